@@ -1,0 +1,61 @@
+"""The triggers: each decodes what the host hands over and calls the pipeline, which does the work.
+
+Settings are checked when the host loads this module, so that a wrong one stops the app before it takes a file: uploads
+then wait where they are. Everything else is imported and connected at the first invocation: cold starts stay short.
+"""
+
+import logging
+import os
+from functools import cache
+from typing import TYPE_CHECKING
+
+import azure.functions as func
+
+from shared.settings import CONNECTION, Settings
+
+if TYPE_CHECKING:
+    from shared.pipeline import Pipeline
+
+# The Azure SDK and httpx log every request at INFO, URLs and all.
+for chatty in ("azure", "httpx"):
+    logging.getLogger(chatty).setLevel(logging.WARNING)
+
+settings = Settings.from_environ(os.environ)
+app = func.FunctionApp()
+
+
+@cache
+def pipeline() -> "Pipeline":
+    """Return the pipeline of this process, made at the first invocation."""
+    from shared.pipeline import Pipeline
+
+    return Pipeline(settings)
+
+
+@app.blob_trigger(
+    arg_name="blob",
+    path=f"{settings.input_container}/{{name}}",
+    connection=CONNECTION,
+    source=func.BlobSource(settings.blob_trigger_source),
+    data_type=func.DataType.BINARY,
+)
+async def submit(blob: func.InputStream) -> None:
+    """Submit a newly uploaded file."""
+    from shared.source import from_trigger
+
+    container, data = settings.input_container, blob.read()
+    name = (blob.name or "").removeprefix(f"{container}/")
+    properties = getattr(blob, "blob_properties", None)  # the public type does not declare it
+    await pipeline().submit(name, data, from_trigger(container, name, len(data), properties))
+
+
+@app.queue_trigger(arg_name="message", queue_name=settings.queue, connection=CONNECTION)
+async def poll(message: func.QueueMessage) -> None:
+    """Look at the jobs of a file in flight."""
+    await pipeline().poll(message.get_body())
+
+
+@app.queue_trigger(arg_name="message", queue_name=settings.poison_queue, connection=CONNECTION)
+async def give_up(message: func.QueueMessage) -> None:
+    """Turn a message that failed too often into an outcome."""
+    await pipeline().give_up(message.get_body())

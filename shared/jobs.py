@@ -1,0 +1,95 @@
+"""The queue message that follows a file, and when it is looked at next.
+
+The message holds all there is to know about a file in flight. A message without jobs is a submission that the service
+has not accepted yet. Nothing in it grows with the number of looks: the delay comes from the age alone.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from shared.settings import LONGEST_DELAY_SECONDS
+from shared.source import Instant, Source
+
+LOOK_FRACTION: Final = 0.5
+"""The next look is due after this fraction of the age: 2, 3, 4.5, 6.75 ... seconds after submission."""
+JITTER: Final = 0.1
+"""Each delay is stretched or shortened by up to this fraction, so that a backlog does not come back all at once."""
+
+JobId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+
+
+class MessageError(Exception):
+    """A queue message is not one that this app wrote; the text says what is wrong, without the message's content."""
+
+
+class SubmittedJob(msgspec.Struct, frozen=True, rename="camel"):
+    """A job that the service accepted; the counts are what was sent (a transaction is up to 1,000 characters)."""
+
+    job_id: JobId
+    documents_count: Annotated[int, msgspec.Meta(ge=1)]
+    transactions_count: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class JobMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What stands in the queue.
+
+    `received_date_time` is when the app first saw the file, `submitted_date_time` when its jobs were accepted.
+    """
+
+    version: Literal[1] = 1
+    source: Source
+    received_date_time: Instant
+    submitted_date_time: Instant | None = None
+    jobs: list[SubmittedJob] = []
+
+    @property
+    def since(self) -> datetime:
+        """When the waiting began: for the jobs if there are any, else for the service to accept them."""
+        return self.submitted_date_time or self.received_date_time
+
+
+def encode_message(message: JobMessage) -> str:
+    """Return the message as JSON text."""
+    return msgspec.json.encode(message).decode()
+
+
+def decode_message(body: bytes | str) -> JobMessage:
+    """Read and check a message.
+
+    Raises:
+        MessageError: it is not JSON, or not of the shape that this app writes.
+    """
+    try:
+        return msgspec.json.decode(body, type=JobMessage)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MessageError(f"the queue message is not one of this app's: {error}") from None
+
+
+def next_delay(age: timedelta, *, least: float, most: float, jitter: float, retry_after: float | None = None) -> float:
+    """Return how many seconds the message stays invisible.
+
+    Args:
+        age: how long the waiting has lasted (a clock that went backwards counts as no time).
+        least: shortest delay, in seconds.
+        most: longest delay, in seconds.
+        jitter: from -1 to 1, drawn at random by the caller.
+        retry_after: what the service asked for, in seconds; it wins over a shorter delay.
+    """
+    due = max(age.total_seconds(), 0.0) * LOOK_FRACTION
+    bounded = min(max(due, least), most)
+    # Jitter stays within the bounds too, except that the shortest delay may only grow: never look too early.
+    spread = min(max(bounded * (1 + JITTER * jitter), least), most)
+    asked = 0.0 if retry_after is None else retry_after * (1 + JITTER * (1 + jitter) / 2)
+    return min(max(spread, asked), LONGEST_DELAY_SECONDS)
+
+
+def is_overdue(message: JobMessage, now: datetime, timeout_seconds: float) -> bool:
+    """Tell whether the waiting has lasted longer than NER_JOB_TIMEOUT_SECONDS."""
+    return (now - message.since).total_seconds() >= timeout_seconds
+
+
+def utc_now() -> datetime:
+    """Return the time as the messages write it."""
+    return datetime.now(UTC)

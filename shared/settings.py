@@ -1,0 +1,238 @@
+"""The app settings, read once and checked together.
+
+`Settings.from_environ` is the only reader of the environment. It names every missing or bad setting in one
+`SettingsError`, so that a deployment is mended in one go. No message ever shows the value of a secret.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+CONNECTION: Final = "NER_STORAGE"
+"""Name of the connection that holds the containers and the queue, as the triggers' `connection` wants it."""
+
+SEED_API_VERSION: Final = "v3.1-preview.ct.1"
+PREVIEW_API_VERSION: Final = "v3.2-preview.2"
+FIRST_GA_API_VERSION: Final = "2022-05-01"
+
+BLOB_TRIGGER_SOURCES: Final = ("LogsAndContainerScan", "EventGrid")
+
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+LONGEST_DELAY_SECONDS: Final = 7 * 24 * 3600
+"""A queue message cannot stay invisible for longer (Storage REST API, Put Message)."""
+
+CONTAINER_NAME = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+QUEUE_NAME = CONTAINER_NAME
+QUEUE_NAME_LENGTH: Final = 63 - len("-poison")
+PROJECT_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,256}")
+LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
+DATED_API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
+
+
+class SettingsError(Exception):
+    """One or more app settings are missing or bad; `problems` has a sentence for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("App settings need mending:\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+
+@dataclass(frozen=True, slots=True)
+class StorageConnection:
+    """How to reach the storage account: by connection string, or by identity with the services' addresses."""
+
+    connection_string: str | None = field(default=None, repr=False)
+    blob_service_uri: str = ""
+    queue_service_uri: str = ""
+    client_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every app setting of the README's table, checked."""
+
+    storage: StorageConnection
+    input_container: str
+    results_container: str
+    queue: str
+    blob_trigger_source: str
+    endpoint: str
+    """Scheme, host and port only, without a slash at the end."""
+    key: str | None = field(repr=False)
+    api_version: str
+    project_name: str
+    deployment_name: str
+    model_id: str
+    language: str
+    poll_min_seconds: int
+    poll_max_seconds: int
+    job_timeout_seconds: int
+    max_blob_bytes: int
+
+    @property
+    def poison_queue(self) -> str:
+        """Where the host puts a message that failed too often: it appends `-poison`, and so do we."""
+        return f"{self.queue}-poison"
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read and check the settings.
+
+        Raises:
+            SettingsError: with a sentence for every setting that is missing or bad.
+        """
+        reader = Reader(environ)
+        api_version = reader.api_version()
+        by_model_id = api_version == SEED_API_VERSION
+        names = {
+            "input_container": reader.matching("NER_INPUT_CONTAINER", CONTAINER_NAME, "a container name", "incoming"),
+            "results_container": reader.matching(
+                "NER_RESULTS_CONTAINER", CONTAINER_NAME, "a container name", "results"
+            ),
+            "queue": reader.queue_name(),
+        }
+        if names["input_container"] == names["results_container"]:
+            reader.problems.append(
+                "NER_RESULTS_CONTAINER must differ from NER_INPUT_CONTAINER: "
+                "each outcome would be taken for a new upload"
+            )
+        poll_min = reader.whole_number("NER_POLL_MIN_SECONDS", 2, 1, LONGEST_DELAY_SECONDS)
+        poll_max = reader.whole_number("NER_POLL_MAX_SECONDS", 60, 1, LONGEST_DELAY_SECONDS)
+        if poll_min > poll_max:
+            reader.problems.append(
+                f"NER_POLL_MIN_SECONDS ({poll_min}) must not be above NER_POLL_MAX_SECONDS ({poll_max})"
+            )
+        settings = cls(
+            storage=reader.storage_connection(CONNECTION),
+            **names,
+            blob_trigger_source=reader.one_of("NER_BLOB_TRIGGER_SOURCE", BLOB_TRIGGER_SOURCES),
+            endpoint=reader.endpoint("NER_ENDPOINT"),
+            key=reader.key("NER_KEY"),
+            api_version=api_version,
+            project_name=reader.matching(
+                "NER_PROJECT_NAME", PROJECT_NAME, "a project name", None if not by_model_id else ""
+            ),
+            deployment_name=reader.matching(
+                "NER_DEPLOYMENT_NAME", PROJECT_NAME, "a deployment name", None if not by_model_id else ""
+            ),
+            model_id=reader.matching("NER_MODEL_ID", PROJECT_NAME, "a model id", None if by_model_id else ""),
+            language=reader.matching("NER_LANGUAGE", LANGUAGE, "a language tag such as en or pt-BR", "en"),
+            poll_min_seconds=poll_min,
+            poll_max_seconds=poll_max,
+            job_timeout_seconds=reader.whole_number("NER_JOB_TIMEOUT_SECONDS", 86400, 1, LONGEST_DELAY_SECONDS),
+            max_blob_bytes=reader.whole_number("NER_MAX_BLOB_BYTES", 20 * 1024 * 1024, 1, 2**31 - 1),
+        )
+        if reader.problems:
+            raise SettingsError(reader.problems)
+        return settings
+
+
+class Reader:
+    """Reads single settings and collects what is wrong with them."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self.problems: list[str] = []
+
+    def text(self, name: str) -> str:
+        """Return the setting without surrounding space; a setting left empty counts as absent."""
+        return self.environ.get(name, "").strip()
+
+    def matching(self, name: str, pattern: re.Pattern[str], what: str, default: str | None) -> str:
+        """Return a setting that matches the pattern, or the default; None as the default means that it is required."""
+        value = self.text(name)
+        if not value:
+            if default is None:
+                self.problems.append(f"{name} is missing: set it to {what}")
+            return default or ""
+        if not pattern.fullmatch(value):
+            self.problems.append(f"{name} is not {what}: {value!r}")
+        return value
+
+    def queue_name(self) -> str:
+        """Return NER_QUEUE; it must leave room for the host's `-poison`."""
+        value = self.matching("NER_QUEUE", QUEUE_NAME, "a queue name", "ner-jobs")
+        if len(value) > QUEUE_NAME_LENGTH or value.endswith("-poison"):
+            self.problems.append(
+                f"NER_QUEUE must have at most {QUEUE_NAME_LENGTH} characters and not end in -poison: the host "
+                "appends that to make the name of the poison queue"
+            )
+        return value
+
+    def one_of(self, name: str, choices: tuple[str, ...]) -> str:
+        """Return one of the choices; the first is the default."""
+        value = self.text(name) or choices[0]
+        if value not in choices:
+            self.problems.append(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+        return value
+
+    def whole_number(self, name: str, default: int, least: int, most: int) -> int:
+        """Return a whole number within bounds, both included."""
+        value = self.text(name)
+        if not value:
+            return default
+        if not value.isascii() or not value.isdigit() or not least <= int(value) <= most:
+            self.problems.append(f"{name} must be a whole number from {least} to {most}, not {value!r}")
+            return default
+        return int(value)
+
+    def api_version(self) -> str:
+        """Return NER_API_VERSION; dates from the first general availability on are accepted unseen."""
+        value = self.text("NER_API_VERSION") or "2023-04-01"
+        dated = DATED_API_VERSION.fullmatch(value) and value >= FIRST_GA_API_VERSION
+        if not dated and value not in (SEED_API_VERSION, PREVIEW_API_VERSION):
+            self.problems.append(
+                f"NER_API_VERSION must be {SEED_API_VERSION}, {PREVIEW_API_VERSION} or a date from "
+                f"{FIRST_GA_API_VERSION} on, not {value!r}"
+            )
+        return value
+
+    def endpoint(self, name: str) -> str:
+        """Return scheme, host and port of an address that the key may be sent to."""
+        value = self.text(name)
+        if not value:
+            self.problems.append(f"{name} is missing: set it to https://<resource>.cognitiveservices.azure.com")
+            return ""
+        try:
+            parts = urlsplit(value)
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            parts, host = urlsplit(""), None
+        if not host or parts.username or parts.path.strip("/") or parts.query or parts.fragment:
+            self.problems.append(
+                f"{name} must be like https://<resource>.cognitiveservices.azure.com, with nothing behind the host"
+            )
+        elif parts.scheme != "https" and not (parts.scheme == "http" and host in LOOPBACK):
+            self.problems.append(f"{name} must begin with https:// (http:// is for this machine only)")
+        return f"{parts.scheme}://{parts.netloc}"
+
+    def key(self, name: str) -> str | None:
+        """Return the resource's key, or None for Microsoft Entra ID."""
+        value = self.text(name)
+        if not all("!" <= character <= "~" for character in value):
+            self.problems.append(f"{name} has characters that no key has: copy it again from Keys and Endpoint")
+        return value or None
+
+    def storage_connection(self, name: str) -> StorageConnection:
+        """Return the connection, looked up as the Functions host does: the exact name, else the name as a prefix."""
+        connection_string = self.text(name)
+        if connection_string:
+            return StorageConnection(connection_string=connection_string)
+        account = self.text(f"{name}__accountName")
+        blob_service_uri = self.text(f"{name}__blobServiceUri")
+        queue_service_uri = self.text(f"{name}__queueServiceUri")
+        if account:
+            blob_service_uri = blob_service_uri or f"https://{account}.blob.core.windows.net"
+            queue_service_uri = queue_service_uri or f"https://{account}.queue.core.windows.net"
+        if not blob_service_uri or not queue_service_uri:
+            self.problems.append(
+                f"{name} is missing: set it to a connection string or, for an identity, set {name}__accountName, or "
+                f"{name}__blobServiceUri and {name}__queueServiceUri"
+            )
+        for uri in (blob_service_uri, queue_service_uri):
+            if uri and not uri.startswith("https://"):
+                self.problems.append(f"{name}: the address of a storage service must begin with https://, not {uri!r}")
+        return StorageConnection(None, blob_service_uri, queue_service_uri, self.text(f"{name}__clientId") or None)

@@ -67,7 +67,9 @@ def run(step: str, command: "list[str]", cwd: Path = ROOT) -> None:
     )
     if result.returncode != 0:
         tail = result.stdout.decode(errors="replace")[-3000:]
-        raise InstallError(f"{step} failed: {' '.join(command)}\n{tail}\nCheck the network (and proxy), then try again.")
+        raise InstallError(
+            f"{step} failed: {' '.join(command)}\n{tail}\nCheck the network (and proxy), then try again."
+        )
 
 
 def install_python_packages(environment: Path) -> None:

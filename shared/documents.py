@@ -84,14 +84,16 @@ def decode_text(data: bytes) -> str:
     Raises:
         DocumentError: the bytes are no text in these encodings.
     """
-    encoding = next((encoding for mark, encoding in BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8")
+    encoding = next((encoding for mark, encoding in BYTE_ORDER_MARKS if data.startswith(mark)), None)
+    # No text in UTF-8 holds a NUL; in UTF-16 and UTF-32 every second byte may be one.
+    binary = encoding is None and b"\0" in data
     try:
-        text = data.decode(encoding)
+        text = "" if binary else data.decode(encoding or "utf-8")
     except UnicodeDecodeError:
         raise DocumentError(
             "UnsupportedEncoding", "The file is not UTF-8 text. Save it as UTF-8 and upload it again."
         ) from None
-    if "\0" in text:
+    if binary or "\0" in text:
         raise DocumentError("BinaryFile", "The file is binary, not text. Upload its text as a .txt or .md file.")
     return text
 

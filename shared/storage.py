@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from azure.core import MatchConditions
 from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
@@ -56,9 +56,11 @@ class Storage:
     async def read_upload(self, name: str, etag: str | None = None) -> Upload | None:
         """Return a file of the input container; None if it is gone, or (given an etag) is no longer that version."""
         blob = self.blobs.get_blob_client(self.settings.input_container, name)
-        unchanged = None if etag is None else MatchConditions.IfNotModified
+        condition: dict[str, Any] = {}
+        if etag is not None:
+            condition = {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}
         try:
-            download = await blob.download_blob(etag=etag and f'"{etag}"', match_condition=unchanged)
+            download = await blob.download_blob(**condition)
             data = await download.readall()
         except (ResourceNotFoundError, ResourceModifiedError):
             return None

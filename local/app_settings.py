@@ -1,0 +1,64 @@
+"""The app settings of a local run: the sample's, then those of local.settings.json, then those of the environment."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from local.install import ROOT
+from shared.settings import LOOPBACK
+
+SAMPLE: Final = ROOT / "local.settings.sample.json"
+OWN: Final = ROOT / "local.settings.json"
+PREFIXES: Final = ("NER_", "AzureWebJobs", "AzureFunctions", "AZURE_")
+
+
+class AppSettingsError(Exception):
+    """A settings file cannot be read; the message names it."""
+
+
+class SettingsFile(msgspec.Struct, rename="pascal"):
+    """A local.settings.json as Azure Functions Core Tools reads it."""
+
+    values: dict[str, str] = {}
+    is_encrypted: bool = False
+
+
+def read_values(path: Path) -> dict[str, str]:
+    """Return the `Values` of a settings file.
+
+    Raises:
+        AppSettingsError: it is not of the form that Core Tools reads.
+    """
+    try:
+        settings = msgspec.json.decode(path.read_bytes(), type=SettingsFile)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise AppSettingsError(f"{path}: {error}") from None
+    if settings.is_encrypted:
+        raise AppSettingsError(f"{path} is encrypted: decrypt it with 'func settings decrypt'")
+    return settings.values
+
+
+def local_values(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the app settings for a run on this machine."""
+    values = read_values(SAMPLE)
+    if OWN.is_file():
+        own = read_values(OWN)
+        # A connection by identity is several settings, and the sample's one would win over them.
+        for name in ("AzureWebJobsStorage", "NER_STORAGE"):
+            if any(key.startswith(f"{name}__") for key in own):
+                values.pop(name, None)
+        values |= own
+    return values | {name: value for name, value in environ.items() if name.startswith(PREFIXES)}
+
+
+def wants_storage_emulator(values: Mapping[str, str]) -> bool:
+    """Tell whether the files are to go to Azurite rather than to a storage account."""
+    return values.get("NER_STORAGE") == "UseDevelopmentStorage=true"
+
+
+def wants_ner_emulator(values: Mapping[str, str]) -> bool:
+    """Tell whether the text is to go to the emulator rather than to a Language resource."""
+    return urlsplit(values.get("NER_ENDPOINT", "")).hostname in LOOPBACK

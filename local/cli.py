@@ -1,0 +1,181 @@
+"""The command line: `run` shows the app once on some files, `start` keeps it up, `drop` uploads to it."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Final, NoReturn
+
+import msgspec
+import typer
+from azure.core.exceptions import AzureError
+from azure.storage.blob import BlobServiceClient
+from rich.console import Console
+from rich.markup import escape
+
+from local import show, stack
+from local.app_settings import AppSettingsError, local_values, wants_storage_emulator
+from local.children import ChildError
+from local.files import SAMPLES, FilesError, blob_names
+from local.install import ROOT, STATE, InstallError
+from local.watch import Dropped, upload, watch
+from shared import outcome as outcomes
+from shared.outcome import OutcomeStatus
+from shared.settings import Settings, SettingsError
+
+AZURITE_DATA: Final = STATE / "azurite"
+LOGS: Final = STATE / "logs"
+RESULTS: Final = STATE / "results"
+RUNNING: Final = STATE / "running.json"
+"""What `start` leaves for `drop` in another terminal: the app settings and the NER emulator's address."""
+
+EXPECTED_ERRORS: Final = (AppSettingsError, ChildError, FilesError, InstallError, SettingsError)
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+console = Console(soft_wrap=False)
+
+Files = Annotated[list[Path] | None, typer.Argument(help="Files or folders; the samples if none is named.")]
+Seconds = Annotated[float, typer.Option(help="Give up waiting after this many seconds.")]
+Labels = Annotated[
+    Path | None,
+    typer.Option(help="Labels of your own, exported from Language Studio, with their texts beside them."),
+]
+
+
+class RunningApp(msgspec.Struct):
+    """The content of RUNNING."""
+
+    values: dict[str, str]
+    ner_emulator: str | None
+
+
+@app.command()
+def run(files: Files = None, *, seconds: Seconds = 300.0, labels: Labels = None) -> None:
+    """Start everything, drop the files, show their entities, stop everything."""
+    with sentences_for_errors():
+        named = blob_names(files or sorted(SAMPLES.iterdir()))
+        console.print("Starting storage, recogniser and host (the first time trains the recogniser) ...")
+        with stack.running(local_values(os.environ), data=None, labels=labels, logs=LOGS / "run") as running:
+            dropped = drop_and_follow(running.settings, named, running.ner_emulator, seconds, running)
+    raise typer.Exit(exit_code(dropped))
+
+
+@app.command()
+def start(*, labels: Labels = None) -> None:
+    """Keep everything up for dropping files; Ctrl-C stops it."""
+    with sentences_for_errors():
+        values = local_values(os.environ)
+        console.print("Starting storage, recogniser and host (the first time trains the recogniser) ...")
+        with stack.running(values, data=AZURITE_DATA, labels=labels, logs=LOGS / "start") as running:
+            RUNNING.write_bytes(msgspec.json.encode(RunningApp(dict(running.values), running.ner_emulator)))
+            try:
+                describe(running, emulated=wants_storage_emulator(values))
+                while True:
+                    running.check()
+                    time.sleep(1.0)
+            finally:
+                RUNNING.unlink()
+
+
+@app.command()
+def drop(files: Files = None, *, wait: bool = True, seconds: Seconds = 300.0) -> None:
+    """Upload files to the app that `start` keeps up, or to the account in local.settings.json, and follow them."""
+    with sentences_for_errors():
+        named = blob_names(files or sorted(SAMPLES.iterdir()))
+        if RUNNING.is_file():
+            target = msgspec.json.decode(RUNNING.read_bytes(), type=RunningApp)
+        else:
+            target = RunningApp(local_values(os.environ), None)
+            if wants_storage_emulator(target.values):
+                raise FilesError("Nothing is running to drop files on: 'make start' in another terminal first")
+        dropped = drop_and_follow(
+            Settings.from_environ(target.values), named, target.ner_emulator, seconds if wait else 0.0
+        )
+    raise typer.Exit(exit_code(dropped) if wait else 0)
+
+
+def describe(running: stack.Stack, *, emulated: bool) -> None:
+    """Say where to drop files and where outcomes appear."""
+    settings = running.settings
+    lines = [
+        f"Drop files into the container '{settings.input_container}'.",
+        f"Outcomes appear in the container '{settings.results_container}'.",
+        "From another terminal:  .venv/bin/python -m local drop FILE ...",
+    ]
+    if emulated:
+        lines += ["With Storage Explorer or az storage:", f"  {settings.storage.connection_string}"]
+    lines += [f"Logs: {LOGS.relative_to(ROOT)}/", "Ctrl-C stops everything; files and outcomes stay."]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def drop_and_follow(
+    settings: Settings,
+    files: dict[str, Path],
+    ner_emulator: str | None,
+    seconds: float,
+    running: stack.Stack | None = None,
+) -> list[Dropped]:
+    """Upload the files, show them on their way, then their outcomes."""
+    with stack.storage_clients(settings) as (blobs, _):
+        dropped = upload(blobs, settings, files)
+        with show.FileProgress(console, dropped) as progress:
+            progress.update(dropped)
+            for _ in watch(blobs, settings, dropped, ner_emulator, seconds):
+                progress.update(dropped)
+                if running is not None:
+                    running.check()
+        for file in dropped:
+            if file.outcome is not None:
+                show.show_outcome(console, file.outcome, *keep_copy(blobs, settings, file.name))
+    return dropped
+
+
+def keep_copy(blobs: BlobServiceClient, settings: Settings, name: str) -> tuple[str, Path]:
+    """Copy an outcome to .local/results; return its place in the account and the copy's."""
+    blob = blobs.get_blob_client(settings.results_container, outcomes.blob_name(name))
+    copy = RESULTS / outcomes.blob_name(name)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_bytes(blob.download_blob().readall())
+    return f"{settings.results_container}/{outcomes.blob_name(name)}", copy.relative_to(ROOT)
+
+
+def exit_code(dropped: list[Dropped]) -> int:
+    """Say what is missing; return 0 if every file succeeded, else 1."""
+    waiting = [file.name for file in dropped if file.outcome is None]
+    bad = [file.name for file in dropped if file.outcome and file.outcome.status is not OutcomeStatus.SUCCEEDED]
+    if waiting:
+        complain(f"No outcome in time for {', '.join(waiting)}. The logs are in {LOGS.relative_to(ROOT)}/.")
+    if bad:
+        complain(f"Not succeeded: {', '.join(bad)}. The outcome says why.")
+    return 1 if waiting or bad else 0
+
+
+def complain(message: str) -> None:
+    """Print an error."""
+    Console(stderr=True).print(f"[red]{escape(message)}[/red]", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def sentences_for_errors() -> Iterator[None]:
+    """Turn what can go wrong on a user's machine into a sentence and exit code 1, and Ctrl-C into a quiet end."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGHUP, interrupt)
+    try:
+        yield
+    except EXPECTED_ERRORS as error:
+        complain(str(error))
+        raise typer.Exit(1) from None
+    except AzureError as error:
+        complain(f"The storage account does not answer as it should: {error}")
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+        raise typer.Exit(130) from None

@@ -1,0 +1,160 @@
+"""`python -m local.host`: hosts the function app of a folder with the app settings of the environment."""
+
+import argparse
+import asyncio
+import hashlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Coroutine, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from azure.storage.blob.aio import BlobServiceClient
+from azure.storage.queue import QueueMessage
+from azure.storage.queue.aio import QueueServiceClient
+
+from local.children import stop_with_parent
+from local.host import blobs, queues
+from local.host.configuration import HostConfiguration, HostError, read_host_json, seconds
+from local.host.functions import Function, Worker, load_functions
+from shared.settings import SettingsError
+
+log = logging.getLogger("host")
+
+# The listeners come back by themselves within seconds; the SDK's own retries would sleep for 15 s and more.
+NO_RETRY: dict[str, Any] = {"retry_total": 0}
+
+
+def connection_string(environ: Mapping[str, str], name: str) -> str:
+    """Return the connection string of a setting; an empty name means AzureWebJobsStorage.
+
+    Raises:
+        HostError: there is none.
+    """
+    name = name or "AzureWebJobsStorage"
+    value = environ.get(name) or environ.get(f"AzureWebJobs{name}")
+    if not value:
+        raise HostError(
+            f"the app setting {name} is missing: this stand-in wants a connection string "
+            "(with Azure Functions Core Tools an identity works as well)"
+        )
+    return value
+
+
+def host_id(environ: Mapping[str, str], root: Path) -> str:
+    """Return the name under which receipts are kept: of this machine and folder, unless it is set."""
+    configured = environ.get("AzureFunctionsWebHost__hostid")
+    digest = hashlib.sha256(f"{socket.gethostname()}{root.resolve()}".encode()).hexdigest()
+    return configured or f"local-{digest[:12]}"
+
+
+class Host:
+    """The listeners of one function app."""
+
+    def __init__(self, root: Path, environ: Mapping[str, str]) -> None:
+        """Load the app.
+
+        Raises:
+            HostError, SettingsError: the app or its settings are not in order.
+        """
+        self.root = root
+        self.environ = environ
+        self.configuration: HostConfiguration = read_host_json(root / "host.json")
+        self.functions = load_functions(root)
+        self.worker = Worker(seconds(self.configuration.function_timeout))
+
+    async def run(self) -> None:
+        """Listen for ever."""
+        async with AsyncExitStack() as stack:
+            listeners = await self.listeners(stack)
+            stack.callback(self.worker.close)
+            log.info("Functions: %s", ", ".join(function.name for function in self.functions))
+            async with asyncio.TaskGroup() as group:
+                for listener in listeners:
+                    group.create_task(listener)
+
+    async def listeners(self, stack: AsyncExitStack) -> list[Coroutine[Any, Any, None]]:
+        """Make a listener for each queue trigger, and one for all blob triggers of a connection."""
+        queue_options = self.configuration.extensions.queues
+        listeners: list[Coroutine[Any, Any, None]] = []
+        blob_triggers: dict[str, list[blobs.BlobTrigger]] = {}
+        for function in self.functions:
+            connection = connection_string(self.environ, str(function.binding.get("connection", "")))
+            if function.trigger == "blobTrigger":
+                if function.binding.get("source") == "EventGrid":
+                    raise HostError(
+                        f"function {function.name} waits for Event Grid, and the storage emulator sends no events: "
+                        "set NER_BLOB_TRIGGER_SOURCE to LogsAndContainerScan"
+                    )
+                container, pattern = blobs.parse_path(function.text("path", self.environ))
+                trigger = blobs.BlobTrigger(function, container, pattern)
+                blob_triggers.setdefault(connection, []).append(trigger)
+                continue
+            service = await stack.enter_async_context(QueueServiceClient.from_connection_string(connection, **NO_RETRY))
+            name = function.text("queueName", self.environ).lower()
+            handler = self.queue_handler(function)
+            poison = queues.poison_queue_for(name)
+            listeners.append(queues.QueueListener(service, name, queue_options, handler, poison).run())
+        for connection, triggers in blob_triggers.items():
+            blob_service = await stack.enter_async_context(
+                BlobServiceClient.from_connection_string(connection, **NO_RETRY)
+            )
+            queue_service = await stack.enter_async_context(
+                QueueServiceClient.from_connection_string(connection, **NO_RETRY)
+            )
+            options = self.configuration.extensions.blobs
+            name = host_id(self.environ, self.root)
+            listener = blobs.BlobListener(
+                blob_service, queue_service, triggers, options=options, worker=self.worker, host_id=name
+            )
+            listeners.append(listener.run())
+        return listeners
+
+    def queue_handler(self, function: Function) -> queues.Handler:
+        """Return what a queue listener calls for each message."""
+
+        async def handle(text: str, message: QueueMessage) -> None:
+            data, metadata = queues.trigger_data(text, message)
+            await self.worker.invoke(function, data, metadata, "New queue message detected")
+
+        return handle
+
+
+async def serve(root: Path, environ: Mapping[str, str]) -> None:
+    """Run the host until SIGTERM or SIGINT."""
+    host = Host(root, environ)
+    running = asyncio.create_task(host.run())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    try:
+        await running
+    except asyncio.CancelledError:
+        log.info("Stopped")
+
+
+def main() -> int:
+    """Parse the command line; return the process's exit code."""
+    parser = argparse.ArgumentParser(prog="python -m local.host", description=__doc__)
+    parser.add_argument("--root", type=Path, default=Path.cwd(), help="the function app's folder (default: this one)")
+    parser.add_argument("--exit-with-stdin", action="store_true", help="stop when standard input ends")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if arguments.exit_with_stdin:
+        stop_with_parent()
+    log.info("This is a stand-in for the Azure Functions host, for tests and offline use.")
+    try:
+        asyncio.run(serve(arguments.root, os.environ))
+    except (HostError, SettingsError) as error:
+        log.error("%s", error)  # noqa: TRY400  # the message says it all
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    logging.shutdown()
+    # As the host ends its worker: the app's open connections have nobody to close them, and need nobody.
+    os._exit(code)

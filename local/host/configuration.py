@@ -1,0 +1,106 @@
+"""host.json as the host reads it: the documented defaults, and an error for what the host would refuse."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+MESSAGE_LEASE_SECONDS: Final = 600
+"""The host takes each queue message for ten minutes; that is fixed in its source."""
+LONGEST_BLOB_POLLING_SECONDS: Final = 60.0
+"""The internal queue of the blob trigger backs off to this, whatever host.json says."""
+
+TIME_SPAN = re.compile(r"(?:(\d+)\.)?(\d{1,2}):(\d{2}):(\d{2})(?:\.(\d{1,7}))?")
+
+
+class HostError(Exception):
+    """The function app cannot be hosted; the message says what to do about it."""
+
+
+def seconds(time_span: str) -> float:
+    """Return the seconds of a .NET time span, `[d.]hh:mm:ss[.fffffff]`.
+
+    Raises:
+        HostError: it has another form. A bare number would be taken for days by the host.
+    """
+    match = TIME_SPAN.fullmatch(time_span)
+    if match is None:
+        raise HostError(f"host.json: {time_span!r} is not a time span of the form hh:mm:ss")
+    days, hours, minutes, whole, fraction = match.groups(default="0")
+    return ((int(days) * 24 + int(hours)) * 60 + int(minutes)) * 60 + int(whole) + float(f"0.{fraction}")
+
+
+class QueueOptions(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """`extensions.queues`; the defaults are those of the Storage Queues extension 5.x."""
+
+    batch_size: Annotated[int, msgspec.Meta(ge=1, le=32)] = 16
+    new_batch_threshold: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    max_polling_interval: str = "00:01:00"
+    visibility_timeout: str = "00:00:00"
+    max_dequeue_count: Annotated[int, msgspec.Meta(ge=1)] = 5
+    message_encoding: Literal["base64", "none"] = "base64"
+
+    @property
+    def threshold(self) -> int:
+        """The next batch is fetched once no more than this many messages are being worked on."""
+        if self.new_batch_threshold is not None:
+            return self.new_batch_threshold
+        return self.batch_size // 2 * (os.cpu_count() or 1)
+
+
+class BlobOptions(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """`extensions.blobs`; the defaults are those of the Storage Blobs extension 5.x."""
+
+    max_degree_of_parallelism: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    poison_blob_threshold: Annotated[int, msgspec.Meta(ge=1)] = 5
+
+    @property
+    def internal_queue(self) -> QueueOptions:
+        """How the internal queue behind all blob triggers is read."""
+        parallel = self.max_degree_of_parallelism or 8 * (os.cpu_count() or 1)
+        batch_size = min(32, parallel // 2 + 1)
+        return QueueOptions(
+            batch_size=batch_size,
+            new_batch_threshold=max(parallel - batch_size, 0),
+            max_polling_interval="00:01:00",
+            max_dequeue_count=self.poison_blob_threshold,
+        )
+
+
+class Extensions(msgspec.Struct):
+    """`extensions`: what this stand-in knows of it."""
+
+    queues: QueueOptions = msgspec.field(default_factory=QueueOptions)
+    blobs: BlobOptions = msgspec.field(default_factory=BlobOptions)
+
+
+class HostConfiguration(msgspec.Struct, rename="camel"):
+    """host.json."""
+
+    version: Literal["2.0"]
+    function_timeout: str = "00:05:00"
+    extensions: Extensions = msgspec.field(default_factory=Extensions)
+    extension_bundle: dict[str, Any] | None = None
+
+
+def read_host_json(path: Path) -> HostConfiguration:
+    """Read and check host.json.
+
+    Raises:
+        HostError: it is missing, or holds what the host would refuse.
+    """
+    try:
+        configuration = msgspec.json.decode(path.read_bytes(), type=HostConfiguration)
+    except FileNotFoundError:
+        raise HostError(f"{path} is missing: this folder is no function app") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise HostError(f"{path}: {error}") from None
+    for time_span in (
+        configuration.function_timeout,
+        configuration.extensions.queues.max_polling_interval,
+        configuration.extensions.queues.visibility_timeout,
+    ):
+        seconds(time_span)
+    return configuration

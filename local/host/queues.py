@@ -1,0 +1,206 @@
+"""The queue listener, as the Storage Queues extension has it: batches, leases, dequeue counts, poison."""
+
+import asyncio
+import base64
+import binascii
+import json
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.functions.meta import Datum
+from azure.storage.queue import QueueMessage
+from azure.storage.queue.aio import QueueClient, QueueServiceClient
+
+from local.host.configuration import MESSAGE_LEASE_SECONDS, QueueOptions, seconds
+from local.host.functions import InvocationError
+
+log = logging.getLogger("host")
+
+SHORTEST_POLLING_SECONDS: Final = 0.1
+POISON_SUFFIX: Final = "-poison"
+LONGEST_QUEUE_NAME: Final = 63
+
+Handler = Callable[[str, QueueMessage], Awaitable[None]]
+
+
+class Backoff:
+    """The delays between looks at an empty queue: 0.1 s, then randomised doubling up to the longest."""
+
+    def __init__(self, longest: float) -> None:
+        self.longest = longest
+        self.empty = 0
+
+    def next_delay(self, *, found: bool) -> float:
+        """Return the seconds until the next look."""
+        self.empty = 0 if found else self.empty + 1
+        if self.empty <= 1:
+            return SHORTEST_POLLING_SECONDS
+        spread = random.uniform(0.8, 1.2)  # noqa: S311
+        # The exponent is bounded because a queue may stay empty for days.
+        return min(SHORTEST_POLLING_SECONDS * (1 + spread * 2.0 ** min(self.empty - 2, 30)), self.longest)
+
+
+class QueueListener:
+    """Receives messages from one queue and hands each to a handler; runs until it is cancelled."""
+
+    def __init__(
+        self, service: QueueServiceClient, name: str, options: QueueOptions, handler: Handler, poison: str | None
+    ) -> None:
+        self.service = service
+        self.client: QueueClient = service.get_queue_client(name)
+        self.options = options
+        self.handler = handler
+        self.poison = poison
+        self.running: set[asyncio.Task[None]] = set()
+        self.woken = asyncio.Event()
+
+    def notify(self) -> None:
+        """Look at once: this process has just put a message in."""
+        self.woken.set()
+
+    async def run(self) -> None:
+        """Receive and dispatch for ever."""
+        backoff = Backoff(seconds(self.options.max_polling_interval))
+        while True:
+            while len(self.running) > self.options.threshold:
+                await asyncio.wait(self.running, return_when=asyncio.FIRST_COMPLETED)
+            messages = await self.receive()
+            for message in messages:
+                task = asyncio.create_task(self.process(message))
+                self.running.add(task)
+                task.add_done_callback(self.running.discard)
+            if messages:
+                backoff.next_delay(found=True)
+                continue
+            self.woken.clear()
+            try:
+                async with asyncio.timeout(backoff.next_delay(found=False)):
+                    await self.woken.wait()
+            except TimeoutError:
+                continue
+
+    async def receive(self) -> list[QueueMessage]:
+        """Return the next batch; a missing queue is an empty one, and so is a storage account that does not answer."""
+        pages = self.client.receive_messages(
+            messages_per_page=self.options.batch_size, visibility_timeout=MESSAGE_LEASE_SECONDS
+        ).by_page()
+        try:
+            return [message async for message in await anext(pages)]
+        except (StopAsyncIteration, ResourceNotFoundError):
+            return []
+        except AzureError as error:
+            log.warning("Queue %s cannot be read: %s", self.client.queue_name, type(error).__name__)
+            return []
+
+    async def process(self, message: QueueMessage) -> None:
+        """Work on one message to its end; a failure here costs that message's lease and nothing else."""
+        try:
+            await self.dispatch(message)
+        except AzureError as error:
+            log.warning("Message %s of %s: %s", message.id, self.client.queue_name, type(error).__name__)
+
+    async def dispatch(self, message: QueueMessage) -> None:
+        """Call the handler, then delete the message, release it for another try, or put it to poison."""
+        text = self.decode(str(message.content))
+        tries = message.dequeue_count or 0
+        if text is None:
+            log.error("Message %s of %s is not base64: moved to poison", message.id, self.client.queue_name)
+            await self.move_to_poison(message)
+            return
+        if self.poison is not None and tries > self.options.max_dequeue_count:
+            await self.move_to_poison(message)
+            return
+        renewal = asyncio.create_task(self.renew(message))
+        try:
+            await self.handler(text, message)
+        except InvocationError:
+            renewal.cancel()
+            await self.release(message, tries)
+        else:
+            renewal.cancel()
+            await self.delete(message)
+        finally:
+            renewal.cancel()
+
+    async def release(self, message: QueueMessage, tries: int) -> None:
+        """After a failed try."""
+        if self.poison is None:
+            return  # a poison queue's own message stays invisible for the rest of its lease
+        if tries >= self.options.max_dequeue_count:
+            log.warning(
+                "Message has reached MaxDequeueCount of %d. Moving message to queue '%s'.",
+                self.options.max_dequeue_count,
+                self.poison,
+            )
+            await self.move_to_poison(message)
+            return
+        await self.client.update_message(
+            message, visibility_timeout=round(seconds(self.options.visibility_timeout)), content=message.content
+        )
+
+    async def move_to_poison(self, message: QueueMessage) -> None:
+        """Copy the body as it is to the poison queue, then delete the message."""
+        if self.poison is None:
+            return
+        poison = self.service.get_queue_client(self.poison)
+        try:
+            await poison.send_message(message.content)
+        except ResourceNotFoundError:
+            with suppress(ResourceExistsError):  # created meanwhile
+                await poison.create_queue()
+            await poison.send_message(message.content)
+        await self.delete(message)
+
+    async def delete(self, message: QueueMessage) -> None:
+        """Delete the message; one that is gone or was taken over is not ours to delete."""
+        try:
+            await self.client.delete_message(message)
+        except HttpResponseError as error:
+            if error.status_code != 404 and getattr(error, "error_code", "") != "PopReceiptMismatch":
+                raise
+            log.debug("Message %s is gone, or taken over", message.id)
+
+    async def renew(self, message: QueueMessage) -> None:
+        """Prolong the lease every five minutes while the function runs."""
+        while True:
+            await asyncio.sleep(MESSAGE_LEASE_SECONDS / 2)
+            renewed = await self.client.update_message(
+                message, visibility_timeout=MESSAGE_LEASE_SECONDS, content=message.content
+            )
+            message.pop_receipt = renewed.pop_receipt
+
+    def decode(self, content: str) -> str | None:
+        """Return the message's text, or None where the configured encoding does not hold."""
+        if self.options.message_encoding == "none":
+            return content
+        try:
+            return base64.b64decode(content, validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+
+
+def poison_queue_for(name: str) -> str | None:
+    """Return the name of a queue's poison queue; None for a poison queue, and where the name would be too long."""
+    poison = name + POISON_SUFFIX
+    return None if name.endswith(POISON_SUFFIX) or len(poison) > LONGEST_QUEUE_NAME else poison
+
+
+def trigger_data(text: str, message: QueueMessage) -> tuple[Datum, dict[str, Datum]]:
+    """Return a message as the host sends it to the worker."""
+    times = {
+        "InsertionTime": message.inserted_on,
+        "ExpirationTime": message.expires_on,
+        "NextVisibleTime": message.next_visible_on,
+    }
+    metadata = {
+        "QueueTrigger": Datum(text, "string"),
+        "Id": Datum(str(message.id), "string"),
+        "PopReceipt": Datum(str(message.pop_receipt), "string"),
+        "DequeueCount": Datum(json.dumps(message.dequeue_count), "json"),
+        **{name: Datum(json.dumps(time.isoformat()), "json") for name, time in times.items() if time},
+    }
+    return Datum(text, "string"), metadata

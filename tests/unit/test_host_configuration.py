@@ -1,0 +1,91 @@
+"""host.json: ours is one that the host takes, and the host's own defaults hold for what is not said."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from local.host.blobs import parse_path
+from local.host.configuration import HostError, QueueOptions, read_host_json, seconds
+from local.host.queues import Backoff
+from local.install import ROOT
+
+
+def test_ours_has_the_values_that_the_readme_explains() -> None:
+    """A long maxPollingInterval would dominate every wait."""
+    queues = read_host_json(ROOT / "host.json").extensions.queues
+    assert seconds(queues.max_polling_interval) == 2.0
+    assert seconds(queues.visibility_timeout) == 30.0
+    assert queues.message_encoding == "base64"
+    readme = (ROOT / "README.md").read_text()
+    for name in ("maxPollingInterval", "batchSize", "newBatchThreshold", "visibilityTimeout", "maxDequeueCount"):
+        assert f"`{name}`" in readme
+
+
+def test_defaults_are_those_of_the_storage_extension() -> None:
+    """16 messages a batch, the next at half of that per core, a minute of back-off, five tries."""
+    options = QueueOptions()
+    assert (options.batch_size, options.threshold) == (16, 8 * (os.cpu_count() or 1))
+    assert seconds(options.max_polling_interval) == 60.0
+    assert (seconds(options.visibility_timeout), options.max_dequeue_count) == (0.0, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("00:00:02", 2), ("00:05:00", 300), ("1.02:00:00", 93600), ("00:00:00.5000000", 0.5)]
+)
+def test_time_spans(text: str, expected: float) -> None:
+    """As .NET writes them."""
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize(
+    "queues",
+    ['{"batchSize": 33}', '{"batchsize": 16}', '{"maxPollingInterval": "2"}', '{"messageEncoding": "utf8"}', "[]"],
+)
+def test_what_the_host_would_refuse_is_refused(queues: str, tmp_path: Path) -> None:
+    """Out of range, misspelt, in milliseconds: each is an error that names the file."""
+    path = tmp_path / "host.json"
+    path.write_text(f'{{"version": "2.0", "extensions": {{"queues": {queues}}}}}')
+    with pytest.raises(HostError, match=r"host\.json"):
+        read_host_json(path)
+
+
+def test_a_missing_host_json_is_an_error(tmp_path: Path) -> None:
+    """The folder is no function app."""
+    with pytest.raises(HostError, match="no function app"):
+        read_host_json(tmp_path / "host.json")
+
+
+def test_back_off_doubles_from_a_tenth_of_a_second_to_the_longest() -> None:
+    """A message found resets it."""
+    backoff = Backoff(longest=2.0)
+    delays = [backoff.next_delay(found=False) for _ in range(40)]
+    assert delays[0] == 0.1
+    assert all(0.1 <= delay <= 2.0 for delay in delays)
+    assert set(delays[8:]) == {2.0}
+    backoff.next_delay(found=True)
+    assert backoff.next_delay(found=False) == 0.1
+
+
+@pytest.mark.parametrize(
+    ("path", "blob", "expected"),
+    [
+        ("incoming/{name}", "a/b.txt", {"name": "a/b.txt"}),
+        ("incoming/{name}.txt", "a.txt", {"name": "a"}),
+        ("incoming/{name}.txt", "a.md", None),
+        ("incoming", "any", {"name": "any"}),
+        ("incoming/{name}", "line\nbreak.txt", {"name": "line\nbreak.txt"}),
+    ],
+)
+def test_path_patterns(path: str, blob: str, expected: dict[str, str] | None) -> None:
+    """`{name}` matches sub-folders too."""
+    container, pattern = parse_path(path)
+    match = pattern.fullmatch(blob)
+    assert container == "incoming"
+    assert (match and match.groupdict()) == expected
+
+
+def test_the_container_cannot_be_an_expression() -> None:
+    """The host refuses it as well."""
+    with pytest.raises(HostError, match="container"):
+        parse_path("{container}/{name}")

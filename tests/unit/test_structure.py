@@ -1,0 +1,65 @@
+"""What keeps the project small and deployable: dependencies go one way, modules stay short, the README tells the truth."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from local.app_settings import SAMPLE, read_values
+from local.install import ROOT
+
+DEPLOYED = [ROOT / "function_app.py", *sorted((ROOT / "shared").rglob("*.py"))]
+SOURCES = [*DEPLOYED, *sorted((ROOT / "local").rglob("*.py")), *sorted((ROOT / "benchmarks").rglob("*.py"))]
+LONGEST_MODULE = 300
+
+
+def imported(path: Path) -> set[str]:
+    """Return the modules that a file imports, wherever in the file."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+@pytest.mark.parametrize("path", DEPLOYED, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_deployed_code_imports_only_what_is_deployed(path: Path) -> None:
+    """Nothing of local/, tests/ or requirements-dev.txt is there on the Function App."""
+    requirements = re.findall(r"^([a-z-]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    deployed = {name.replace("-", ".") for name in requirements} | {"azure.core", "shared"}
+    for name in imported(path):
+        if name.split(".")[0] not in sys.stdlib_module_names:
+            assert any(name == allowed or name.startswith(f"{allowed}.") for allowed in deployed), name
+
+
+def test_dependencies_go_one_way() -> None:
+    """function_app -> pipeline -> documents, jobs, outcome, ner, storage -> settings."""
+    assert not {name for name in imported(ROOT / "shared" / "settings.py") if name.startswith("shared")}
+    for path in DEPLOYED:
+        if path.name not in ("function_app.py", "pipeline.py"):
+            assert "shared.pipeline" not in imported(path), path
+        if path.parent.name == "ner":
+            used = {name for name in imported(path) if name.startswith("shared")}
+            assert all(name.startswith("shared.ner") or name == "shared.settings" for name in used), path
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_modules_stay_short(path: Path) -> None:
+    """A module that grows past this has two ideas in it."""
+    assert len(path.read_text().splitlines()) <= LONGEST_MODULE
+
+
+def test_the_readme_lists_every_setting_with_its_default() -> None:
+    """The table and the sample name the same settings, and the defaults are the sample's working values."""
+    table = dict(re.findall(r"^\| `(\w+)` \| .* \| ([^|]+) \|$", (ROOT / "README.md").read_text(), re.MULTILINE))
+    sample = read_values(SAMPLE)
+    del sample["FUNCTIONS_WORKER_RUNTIME"]
+    rows = {name: default for name, default in table.items() if name in sample or name.startswith("NER_")}
+    assert set(rows) == set(sample)
+    for name, default in rows.items():
+        if default.startswith("`") and not default.startswith("`v"):
+            assert default.strip("`") == sample[name], name

@@ -24,8 +24,8 @@ class InstallError(Exception):
 
 
 def fingerprint(paths: "list[Path]") -> str:
-    """Return a digest of the files' contents and of the Python that reads them, which says whether to install again."""
-    digest = hashlib.sha256(sys.version.encode())
+    """Return a digest of the files' contents, which says whether to install again."""
+    digest = hashlib.sha256()
     for path in paths:
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -75,7 +75,7 @@ def run(step: str, command: "list[str]", cwd: Path = ROOT) -> None:
 def install_python_packages(environment: Path) -> None:
     """Make the virtual environment and install requirements-dev.txt (which includes requirements.txt) into it."""
     stamp = environment / ".installed"
-    wanted = fingerprint([ROOT / "requirements.txt", ROOT / "requirements-dev.txt"])
+    wanted = sys.version + fingerprint([ROOT / "requirements.txt", ROOT / "requirements-dev.txt"])
     if is_current(stamp, wanted):
         return
     check_python()

@@ -1,4 +1,4 @@
-"""What keeps the project small and deployable: dependencies go one way, modules stay short, the README tells the truth."""
+"""What keeps the project small and deployable: one-way dependencies, short modules, a README that tells the truth."""
 
 import ast
 import re

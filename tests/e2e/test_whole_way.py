@@ -16,7 +16,7 @@ from tests.conftest import LOGS, hosted
 from tests.waiting import eventually
 
 API_VERSIONS = ["v3.1-preview.ct.1", "v3.2-preview.2", "2022-05-01", "2023-04-01"]
-EXPECTED = json.loads((SAMPLES.parent / "expected.json").read_text())
+EXPECTED = json.loads((Path(__file__).parent / "expected.json").read_text(encoding="utf-8"))
 
 
 def drop(blobs: BlobServiceClient, settings: Settings, name: str, data: bytes) -> str:

@@ -82,14 +82,14 @@ def running(values: Mapping[str, str], *, data: Path | None, labels: Path | None
 def start_ner_emulator(values: Mapping[str, str], port: int, labels: Path | None, log: Path) -> Child:
     """Start the NER emulator for the project that the settings name; training its model may take a while at first."""
     options = {
-        "--labels": str(labels.resolve()) if labels else "",
+        **({"--labels": str(labels.resolve())} if labels else {}),
         "--key": values.get("NER_KEY", ""),
         "--project": values.get("NER_PROJECT_NAME", ""),
         "--deployment": values.get("NER_DEPLOYMENT_NAME", ""),
         "--model-id": values.get("NER_MODEL_ID", ""),
     }
     command = [sys.executable, "-m", "local.ner", "--exit-with-stdin", "--port", str(port), "--cache", str(MODELS)]
-    command += [part for option, value in options.items() if value for part in (option, value)]
+    command += [part for option in options.items() for part in option]
     child = Child("The NER emulator", command, log, environ=os.environ, cwd=ROOT)
     try:
         # It prints its address once it accepts connections.

@@ -46,6 +46,7 @@ class Project:
 
     name: str
     language: str
+    multilingual: bool
     categories: tuple[str, ...]
     documents: tuple[LabelledDocument, ...]
 
@@ -56,6 +57,7 @@ class Metadata(msgspec.Struct, rename="camel"):
     project_name: str
     project_kind: str
     language: str = "en"
+    multilingual: bool = False
 
 
 class Category(msgspec.Struct):
@@ -132,7 +134,10 @@ def load_project(labels: Path) -> Project:
         raise LabelsError(
             f"{labels}: no text has a label, so there is nothing to learn from. Label some and export again."
         )
-    return Project(file.metadata.project_name, file.metadata.language, categories, tuple(documents.values()))
+    metadata = file.metadata
+    return Project(
+        metadata.project_name, metadata.language, metadata.multilingual, categories, tuple(documents.values())
+    )
 
 
 def read_labels_file(labels: Path) -> LabelsFile:

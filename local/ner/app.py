@@ -1,0 +1,250 @@
+"""The HTTP service: the API in all its versions, and under /emulator what only an emulator has."""
+
+import asyncio
+import random
+import re
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from local.ner.answers import Dialect, Page, View
+from local.ner.errors import ApiError, bad_request
+from local.ner.generally_available import PATH, GenerallyAvailable
+from local.ner.jobs import Jobs
+from local.ner.preview import PREFIX, Preview, Seed
+from local.ner.recogniser import Recogniser
+from local.ner.requests import MOST_BYTES, Deployment, RateLimit, check_documents
+from local.ner.switches import LostConnection, Switches, raise_fault
+
+PREVIEWS: Final[dict[str, Dialect]] = {dialect.name: dialect for dialect in (Seed(), Preview())}
+GENERALLY_AVAILABLE: Final[Dialect] = GenerallyAvailable()
+API_VERSION: Final = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
+FIRST_API_VERSION: Final = "2022-05-01"
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def utc_now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)
+
+
+class Emulator:
+    """The service with its jobs; `app` is its ASGI application."""
+
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        deployment: Deployment,
+        key: str,
+        *,
+        switches: Switches | None = None,
+        now: Callable[[], datetime] = utc_now,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Make the service.
+
+        Args:
+            recogniser: finds the entities.
+            deployment: the names that requests must give.
+            key: what `Ocp-Apim-Subscription-Key` must hold; without one, any bearer token is taken.
+            switches: its behaviour at the beginning.
+            now: the time in UTC.
+            clock: seconds, for the rate limit.
+        """
+        self.deployment = deployment
+        self.key = key
+        self.switches = switches or Switches()
+        self.jobs = Jobs(recogniser, deployment, now)
+        self.rate_limit = RateLimit(clock)
+        self.chance = random.Random(0)  # noqa: S311  # the same faults in every run
+        self.calls: Counter[str] = Counter()
+        self.submissions: Counter[str] = Counter()
+        self.app = Starlette(
+            routes=[
+                Route(PREFIX + "/{version}/analyze", self.guarded(self.submit), methods=["POST"]),
+                Route(PREFIX + "/{version}/analyze/jobs/{job_id}", self.guarded(self.show), methods=["GET"]),
+                Route(PATH, self.guarded(self.submit), methods=["POST"]),
+                Route(PATH + "/{job_id}:cancel", self.guarded(self.cancel), methods=["POST"]),
+                Route(PATH + "/{job_id}", self.guarded(self.show), methods=["GET"]),
+                Route("/emulator/health", self.show_health),
+                Route("/emulator/jobs", self.show_jobs),
+                Route("/emulator/stats", self.show_stats),
+                Route("/emulator/switches", self.set_switches, methods=["GET", "PUT"]),
+                Route("/{path:path}", self.guarded(self.refuse_path), methods=["GET", "POST"]),
+            ],
+            lifespan=self.lifespan,
+        )
+
+    @asynccontextmanager
+    async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        """Stop working with the server."""
+        yield
+        self.jobs.close()
+
+    def guarded(self, endpoint: Endpoint) -> Endpoint:
+        """Put before a call of the API what the service does with every call: key, rate limit, and set faults."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                if self.switches.latency_seconds:
+                    await asyncio.sleep(self.switches.latency_seconds)
+                raise_fault(self.switches, request.method, self.chance, after=False)
+                self.check_key(request)
+                self.rate_limit.take(self.switches.calls_per_minute)
+                response = await endpoint(request)
+                raise_fault(self.switches, request.method, self.chance, after=True)
+            except ApiError as error:
+                response = json_response(error.body, error.status, error.headers)
+            except LostConnection:
+                response = HalfAnAnswer()
+            self.calls[f"{request.method} {response.status_code}"] += 1
+            return response
+
+        return answer
+
+    def check_key(self, request: Request) -> None:
+        """Raise ApiError if the caller may not call."""
+        bearer = request.headers.get("authorization", "").startswith("Bearer ")
+        allowed = request.headers.get("ocp-apim-subscription-key") == self.key if self.key else bearer
+        if not allowed:
+            # A gateway before the service answers this, with the status as the code.
+            raise ApiError(401, "401", "Access is denied: the key is missing or not one of this resource.")
+
+    async def submit(self, request: Request) -> Response:
+        """`POST`: accept a job."""
+        dialect = dialect_of(request)
+        body = await read_body(request)
+        asked = dialect.read(body, self.deployment)
+        check_documents(asked.documents)
+        job = self.jobs.submit(dialect.name, asked, self.switches)
+        self.submissions[asked.display_name or ""] += 1
+        location = endpoint_of(request) + dialect.location(job.job_id, dict(request.query_params))
+        return Response(status_code=202, headers={"operation-location": location})
+
+    async def show(self, request: Request) -> Response:
+        """`GET`: show a job."""
+        dialect = dialect_of(request)
+        job = self.jobs.find(dialect.name, request.path_params["job_id"])
+        query = dict(request.query_params)
+        top = min(read_number(query, "top", self.switches.page_size), self.switches.page_size)
+        view = View(
+            job=job,
+            now=self.jobs.now(),
+            page=Page(read_number(query, "skip", 0), max(1, top)),
+            show_stats=query.get("showStats", "").lower() == "true",
+            endpoint=endpoint_of(request),
+            query=query,
+        )
+        return json_response(dialect.show(view), dialect.get_status)
+
+    async def cancel(self, request: Request) -> Response:
+        """`POST :cancel`: cancel a job."""
+        dialect = dialect_of(request)
+        job = self.jobs.find(dialect.name, request.path_params["job_id"])
+        self.jobs.cancel(job)
+        location = endpoint_of(request) + dialect.location(job.job_id, dict(request.query_params))
+        return Response(status_code=202, headers={"operation-location": location})
+
+    async def refuse_path(self, _request: Request) -> Response:
+        """Refuse a path that the service does not have."""
+        raise ApiError(404, "404", "There is no such resource.")
+
+    async def show_health(self, _request: Request) -> Response:
+        """`/emulator/health`: which model is served."""
+        names = {
+            "projectName": self.deployment.project_name,
+            "deploymentName": self.deployment.deployment_name,
+            "modelId": self.deployment.model_id,
+        }
+        return json_response({"status": "ready", **names})
+
+    async def show_jobs(self, _request: Request) -> Response:
+        """`/emulator/jobs`: all jobs in the order of their submission, without their texts."""
+        now = self.jobs.now()
+        shown = [
+            {
+                "jobId": job.job_id,
+                "displayName": job.request.display_name,
+                "status": job.status(now).value,
+                "createdDateTime": job.created,
+                "documentsCount": len(job.request.documents),
+            }
+            for job in self.jobs.all()
+        ]
+        return json_response({"jobs": shown})
+
+    async def show_stats(self, _request: Request) -> Response:
+        """`/emulator/stats`: calls by method and status, accepted jobs by display name."""
+        return json_response({"calls": dict(self.calls), "submissions": dict(self.submissions)})
+
+    async def set_switches(self, request: Request) -> Response:
+        """`/emulator/switches`: show them, or set all of them; what is left out goes back to its default."""
+        if request.method == "PUT":
+            try:
+                self.switches = msgspec.json.decode(await request.body(), type=Switches)
+            except msgspec.DecodeError as error:
+                return json_response(bad_request("InvalidRequestBodyFormat", str(error)).body, 400)
+        return json_response(self.switches)
+
+
+class HalfAnAnswer(Response):
+    """Promises more than it sends, whereupon the server cuts the connection."""
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """Send the beginning."""
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
+        await send({"type": "http.response.body", "body": b"{", "more_body": True})
+
+
+def dialect_of(request: Request) -> Dialect:
+    """Return the dialect that a path is written in; raises ApiError if the service has no such version."""
+    version = request.path_params.get("version")
+    if version is None:
+        asked = request.query_params.get("api-version", "")
+        if not API_VERSION.fullmatch(asked) or asked < FIRST_API_VERSION:
+            raise bad_request("InvalidParameterValue", f"There is no api-version {asked!r}.")
+        return GENERALLY_AVAILABLE
+    if version not in PREVIEWS:
+        raise ApiError(404, "404", "There is no such resource.")
+    return PREVIEWS[version]
+
+
+async def read_body(request: Request) -> bytes:
+    """Return the body; raises ApiError if there is too much of it."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_BYTES:
+            raise ApiError(413, "RequestEntityTooLarge", f"The body has more than {MOST_BYTES} bytes.")
+    return body
+
+
+def read_number(query: dict[str, str], name: str, default: int) -> int:
+    """Return `skip` or `top`, which the previews write with a dollar sign; raises ApiError if it is no number."""
+    value = query.get(name) or query.get(f"${name}")
+    if value is None:
+        return default
+    if not value.isascii() or not value.isdigit():
+        raise bad_request("InvalidParameterValue", f"{name} must be a whole number, not {value[:20]!r}.")
+    return int(value)
+
+
+def endpoint_of(request: Request) -> str:
+    """Return the address of the service as the caller wrote it, without a slash at the end."""
+    return str(request.base_url).rstrip("/")
+
+
+def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return JSON in UTF-8."""
+    return Response(msgspec.json.encode(content), status, headers, media_type="application/json; charset=utf-8")

@@ -1,0 +1,77 @@
+"""What can be set while the emulator runs: how fast it is, and what goes wrong."""
+
+import random
+from typing import Annotated, Literal
+
+import msgspec
+
+from local.ner.errors import ApiError
+
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class Fault(msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    """Something that happens to calls of the API.
+
+    Attributes:
+        status: HTTP status of the answer; None cuts the connection in the middle of an answer.
+        method: which calls it happens to; None is all.
+        retry_after: seconds for the header Retry-After.
+        times: how often it still happens; None is without end.
+        share: which part of the calls it happens to, 0..1.
+        after: whether the service does what it was asked before the caller learns otherwise.
+    """
+
+    status: Annotated[int, msgspec.Meta(ge=400, le=599)] | None = None
+    method: Literal["GET", "POST"] | None = None
+    retry_after: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    times: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    after: bool = False
+
+
+class Switches(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """The emulator's behaviour; the defaults are the service's.
+
+    Attributes:
+        job_seconds: how long a job takes, from the 202 to its end.
+        latency_seconds: how long a call takes at least.
+        calls_per_minute: more are answered with 429.
+        page_size: documents on a page of results.
+        retention_seconds: how long after its submission a job is kept.
+        job_end: how jobs end; `never` keeps them running.
+        faults: what goes wrong; the first that fits a call happens to it.
+    """
+
+    job_seconds: Seconds = 1.0
+    latency_seconds: Seconds = 0.0
+    calls_per_minute: Annotated[int, msgspec.Meta(ge=0)] = 1000
+    page_size: Annotated[int, msgspec.Meta(ge=1)] = 20
+    retention_seconds: Seconds = 24 * 3600.0
+    job_end: Literal["succeeded", "partiallyCompleted", "failed", "cancelled", "never"] = "succeeded"
+    faults: list[Fault] = []
+
+
+class LostConnection(Exception):  # noqa: N818  # nothing went wrong here: it is what was asked for
+    """The caller is not to get its answer."""
+
+
+def raise_fault(switches: Switches, method: str, chance: random.Random, *, after: bool) -> None:
+    """Let the first fault that fits happen.
+
+    Raises:
+        ApiError: the answer that the caller gets in place of its own.
+        LostConnection: the caller gets half an answer.
+    """
+    for fault in switches.faults:
+        fits = fault.after == after and fault.method in (None, method) and fault.times != 0
+        if not fits or chance.random() >= fault.share:
+            continue
+        if fault.times is not None:
+            fault.times -= 1
+        if fault.status is None:
+            raise LostConnection
+        code = {429: "TooManyRequests", 503: "ServiceUnavailable", 504: "Timeout"}.get(fault.status)
+        raise ApiError(
+            fault.status, code or "InternalServerError", "The emulator was told to fail.", retry_after=fault.retry_after
+        )

@@ -27,6 +27,9 @@ BYTE_ORDER_MARKS: Final = (
 MEDIA_TYPES = mimetypes.MimeTypes(filenames=())
 MEDIA_TYPES.add_type("application/jsonl", ".jsonl")
 MEDIA_TYPES.add_type("text/markdown", ".md")
+# Dropped most often of what is not text, and unknown to older versions of Python.
+MEDIA_TYPES.add_type("application/vnd.openxmlformats-officedocument.wordprocessingml.document", ".docx")
+MEDIA_TYPES.add_type("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", ".xlsx")
 
 
 class DocumentError(Exception):

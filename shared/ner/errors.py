@@ -59,7 +59,8 @@ def from_response(response: httpx.Response) -> NerError:
         f"HTTP{status}",
         response.reason_phrase or "no reason given",
     )
-    return NerError(code, message, remedy_for(status, code), retry_after(response.headers))
+    submitting = response.request.method == "POST"
+    return NerError(code, message, remedy_for(status, code, submitting=submitting), retry_after(response.headers))
 
 
 def from_transport(error: httpx.TransportError) -> NerError:
@@ -69,10 +70,13 @@ def from_transport(error: httpx.TransportError) -> NerError:
     return NerError(type(error).__name__, f"the service could not be reached ({reason})", Remedy.WAIT)
 
 
-def remedy_for(status: int, code: str) -> Remedy:
+def remedy_for(status: int, code: str, *, submitting: bool) -> Remedy:
     """Decide from an HTTP status and an error code whether trying again makes sense."""
     if status in (408, 429) or status >= 500:
         return Remedy.WAIT
+    if submitting and status == 404:
+        # No file can cause it: the endpoint, the project or the deployment is not there. Of a job, it is forgotten.
+        return Remedy.MEND_SETTINGS
     if status in (401, 403) or code in CONFIGURATION_CODES or 300 <= status < 400:
         return Remedy.MEND_SETTINGS
     return Remedy.NONE

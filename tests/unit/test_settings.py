@@ -1,0 +1,131 @@
+"""The app settings: what is read, what is refused, and that all problems are named at once."""
+
+import pytest
+
+from shared.settings import Settings, SettingsError
+
+GOOD = {
+    "NER_STORAGE": "UseDevelopmentStorage=true",
+    "NER_ENDPOINT": "https://contoso.cognitiveservices.azure.com/",
+    "NER_KEY": "a-secret-key",
+    "NER_PROJECT_NAME": "Contracts",
+    "NER_DEPLOYMENT_NAME": "production",
+}
+
+
+def read(**changes: str) -> Settings:
+    """Return the good settings with changes."""
+    return Settings.from_environ(GOOD | changes)
+
+
+def problems(**changes: str) -> str:
+    """Return the error's text for the good settings with changes."""
+    with pytest.raises(SettingsError) as caught:
+        read(**changes)
+    return str(caught.value)
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    """Only storage, endpoint, project and deployment are required."""
+    settings = read()
+    assert (settings.input_container, settings.results_container, settings.queue) == ("incoming", "results", "ner-jobs")
+    assert settings.poison_queue == "ner-jobs-poison"
+    assert settings.blob_trigger_source == "LogsAndContainerScan"
+    assert (settings.api_version, settings.language) == ("2023-04-01", "en")
+    assert (settings.poll_min_seconds, settings.poll_max_seconds) == (2, 60)
+    assert (settings.job_timeout_seconds, settings.max_blob_bytes) == (86400, 20971520)
+    assert settings.endpoint == "https://contoso.cognitiveservices.azure.com"
+
+
+def test_every_problem_is_named_at_once() -> None:
+    """An empty environment gives a sentence for each required setting, and nothing else."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environ({"NER_POLL_MAX_SECONDS": "soon"})
+    named = {problem.split()[0] for problem in caught.value.problems}
+    assert named == {
+        "NER_STORAGE",
+        "NER_ENDPOINT",
+        "NER_PROJECT_NAME",
+        "NER_DEPLOYMENT_NAME",
+        "NER_POLL_MAX_SECONDS",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("NER_INPUT_CONTAINER", "In Coming"),
+        ("NER_RESULTS_CONTAINER", "incoming"),
+        ("NER_QUEUE", "a--b"),
+        ("NER_QUEUE", "q" * 57),
+        ("NER_QUEUE", "jobs-poison"),
+        ("NER_BLOB_TRIGGER_SOURCE", "eventgrid"),
+        ("NER_ENDPOINT", "http://contoso.cognitiveservices.azure.com"),
+        ("NER_ENDPOINT", "https://contoso.cognitiveservices.azure.com/language"),
+        ("NER_ENDPOINT", "https://user:word@contoso.com"),
+        ("NER_ENDPOINT", "contoso.cognitiveservices.azure.com"),
+        ("NER_ENDPOINT", "https://[broken"),
+        ("NER_KEY", "two words"),
+        ("NER_API_VERSION", "2021-01-01"),
+        ("NER_API_VERSION", "v3.1"),
+        ("NER_LANGUAGE", "English language"),
+        ("NER_POLL_MIN_SECONDS", "0"),
+        ("NER_POLL_MIN_SECONDS", "61"),
+        ("NER_POLL_MAX_SECONDS", "1.5"),
+        ("NER_JOB_TIMEOUT_SECONDS", "-1"),
+        ("NER_MAX_BLOB_BYTES", "٣"),
+    ],
+)
+def test_a_bad_setting_is_named(name: str, value: str) -> None:
+    """The sentence begins with the setting's name."""
+    assert f"- {name}" in problems(**{name: value})
+
+
+@pytest.mark.parametrize("endpoint", ["http://localhost:10100", "http://127.0.0.1:5", "http://[::1]:5/"])
+def test_plain_http_is_for_this_machine(endpoint: str) -> None:
+    """The key must not cross a network in the clear."""
+    assert read(NER_ENDPOINT=endpoint).endpoint == endpoint.rstrip("/")
+
+
+def test_the_seed_api_wants_a_model_id_and_no_project() -> None:
+    """And the other way round for the others."""
+    names = {"NER_PROJECT_NAME": "", "NER_DEPLOYMENT_NAME": ""}
+    assert read(NER_API_VERSION="v3.1-preview.ct.1", NER_MODEL_ID="m", **names).model_id == "m"
+    assert "NER_MODEL_ID is missing" in problems(NER_API_VERSION="v3.1-preview.ct.1")
+    assert "NER_PROJECT_NAME is missing" in problems(NER_API_VERSION="v3.2-preview.2", **names)
+
+
+@pytest.mark.parametrize("version", ["2022-05-01", "2023-04-01", "2024-11-15-preview", "2031-01-01"])
+def test_later_versions_by_date_are_taken(version: str) -> None:
+    """An app of today works with the service of tomorrow."""
+    assert read(NER_API_VERSION=version).api_version == version
+
+
+def test_without_a_key_there_is_none() -> None:
+    """Then Microsoft Entra ID is used."""
+    assert read(NER_KEY="").key is None
+
+
+def test_storage_by_identity() -> None:
+    """By account name, or by the addresses of the services."""
+    by_name = read(NER_STORAGE="", NER_STORAGE__accountName="acct", NER_STORAGE__clientId="id").storage
+    assert by_name.blob_service_uri == "https://acct.blob.core.windows.net"
+    assert by_name.queue_service_uri == "https://acct.queue.core.windows.net"
+    assert (by_name.connection_string, by_name.client_id) == (None, "id")
+    by_uri = read(
+        NER_STORAGE="",
+        NER_STORAGE__blobServiceUri="https://b.example",
+        NER_STORAGE__queueServiceUri="https://q.example",
+    ).storage
+    assert (by_uri.blob_service_uri, by_uri.queue_service_uri) == ("https://b.example", "https://q.example")
+    assert "NER_STORAGE is missing" in problems(NER_STORAGE="", NER_STORAGE__blobServiceUri="https://b.example")
+    assert "https://" in problems(NER_STORAGE="", NER_STORAGE__accountName="x", NER_STORAGE__blobServiceUri="http://b")
+
+
+def test_secrets_are_never_shown() -> None:
+    """Neither in an error nor when the settings are printed."""
+    storage = "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=topsecret"
+    assert "se cret" not in problems(NER_KEY="se cret")
+    shown = repr(read(NER_STORAGE=storage))
+    assert "a-secret-key" not in shown
+    assert "topsecret" not in shown

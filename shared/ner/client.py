@@ -7,7 +7,6 @@ read for their page numbers alone, and redirects are not followed.
 import re
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -90,7 +89,7 @@ class NerClient:
         response = await self.send("POST", self.dialect.submit(documents, display_name))
         location: str = response.headers.get("operation-location", "")
         # Real answers end in a query, and hold a doubled slash where the endpoint setting ended in one.
-        job_id = urlsplit(location).path.rstrip("/").rpartition("/")[2]
+        job_id = location.partition("?")[0].rstrip("/").rpartition("/")[2]
         if response.status_code != 202 or not JOB_ID.fullmatch(job_id):
             raise NerError(
                 "InvalidResponse",

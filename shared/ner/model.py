@@ -7,7 +7,7 @@ What the documentation shows and what the service was recorded to answer differ:
 
 from enum import StrEnum
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import msgspec
 
@@ -198,7 +198,7 @@ def read_next_page(link: Any) -> Page | None:
     """Read `skip` and `top` (`$skip` and `$top` in the previews) from a link to the next page of results."""
     if not isinstance(link, str):
         return None
-    query = parse_qs(urlsplit(link).query)
+    query = parse_qs(link.partition("?")[2])
     numbers = {
         name: int(values[0])
         for name in ("skip", "top")

@@ -1,0 +1,153 @@
+"""What the outcome says, whatever happened."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shared import outcome as outcomes
+from shared.jobs import SubmittedJob
+from shared.ner.model import DocumentResult, Entity, Job, JobStatus, Problem, Statistics
+from shared.outcome import Outcome, OutcomeStatus
+from shared.source import Source
+
+SOURCE = Source("incoming", "a/report.txt", "0x8D", datetime(2026, 1, 1, tzinfo=UTC), 1234)
+API = {"version": "2023-04-01", "projectName": "p", "deploymentName": "d", "stringIndexType": "UnicodeCodePoint"}
+ENTITY = Entity("Bristol", "city", 5, 7, 0.9)
+FOUND = DocumentResult("report.txt", [ENTITY])
+SUBMITTED = SubmittedJob("id", 1, 3)
+
+
+def ended(status: JobStatus = JobStatus.SUCCEEDED, **parts: Any) -> Outcome:
+    """Return the outcome of a file with one job that ended so."""
+    return outcomes.from_jobs(SOURCE, API, [(SUBMITTED, Job("id", status, **parts))])
+
+
+def test_the_shape_is_the_contract() -> None:
+    """Every name, in a blob that is one JSON document."""
+    outcome = ended(
+        documents=[FOUND],
+        statistics=Statistics(1, 1, 0, 2),
+        created="2026-01-01T00:00:00Z",
+        last_update="2026-01-01T00:00:01Z",
+        expiration="2026-01-02T00:00:00Z",
+    )
+    assert json.loads(outcomes.encode(outcome)) == {
+        "status": "succeeded",
+        "source": {
+            "container": "incoming",
+            "name": "a/report.txt",
+            "etag": "0x8D",
+            "lastModified": "2026-01-01T00:00:00Z",
+            "length": 1234,
+        },
+        "api": API,
+        "jobs": [
+            {
+                "jobId": "id",
+                "status": "succeeded",
+                "createdDateTime": "2026-01-01T00:00:00Z",
+                "lastUpdateDateTime": "2026-01-01T00:00:01Z",
+                "expirationDateTime": "2026-01-02T00:00:00Z",
+            }
+        ],
+        "documents": [
+            {
+                "id": "report.txt",
+                "entities": [{"text": "Bristol", "category": "city", "offset": 5, "length": 7, "confidenceScore": 0.9}],
+                "warnings": [],
+            }
+        ],
+        "errors": [],
+        "statistics": {
+            "documentsCount": 1,
+            "validDocumentsCount": 1,
+            "erroneousDocumentsCount": 0,
+            "transactionsCount": 2,
+        },
+    }
+    assert outcomes.blob_name(SOURCE.name) == "a/report.txt.json"
+    assert outcomes.metadata(outcome) == {"status": "succeeded", "source_etag": "0x8D"}
+
+
+def test_text_stands_as_it_is() -> None:
+    """UTF-8, not escapes."""
+    document = DocumentResult("é.txt", [Entity("Café 🍷", "restaurant_name", 0, 6, 0.5, "bar")])
+    body = outcomes.encode(ended(documents=[document]))
+    assert "Café 🍷".encode() in body
+    assert json.loads(body)["documents"][0]["entities"][0]["subcategory"] == "bar"
+
+
+def test_a_failure_has_every_part_too() -> None:
+    """Nobody who reads outcomes needs to ask first which kind it is."""
+    outcome = outcomes.failure(SOURCE, API, Problem("EmptyFile", "The file holds no text."))
+    content = json.loads(outcomes.encode(outcome))
+    assert list(content) == ["status", "source", "api", "jobs", "documents", "errors", "statistics"]
+    assert content["status"] == "failed"
+    assert content["errors"] == [{"code": "EmptyFile", "message": "The file holds no text."}]
+    assert set(content["statistics"].values()) == {0}
+    assert outcomes.metadata(outcome)["status"] == "failed"
+
+
+def test_a_failure_after_submission_names_the_jobs() -> None:
+    """The operator can ask the service about them, and sees what was charged."""
+    outcome = outcomes.failure(SOURCE, API, Problem("JobTimeout", "Too late."), [SUBMITTED])
+    assert [(job.job_id, job.status) for job in outcome.jobs] == [("id", "failed")]
+    assert outcome.statistics == Statistics(1, 0, 1, 3)
+
+
+def test_entities_come_in_reading_order() -> None:
+    """The service does not keep it."""
+    late, early = Entity("b", "c", 9, 1, 1.0), Entity("a", "c", 2, 1, 1.0)
+    outcome = ended(documents=[DocumentResult("d", [late, early])])
+    assert outcome.documents[0].entities == [early, late]
+
+
+def test_no_entities_is_a_success() -> None:
+    """There are none in many a text."""
+    assert ended(documents=[DocumentResult("d", [])]).status is OutcomeStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(JobStatus.FAILED, "JobFailed"), (JobStatus.CANCELLED, "JobFailed"), (JobStatus.SUCCEEDED, "MissingResults")],
+)
+def test_no_results_are_a_failure_even_where_the_service_gives_no_reason(status: JobStatus, code: str) -> None:
+    """A job that lost a document is not a document without entities."""
+    outcome = ended(status)
+    assert outcome.status is OutcomeStatus.FAILED
+    assert [problem.code for problem in outcome.errors] == [code]
+    assert outcome.statistics == Statistics(1, 0, 1, 3)
+
+
+def test_an_error_of_a_document_is_named_once() -> None:
+    """The service's own words suffice."""
+    problem = Problem("UnsupportedLanguageCode", "Not supported.", "report.txt")
+    outcome = ended(problems=[problem])
+    assert outcome.errors == [problem]
+    assert outcome.status is OutcomeStatus.FAILED
+    assert json.loads(outcomes.encode(outcome))["errors"][0]["documentId"] == "report.txt"
+
+
+def test_part_of_the_documents_is_a_part_of_a_success() -> None:
+    """What came is kept, what failed is named."""
+    problem = Problem("UnsupportedLanguageCode", "Not supported.", "b")
+    job = Job("id", JobStatus.SUCCEEDED, documents=[FOUND], problems=[problem])
+    outcome = outcomes.from_jobs(SOURCE, API, [(SubmittedJob("id", 2, 2), job)])
+    assert outcome.status is OutcomeStatus.PARTIALLY_SUCCEEDED
+    assert outcome.statistics == Statistics(2, 1, 1, 2)
+    assert ended(JobStatus.PARTIALLY_SUCCEEDED, documents=[FOUND]).status is OutcomeStatus.PARTIALLY_SUCCEEDED
+
+
+@pytest.mark.parametrize("statistics", [None, Statistics()])
+def test_transactions_are_counted_where_the_service_does_not(statistics: Statistics | None) -> None:
+    """v3.2 gives none, v3.1 zeros."""
+    assert ended(documents=[FOUND], statistics=statistics).statistics.transactions_count == 3
+
+
+def test_a_log_line_holds_numbers_and_codes_only() -> None:
+    """No text of the document."""
+    outcome = ended(documents=[FOUND], problems=[Problem("Code", "Bristol", "x")])
+    assert "Bristol" not in str(outcomes.describe(outcome))
+    assert "Code" in str(outcomes.describe(outcome))

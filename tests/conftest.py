@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
+from hypothesis import settings as hypothesis_settings
 
 from local import stack
 from local.app_settings import SAMPLE, read_values
@@ -18,6 +19,10 @@ from shared.settings import Settings
 
 LOGS = STATE / "logs" / "tests"
 counter = itertools.count()
+
+# Time must not decide what passes.
+hypothesis_settings.register_profile("patient", deadline=None)
+hypothesis_settings.load_profile("patient")
 
 
 def free_ports() -> tuple[int, int, int]:

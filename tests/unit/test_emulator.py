@@ -1,0 +1,261 @@
+"""The emulator keeps the service's rules: who may call, what a request holds, how a job goes on, what is forgotten."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from local.ner.recogniser import Recogniser
+from local.ner.switches import Switches
+from tests.unit.emulated import GA, TEXT, Service, submission
+
+
+def reason(response: httpx.Response) -> tuple[int, str]:
+    """Return the status and the most specific code of an error."""
+    error = response.json()["error"]
+    return response.status_code, error.get("innererror", error)["code"]
+
+
+@pytest.fixture
+async def service(recogniser: Recogniser) -> AsyncIterator[Service]:
+    """A service of the test's own."""
+    service = Service(recogniser)
+    async with service.http:
+        yield service
+    service.emulator.jobs.close()
+
+
+async def test_a_job_goes_on_with_time(service: Service) -> None:
+    """From not started to its end, with counts of its tasks; results stand only at the end."""
+    location = await service.submit(TEXT)
+    assert location.startswith(f"http://localhost:1{GA}/")
+    assert location.endswith("?api-version=2023-04-01")
+    seen = []
+    for seconds in (0, 1.9, 2, 9.9, 10):
+        service.seconds = seconds
+        job = await service.show(location)
+        seen.append(job["status"])
+        assert ("items" in job["tasks"]) == (job["status"] == "succeeded")
+    assert seen == ["notStarted", "notStarted", "running", "running", "succeeded"]
+    assert job["tasks"] | {"items": []} == {"completed": 1, "failed": 0, "inProgress": 0, "total": 1, "items": []}
+    assert job["createdDateTime"] == "2026-01-01T00:00:00Z"
+    assert job["lastUpdatedDateTime"] == "2026-01-01T00:00:10Z"
+    assert job["expirationDateTime"] == "2026-01-02T00:00:00Z"
+    (item,) = job["tasks"]["items"]
+    assert (item["kind"], item["taskName"]) == ("CustomEntityRecognitionLROResults", "mine")
+    assert item["results"]["projectName"] == "concierge"
+    assert "statistics" not in item["results"]
+
+
+@pytest.mark.parametrize(
+    ("index_type", "text", "place"),
+    [
+        ("UnicodeCodePoint", "Zürich", (34, 6)),
+        ("Utf16CodeUnit", "Zürich", (35, 6)),
+        ("TextElements_v8", "Zürich", (34, 6)),
+    ],
+)
+async def test_places_are_in_the_units_asked_for(
+    index_type: str, text: str, place: tuple[int, int], service: Service
+) -> None:
+    """One character of this text is two in UTF-16."""
+    location = await service.submit(TEXT, stringIndexType=index_type)
+    service.seconds = 10
+    job = await service.show(location)
+    entities = job["tasks"]["items"][0]["results"]["documents"][0]["entities"]
+    assert {(entity["text"], entity["offset"], entity["length"]) for entity in entities} >= {(text, *place)}
+
+
+async def test_statistics_are_given_when_asked_for(service: Service) -> None:
+    """A text record is 1,000 text elements; a begun one counts."""
+    location = await service.submit(TEXT, "x" * 1001)
+    service.seconds = 10
+    job = await service.show(f"{location}&showStats=true")
+    results = job["tasks"]["items"][0]["results"]
+    assert results["statistics"] == {
+        "documentsCount": 2,
+        "validDocumentsCount": 2,
+        "erroneousDocumentsCount": 0,
+        "transactionsCount": 3,
+    }
+    assert results["documents"][1]["statistics"] == {"charactersCount": 1001, "transactionsCount": 2}
+
+
+async def test_results_come_in_pages(service: Service) -> None:
+    """Twenty documents a page; the link keeps the caller's other wishes, and the last page has none."""
+    location = await service.submit(*["Play jazz."] * 25)
+    service.seconds = 10
+    first = await service.show(f"{location}&showStats=true")
+    assert "showStats=true" in first["nextLink"]
+    second = await service.show(first["nextLink"])
+    assert "nextLink" not in second
+    documents = [
+        document["id"] for page in (first, second) for document in page["tasks"]["items"][0]["results"]["documents"]
+    ]
+    assert documents == [str(number) for number in range(25)]
+    few = await service.show(f"{location}&skip=3&top=2")
+    assert [document["id"] for document in few["tasks"]["items"][0]["results"]["documents"]] == ["3", "4"]
+    assert reason(await service.http.get(f"{location}&skip=-1")) == (400, "InvalidParameterValue")
+
+
+async def test_a_document_may_fail_alone(service: Service) -> None:
+    """An empty text and a language that is not the project's are errors of their documents."""
+    body = submission(TEXT, " ", TEXT)
+    body["analysisInput"]["documents"][2]["language"] = "tlh"
+    location = str((await service.post(body)).headers["operation-location"])
+    service.seconds = 10
+    job = await service.show(location)
+    results = job["tasks"]["items"][0]["results"]
+    assert job["status"] == "succeeded"
+    assert [document["id"] for document in results["documents"]] == ["0"]
+    codes = {error["id"]: error["error"]["innererror"]["code"] for error in results["errors"]}
+    assert codes == {"1": "InvalidDocument", "2": "UnsupportedLanguageCode"}
+
+
+async def test_a_job_is_forgotten_after_a_day(service: Service) -> None:
+    """Then it is as if it had never been."""
+    location = await service.submit(TEXT)
+    service.seconds = 24 * 3600 - 1
+    assert (await service.http.get(location)).status_code == 200
+    service.seconds = 24 * 3600
+    assert reason(await service.http.get(location)) == (404, "OperationNotFound")
+
+
+async def test_a_job_can_be_cancelled(service: Service) -> None:
+    """It goes through cancelling to cancelled, without results; one that has ended stays as it is."""
+    location = await service.submit(TEXT)
+    cancelling = await service.http.post(location.replace("?", ":cancel?"))
+    assert cancelling.status_code == 202
+    assert (await service.show(location))["status"] == "cancelling"
+    service.seconds = 1
+    job = await service.show(location)
+    assert job["status"] == "cancelled"
+    assert "results" not in job["tasks"]["items"][0]
+    ended = await service.submit(TEXT)
+    service.seconds = 20
+    await service.show(ended)
+    await service.http.post(ended.replace("?", ":cancel?"))
+    assert (await service.show(ended))["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("job_id", ["00000000-0000-0000-0000-000000000000", "nonsense"])
+async def test_an_unknown_job_is_not_found(job_id: str, service: Service) -> None:
+    """In any dialect."""
+    for path in (
+        f"{GA}/{job_id}?api-version=2023-04-01",
+        f"/text/analytics/v3.1-preview.ct.1/analyze/jobs/{job_id}",
+        f"/text/analytics/v3.2-preview.2/analyze/jobs/{job_id}",
+    ):
+        assert reason(await service.http.get(path)) == (404, "OperationNotFound")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"analysisInput": {"documents": []}}, (400, "MissingInputDocuments")),
+        ({"analysisInput": {}}, (400, "MissingInputDocuments")),
+        ({"analysisInput": None}, (400, "InvalidRequestBodyFormat")),
+        ({"tasks": []}, (400, "InvalidRequest")),
+        ({"tasks": [{"kind": "SentimentAnalysis", "parameters": {}}]}, (400, "InvalidRequestBodyFormat")),
+        (submission(*["x"] * 26), (400, "InvalidDocumentBatch")),
+        (submission("x" * 125_001), (400, "InvalidDocumentBatch")),
+        (submission("x" * 100_000, "x" * 25_001), (400, "InvalidDocumentBatch")),
+        (submission("é" * 1_000_000), (413, "RequestEntityTooLarge")),
+        (submission("x", projectName="Concierge"), (404, "ProjectNotFound")),
+        (submission("x", deploymentName="Production"), (404, "NotFound")),
+        (submission("x", stringIndexType="Bytes"), (400, "InvalidRequestBodyFormat")),
+        ({"analysisInput": {"documents": [{"id": "1", "text": "a"}] * 2}}, (400, "InvalidDocument")),
+        ({"analysisInput": {"documents": [{"id": "", "text": "a"}]}}, (400, "InvalidDocument")),
+        ({"analysisInput": {"documents": [{"id": "1"}]}}, (400, "InvalidRequestBodyFormat")),
+    ],
+)
+async def test_a_request_that_breaks_a_rule_is_refused(
+    changes: dict[str, Any], expected: tuple[int, str], service: Service
+) -> None:
+    """As a whole; no job is made of it."""
+    response = await service.post(submission("x") | changes)
+    assert reason(response) == expected
+    assert response.headers["x-ms-error-code"]
+    assert list(service.emulator.jobs.all()) == []
+
+
+async def test_the_largest_request_is_taken(service: Service) -> None:
+    """The limit counts text elements: a family is one, whatever it takes in bytes."""
+    family = "👨‍👩‍👧‍👦"
+    await service.submit("x" * 100_000, family * 25_000)
+
+
+async def test_only_the_key_opens(service: Service) -> None:
+    """A gateway answers, with the status as its code."""
+    for headers in ({"Ocp-Apim-Subscription-Key": "other"}, {"Authorization": "Bearer token"}, {}):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(service.emulator.app)) as stranger:
+            response = await stranger.get(f"http://localhost{GA}/x?api-version=2023-04-01", headers=headers)
+        assert reason(response) == (401, "401")
+
+
+async def test_a_thousand_calls_a_minute_and_no_more(service: Service) -> None:
+    """Looks count as submissions do; the answer says when to come back."""
+    service.emulator.switches = Switches(calls_per_minute=3)
+    location = await service.submit("x")
+    service.seconds = 30
+    for _ in range(2):
+        assert (await service.http.get(location)).status_code == 200
+    refused = await service.http.get(location)
+    assert reason(refused) == (429, "429")
+    service.seconds += float(refused.headers["retry-after"])
+    assert (await service.http.get(location)).status_code == 200
+    assert (await service.http.get(location)).status_code == 429
+
+
+@pytest.mark.parametrize("version", ["", "2021-01-01", "v3.1"])
+async def test_an_unknown_version_is_refused(version: str, service: Service) -> None:
+    """In the query as in the path."""
+    assert (await service.http.post(f"{GA}?api-version={version}", json=submission("x"))).status_code == 400
+    assert (await service.http.post("/text/analytics/v3.0/analyze", json=submission("x"))).status_code == 404
+
+
+async def test_a_job_belongs_to_its_dialect(service: Service) -> None:
+    """The previews do not show a job of the generally available API."""
+    location = await service.submit(TEXT)
+    job_id = location.partition("?")[0].rpartition("/")[2]
+    preview = await service.http.get(f"/text/analytics/v3.2-preview.2/analyze/jobs/{job_id}")
+    assert reason(preview) == (404, "OperationNotFound")
+
+
+@pytest.mark.parametrize(
+    ("end", "completed", "failed"), [("failed", 0, 1), ("cancelled", 0, 0), ("partiallyCompleted", 1, 0)]
+)
+async def test_jobs_can_be_made_to_end_otherwise(end: str, completed: int, failed: int, service: Service) -> None:
+    """By a switch."""
+    answer = await service.http.put("/emulator/switches", json={"jobEnd": end})
+    assert answer.json()["jobEnd"] == end
+    location = await service.submit(TEXT)
+    service.seconds = 10
+    job = await service.show(location)
+    assert (job["status"], job["tasks"]["completed"], job["tasks"]["failed"]) == (end, completed, failed)
+    assert bool(job["errors"]) == (end == "failed")
+
+
+async def test_faults_happen_as_often_as_they_are_set(service: Service) -> None:
+    """To the calls they are set for; `after` means that the service has done its work."""
+    faults = [
+        {"status": 503, "method": "POST", "times": 1, "retryAfter": 7},
+        {"status": 500, "method": "POST", "times": 1, "after": True},
+    ]
+    await service.http.put("/emulator/switches", json={"faults": faults})
+    first = await service.post(submission(TEXT))
+    assert (first.status_code, first.headers["retry-after"]) == (503, "7")
+    assert list(service.emulator.jobs.all()) == []
+    assert (await service.post(submission(TEXT))).status_code == 500
+    assert len(list(service.emulator.jobs.all())) == 1
+    assert (await service.post(submission(TEXT))).status_code == 202
+    stats = (await service.http.get("/emulator/stats")).json()
+    assert stats == {"calls": {"POST 503": 1, "POST 500": 1, "POST 202": 1}, "submissions": {"name": 2}}
+
+
+@pytest.mark.parametrize("switches", [{"jobSecond": 1}, {"jobSeconds": -1}, {"faults": [{"status": 200}]}, []])
+async def test_switches_that_do_not_exist_are_refused(switches: object, service: Service) -> None:
+    """A test that misspelt one would test nothing."""
+    assert (await service.http.put("/emulator/switches", json=switches)).status_code == 400
+    assert (await service.http.get("/emulator/switches")).json()["jobSeconds"] == 10

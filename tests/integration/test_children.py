@@ -9,6 +9,7 @@ import pytest
 
 from local.children import Child, ChildError, accepts_connections, free_port
 from local.install import ROOT
+from local.storage_emulator import Azurite
 from tests.conftest import free_ports
 from tests.waiting import eventually
 
@@ -64,3 +65,10 @@ def test_a_taken_port_gives_another() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken = server.getsockname()[1]
         assert free_port(taken) not in (0, taken)
+
+
+def test_azurite_closes_when_it_is_asked_to(tmp_path: Path) -> None:
+    """Being killed could cost what it holds, and ten seconds of everybody's time."""
+    with Azurite(tmp_path / "azurite.log", data=tmp_path / "data", ports=free_ports()) as azurite:
+        pass
+    assert azurite.process.returncode != -signal.SIGKILL

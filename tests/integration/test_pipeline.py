@@ -1,0 +1,226 @@
+"""The way of one file through the pipeline, on real storage and the service's emulator, without the host between.
+
+What the host would do, these tests do: hand over the bytes, then each message once it is visible.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from azure.storage.blob import BlobServiceClient
+from azure.storage.queue import QueueClient, QueueMessage, TextBase64DecodePolicy, TextBase64EncodePolicy
+
+from local.stack import create_containers_and_queues
+from local.watch import read_outcome
+from shared.jobs import MessageError, decode_message
+from shared.outcome import Outcome, OutcomeStatus
+from shared.pipeline import Pipeline
+from shared.settings import Settings
+from tests.waiting import eventually
+
+TEXT = b"A table for two at Blue Heron in Bristol at eight, please."
+
+
+class Way:
+    """One file's way: a pipeline whose clock the tests set, the file, its messages, its outcome."""
+
+    def __init__(self, values: dict[str, str], blobs: BlobServiceClient, ner_emulator: str) -> None:
+        self.settings = Settings.from_environ(values)
+        create_containers_and_queues(self.settings)
+        self.blobs = blobs
+        self.ner_emulator = ner_emulator
+        self.later = timedelta()
+        self.pipeline = Pipeline(self.settings, now=lambda: datetime.now(UTC) + self.later)
+        self.queue = QueueClient.from_connection_string(
+            values["NER_STORAGE"],
+            self.settings.queue,
+            message_encode_policy=TextBase64EncodePolicy(),
+            message_decode_policy=TextBase64DecodePolicy(),
+        )
+        self.etag = ""
+
+    def upload(self, data: bytes = TEXT) -> None:
+        """Upload the file."""
+        blob = self.blobs.get_blob_client(self.settings.input_container, "a.txt")
+        self.etag = str(blob.upload_blob(data, overwrite=True)["etag"]).strip('"')
+
+    async def submit(self) -> None:
+        """Upload the file and hand it over as the host does."""
+        self.upload()
+        await self.pipeline.submit("a.txt", TEXT, None)
+
+    def message(self) -> QueueMessage:
+        """Wait until the file's message is visible; take it from the queue, as the host does after a success."""
+        message = eventually(self.queue.receive_message, "a message")
+        self.queue.delete_message(message)
+        return message
+
+    async def poll_until_outcome(self) -> Outcome:
+        """Hand over message after message until there is an outcome, which then is the end of the messages."""
+        while (outcome := self.outcome()) is None:
+            await self.pipeline.poll(self.message().content.encode())
+        assert self.queue.get_queue_properties().approximate_message_count == 0
+        return outcome
+
+    def outcome(self) -> Outcome | None:
+        """Return the outcome of the version that was uploaded last."""
+        return read_outcome(self.blobs, self.settings, "a.txt", self.etag)
+
+    def switch(self, **switches: Any) -> None:
+        """Set the service's switches."""
+        httpx.put(f"{self.ner_emulator}/emulator/switches", json=switches).raise_for_status()
+
+    def submissions(self) -> int:
+        """Return how many jobs the service has accepted under the file's name, in all tests so far."""
+        stats = httpx.get(f"{self.ner_emulator}/emulator/stats").raise_for_status().json()
+        return int(stats["submissions"].get("a.txt", 0))
+
+
+@pytest.fixture
+def make_way(values: dict[str, str], blobs: BlobServiceClient, ner_emulator: str) -> Iterator[Callable[..., Way]]:
+    """Return what makes a way, with app settings of the test's own; the service behaves again afterwards."""
+    ways: list[Way] = []
+
+    def make(**changes: str) -> Way:
+        ways.append(Way({**values, "NER_ENDPOINT": ner_emulator, **changes}, blobs, ner_emulator))
+        return ways[-1]
+
+    yield make
+    for way in ways:
+        way.queue.close()
+        way.switch()
+
+
+@pytest.fixture
+async def way(make_way: Callable[..., Way]) -> AsyncIterator[Way]:
+    """A way with the usual settings."""
+    way = make_way()
+    yield way
+    await way.pipeline.aclose()
+
+
+async def test_a_file_is_submitted_once_and_followed(way: Way) -> None:
+    """One message goes round; it holds the job's id, and no address and no text."""
+    await way.submit()
+    body = way.message().content
+    message = decode_message(body)
+    assert message.source.etag == way.etag
+    assert len(message.jobs) == 1
+    assert "http" not in body
+    assert "Heron" not in body
+    await way.pipeline.poll(body.encode())
+    outcome = await way.poll_until_outcome()
+    assert outcome.status is OutcomeStatus.SUCCEEDED
+    assert [job.job_id for job in outcome.jobs] == [message.jobs[0].job_id]
+    assert ("city", "Bristol") in {(entity.category, entity.text) for entity in outcome.documents[0].entities}
+
+
+@pytest.mark.parametrize(("end", "code"), [("failed", "InternalServerError"), ("cancelled", "JobFailed")])
+async def test_a_job_that_fails_gives_a_failed_outcome(end: str, code: str, way: Way) -> None:
+    """With the service's reason, or with ours where it gives none."""
+    way.switch(jobEnd=end, jobSeconds=0)
+    await way.submit()
+    outcome = await way.poll_until_outcome()
+    assert outcome.status is OutcomeStatus.FAILED
+    assert [problem.code for problem in outcome.errors] == [code]
+    assert [job.status for job in outcome.jobs] == [end]
+
+
+async def test_a_job_that_never_ends_is_given_up(way: Way) -> None:
+    """After NER_JOB_TIMEOUT_SECONDS, not before."""
+    way.switch(jobEnd="never")
+    await way.submit()
+    way.later = timedelta(seconds=way.settings.job_timeout_seconds - 60)
+    body = way.message().content.encode()
+    await way.pipeline.poll(body)
+    assert way.outcome() is None
+    way.queue.clear_messages()
+    way.later += timedelta(seconds=60)
+    await way.pipeline.poll(body)
+    outcome = way.outcome()
+    assert outcome is not None
+    assert [problem.code for problem in outcome.errors] == ["JobTimeout"]
+    assert [job.status for job in outcome.jobs] == ["failed"]
+
+
+async def test_a_job_that_the_service_forgot_is_a_failure(way: Way) -> None:
+    """It forgets after a day; the submission cost, so it is not sent again unasked."""
+    way.switch(retentionSeconds=0)
+    await way.submit()
+    outcome = await way.poll_until_outcome()
+    assert outcome.status is OutcomeStatus.FAILED
+    assert [problem.code for problem in outcome.errors] == ["OperationNotFound"]
+
+
+async def test_a_submission_waits_as_long_as_the_service_asks(way: Way) -> None:
+    """Throttled, it becomes a message without a job, which is not visible before Retry-After is over."""
+    way.switch(faults=[{"status": 429, "method": "POST", "retryAfter": 3, "times": 1}])
+    await way.submit()
+    sent = datetime.now(UTC)
+    message = way.message()
+    assert datetime.now(UTC) - sent > timedelta(seconds=2)
+    assert decode_message(message.content).jobs == []
+    await way.pipeline.poll(message.content.encode())
+    assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
+
+
+async def test_looks_survive_an_outage(way: Way) -> None:
+    """Errors, cut connections and throttling while the job runs only make it later."""
+    await way.submit()
+    way.switch(faults=[{"status": 500, "times": 1}, {"times": 1}, {"status": 429, "retryAfter": 1, "times": 1}])
+    assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
+
+
+async def test_an_outage_ends_with_the_deadline(way: Way) -> None:
+    """A file does not wait for ever; the outcome says what was wrong."""
+    way.switch(faults=[{"status": 503}])
+    await way.submit()
+    way.later = timedelta(seconds=way.settings.job_timeout_seconds)
+    outcome = await way.poll_until_outcome()
+    assert [problem.code for problem in outcome.errors] == ["ServiceUnavailable"]
+    assert "NER_JOB_TIMEOUT_SECONDS" in outcome.errors[0].message
+
+
+async def test_a_waiting_version_that_was_replaced_is_not_sent(way: Way) -> None:
+    """The newer version has a trigger of its own."""
+    way.switch(faults=[{"status": 503, "method": "POST", "times": 1}])
+    await way.submit()
+    before = way.submissions()
+    way.upload(b"newer")
+    await way.pipeline.poll(way.message().content.encode())
+    after = way.submissions()
+    assert after == before
+    assert way.queue.get_queue_properties().approximate_message_count == 0
+
+
+async def test_a_file_that_is_gone_ends_quietly(way: Way) -> None:
+    """Deleted between its event and its turn: nobody waits for an outcome."""
+    await way.pipeline.submit("a.txt", TEXT, None)
+    assert way.queue.get_queue_properties().approximate_message_count == 0
+
+
+async def test_a_message_of_another_shape_or_container_is_raised(make_way: Callable[..., Way]) -> None:
+    """The host's poison queue is the place for it."""
+    way = make_way()
+    with pytest.raises(MessageError):
+        await way.pipeline.poll(b'{"jobId": "1"}')
+    await way.submit()
+    body = way.message().content.replace(f'"{way.settings.input_container}"', '"elsewhere"')
+    with pytest.raises(MessageError, match="NER_INPUT_CONTAINER"):
+        await way.pipeline.poll(body.encode())
+    await way.pipeline.aclose()
+
+
+async def test_giving_up_writes_an_outcome(way: Way) -> None:
+    """A poison message becomes a failure that names its jobs; one that nobody can read is dropped."""
+    await way.submit()
+    body = way.message().content.encode()
+    await way.pipeline.give_up(body)
+    outcome = way.outcome()
+    assert outcome is not None
+    assert outcome.status is OutcomeStatus.FAILED
+    assert [problem.code for problem in outcome.errors] == ["ProcessingFailed"]
+    assert [job.job_id for job in outcome.jobs] == [job.job_id for job in decode_message(body).jobs]
+    await way.pipeline.give_up(b"\xff nobody's")

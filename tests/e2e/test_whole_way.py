@@ -1,6 +1,8 @@
 """The main job, the whole way over real HTTP: drop a file, get its entities, in every dialect of the API."""
 
+import base64
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -10,8 +12,10 @@ from azure.storage.queue import QueueServiceClient
 
 from local.files import SAMPLES
 from local.watch import read_outcome
+from shared.jobs import JobMessage, SubmittedJob, encode_message
 from shared.outcome import Outcome, OutcomeStatus
 from shared.settings import Settings
+from shared.source import Source
 from tests.conftest import LOGS, hosted
 from tests.waiting import eventually
 
@@ -127,3 +131,21 @@ def test_a_wrong_key_keeps_the_file_and_says_so(
         assert b"not-the-right-key" not in host.log.read_bytes()
     with hosted({**values, "NER_ENDPOINT": ner_emulator}, LOGS / "host-right-key.log"):
         assert outcome_of(blobs, settings, "kept.txt", etag).status is OutcomeStatus.SUCCEEDED
+
+
+def test_a_poison_message_becomes_an_outcome(
+    values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient, queues: QueueServiceClient
+) -> None:
+    """What the host moved to the poison queue ends as failed, and the poison queue is empty again."""
+    values |= {"NER_ENDPOINT": ner_emulator}
+    settings = Settings.from_environ(values)
+    source = Source(settings.input_container, "unlucky.txt", "0x1", datetime.now(UTC), 1)
+    message = JobMessage(source=source, received_date_time=datetime.now(UTC), jobs=[SubmittedJob("job-1", 1, 1)])
+    queue = queues.create_queue(settings.poison_queue)
+    queue.send_message(base64.b64encode(encode_message(message).encode()).decode())
+    with hosted(values, LOGS / "host-poison.log"):
+        outcome = outcome_of(blobs, settings, "unlucky.txt", "0x1")
+        eventually(lambda: not queue.get_queue_properties().approximate_message_count, "the poison queue is empty")
+    assert outcome.status is OutcomeStatus.FAILED
+    assert [problem.code for problem in outcome.errors] == ["ProcessingFailed"]
+    assert [job.job_id for job in outcome.jobs] == ["job-1"]

@@ -5,10 +5,13 @@ import re
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from local.app_settings import SAMPLE, read_values
 from local.install import ROOT
+from shared import outcome as outcomes
+from shared.outcome import Outcome
 
 DEPLOYED = [ROOT / "function_app.py", *sorted((ROOT / "shared").rglob("*.py"))]
 SOURCES = [*DEPLOYED, *sorted((ROOT / "local").rglob("*.py")), *sorted((ROOT / "benchmarks").rglob("*.py"))]
@@ -63,3 +66,13 @@ def test_the_readme_lists_every_setting_with_its_default() -> None:
     for name, default in rows.items():
         if default.startswith("`") and not default.startswith("`v"):
             assert default.strip("`") == sample[name], name
+
+
+def test_the_readme_shows_an_outcome_as_the_app_writes_it() -> None:
+    """Every name is there and every place fits the text above it."""
+    blocks = dict(re.findall(r"```(text|json)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[:2])
+    outcome = msgspec.json.decode(blocks["json"], type=Outcome)
+    assert msgspec.json.decode(outcomes.encode(outcome)) == msgspec.json.decode(blocks["json"])
+    assert outcome.source.length == len(blocks["text"].encode())
+    for entity in outcome.documents[0].entities:
+        assert blocks["text"][entity.offset : entity.offset + entity.length] == entity.text

@@ -18,9 +18,10 @@ from rich.markup import escape
 
 from local import show, stack
 from local.app_settings import AppSettingsError, local_values, wants_storage_emulator
-from local.children import ChildError
+from local.children import ChildError, accepts_connections
 from local.files import SAMPLES, FilesError, blob_names
 from local.install import ROOT, STATE, InstallError
+from local.storage_emulator import BLOB_PORT
 from local.watch import Dropped, upload, watch
 from shared import outcome as outcomes
 from shared.outcome import OutcomeStatus
@@ -50,6 +51,7 @@ class RunningApp(msgspec.Struct):
 
     values: dict[str, str]
     ner_emulator: str | None
+    pid: int
 
 
 @app.command()
@@ -70,7 +72,10 @@ def start(*, labels: Labels = None) -> None:
         values = local_values(os.environ)
         console.print("Starting storage, recogniser and host (the first time trains the recogniser) ...")
         with stack.running(values, data=AZURITE_DATA, labels=labels, logs=LOGS / "start") as running:
-            RUNNING.write_bytes(msgspec.json.encode(RunningApp(dict(running.values), running.ner_emulator)))
+            RUNNING.touch(mode=0o600)  # the settings hold keys
+            RUNNING.write_bytes(
+                msgspec.json.encode(RunningApp(dict(running.values), running.ner_emulator, os.getpid()))
+            )
             try:
                 describe(running, emulated=wants_storage_emulator(values))
                 while True:
@@ -85,16 +90,28 @@ def drop(files: Files = None, *, wait: bool = True, seconds: Seconds = 300.0) ->
     """Upload files to the app that `start` keeps up, or to the account in local.settings.json, and follow them."""
     with sentences_for_errors():
         named = blob_names(files or sorted(SAMPLES.iterdir()))
-        if RUNNING.is_file():
-            target = msgspec.json.decode(RUNNING.read_bytes(), type=RunningApp)
-        else:
-            target = RunningApp(local_values(os.environ), None)
-            if wants_storage_emulator(target.values):
+        running = running_app()
+        values = running.values if running else local_values(os.environ)
+        settings = Settings.from_environ(values)
+        if wants_storage_emulator(values):
+            if not accepts_connections(BLOB_PORT):
                 raise FilesError("Nothing is running to drop files on: 'make start' in another terminal first")
-        dropped = drop_and_follow(
-            Settings.from_environ(target.values), named, target.ner_emulator, seconds if wait else 0.0
-        )
+            stack.create_containers_and_queues(settings)
+        emulator = running.ner_emulator if running else None
+        dropped = drop_and_follow(settings, named, emulator, seconds if wait else 0.0)
     raise typer.Exit(exit_code(dropped) if wait else 0)
+
+
+def running_app() -> RunningApp | None:
+    """Return what `start` keeps up, or None; a `start` that was killed left its file behind."""
+    if not RUNNING.is_file():
+        return None
+    running = msgspec.json.decode(RUNNING.read_bytes(), type=RunningApp)
+    try:
+        os.kill(running.pid, 0)
+    except ProcessLookupError:
+        return None
+    return running
 
 
 def describe(running: stack.Stack, *, emulated: bool) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from local.children import accepts_connections
 from local.install import ROOT, STATE
+from local.storage_emulator import BLOB_PORT
 from tests.waiting import PATIENCE_SECONDS, eventually
 
 
@@ -91,8 +92,8 @@ def test_start_takes_drops_until_it_is_stopped(tmp_path: Path) -> None:
 
 def test_drop_without_a_running_app_says_what_to_do(tmp_path: Path) -> None:
     """There is nothing to drop on."""
-    if (STATE / "running.json").exists():
-        pytest.skip("the app is up: 'make start' runs in another terminal")
+    if (STATE / "running.json").exists() or accepts_connections(BLOB_PORT):
+        pytest.skip("the app or an Azurite is up in another terminal")
     (tmp_path / "a.txt").write_text("a")
     result = local("drop", str(tmp_path / "a.txt"))
     assert result.returncode == 1

@@ -38,4 +38,4 @@ bench-ner: setup
 	@$(IN_VENV) -m benchmarks.ner_quality
 
 clean:
-	rm -rf .venv* .local .mypy_cache .ruff_cache
+	rm -rf .venv* .local .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -21,7 +21,7 @@ from local.app_settings import AppSettingsError, local_values, wants_storage_emu
 from local.children import ChildError, accepts_connections
 from local.files import SAMPLES, FilesError, blob_names
 from local.install import ROOT, STATE, InstallError
-from local.storage_emulator import BLOB_PORT
+from local.storage_emulator import BLOB_PORT, is_azurite
 from local.watch import Dropped, upload, watch
 from shared import outcome as outcomes
 from shared.outcome import OutcomeStatus
@@ -32,6 +32,9 @@ LOGS: Final = STATE / "logs"
 RESULTS: Final = STATE / "results"
 RUNNING: Final = STATE / "running.json"
 """What `start` leaves for `drop` in another terminal: the app settings and the NER emulator's address."""
+
+SCAN_PAUSE_SECONDS: Final = 1.1
+"""On Azurite, whose times are whole seconds, the Functions host passes over a blob as old as the last one it saw."""
 
 EXPECTED_ERRORS: Final = (AppSettingsError, ChildError, FilesError, InstallError, SettingsError)
 
@@ -138,7 +141,10 @@ def drop_and_follow(
 ) -> list[Dropped]:
     """Upload the files, show them on their way, then their outcomes."""
     with stack.storage_clients(settings) as (blobs, _):
-        dropped = upload(blobs, settings, files)
+        pause = (
+            SCAN_PAUSE_SECONDS if stack.find_core_tools() and is_azurite(settings.storage.connection_string) else 0.0
+        )
+        dropped = upload(blobs, settings, files, pause_seconds=pause)
         with show.FileProgress(console, dropped) as progress:
             progress.update(dropped)
             for _ in watch(blobs, settings, dropped, ner_emulator, seconds):

@@ -103,22 +103,28 @@ def start_ner_emulator(values: Mapping[str, str], port: int, labels: Path | None
 def start_host(values: Mapping[str, str], log: Path) -> Child:
     """Start the Functions host: Azure Functions Core Tools where they are installed, else the stand-in."""
     environ = {**os.environ, **values}
-    core_tools = shutil.which("func")
+    core_tools = find_core_tools()
     if core_tools is not None:
         # Core Tools runs the worker with the first Python on PATH.
         environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", "")])
         command = [core_tools, "start", "--port", str(free_port(7071))]
-        ready, seconds = b"Host lock lease acquired", 180.0
+        seconds = 180.0
     else:
         command = [sys.executable, "-m", "local.host", "--exit-with-stdin", "--root", str(ROOT)]
-        ready, seconds = b"Functions: ", 60.0
+        seconds = 60.0
     child = Child("The Functions host", command, log, environ=environ, cwd=ROOT)
     try:
-        child.wait_until(lambda: ready in log.read_bytes(), seconds)
+        # Both list the functions once they have read them.
+        child.wait_until(lambda: b"Functions:" in log.read_bytes(), seconds)
     except BaseException:
         child.stop()
         raise
     return child
+
+
+def find_core_tools() -> str | None:
+    """Return where Azure Functions Core Tools are, or None."""
+    return shutil.which("func")
 
 
 def create_containers_and_queues(settings: Settings) -> None:

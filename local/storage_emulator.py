@@ -17,6 +17,13 @@ ACCOUNT: Final = "devstoreaccount1"
 KEY: Final = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
+def is_azurite(connection_string: str | None) -> bool:
+    """Tell whether a connection string is that of the emulator."""
+    return connection_string is not None and (
+        "UseDevelopmentStorage=true" in connection_string or f"AccountName={ACCOUNT}" in connection_string
+    )
+
+
 class Azurite(Child):
     """A running Azurite with its three services."""
 

@@ -3,29 +3,26 @@
 Every file that cannot be sent raises a `DocumentError` whose words the uploader reads in the outcome.
 """
 
-import codecs
 import mimetypes
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Final
+from typing import Final, NamedTuple
 
-from shared.ner.model import Document
+from shared.json_documents import Entries, ShapeError, json_lines, json_list
+from shared.ner.model import Document, Problem
+from shared.text_encoding import EncodingError, decode
 
-MOST_CHARACTERS: Final = 125_000
-"""Per request (service limits of custom NER), counted here in code points: never fewer than the service counts."""
-CHARACTERS_PER_TRANSACTION: Final = 1000
+MOST_PROBLEMS: Final = 1000
+"""Errors of single documents that an outcome names; the rest is counted."""
 
-# The longer mark first: the UTF-32 one begins with the UTF-16 one.
-BYTE_ORDER_MARKS: Final = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
+JSON_LINES: Final = "application/jsonl"
+JSON: Final = "application/json"
 
 # Only the table that comes with Python: what a machine adds must not decide what is text.
 MEDIA_TYPES = mimetypes.MimeTypes(filenames=())
-MEDIA_TYPES.add_type("application/jsonl", ".jsonl")
+MEDIA_TYPES.add_type(JSON_LINES, ".jsonl")
+MEDIA_TYPES.add_type(JSON_LINES, ".ndjson")
 MEDIA_TYPES.add_type("text/markdown", ".md")
 # Dropped most often of what is not text, and unknown to older versions of Python.
 MEDIA_TYPES.add_type("application/vnd.openxmlformats-officedocument.wordprocessingml.document", ".docx")
@@ -41,24 +38,77 @@ class DocumentError(Exception):
         super().__init__(message)
 
 
-def read_documents(name: str, data: bytes, *, language: str, max_bytes: int) -> list[Document]:
-    """Return the documents of a file: one, whose id is the file's name without its folders.
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """The documents of a file, read anew each time that they are asked for.
+
+    Attributes:
+        encoding: the Python codec that gives the file's text.
+        entries: begins to read.
+    """
+
+    encoding: str
+    entries: Callable[[], Entries]
+
+
+class Survey(NamedTuple):
+    """What a file holds: how many documents, and what is wrong with `erroneous_count` of them."""
+
+    documents_count: int
+    erroneous_count: int
+    problems: list[Problem]
+
+
+def read_documents(name: str, data: bytes, *, language: str, max_bytes: int) -> Documents:
+    """Return the documents of a file: those of a JSON file, or one, whose id is the file's name without its folders.
 
     Raises:
-        DocumentError: the file is too large, empty, or not text.
+        DocumentError: the file is too large, empty, not text, or not the JSON that its name promises.
     """
     check_length(len(data), max_bytes)
-    check_media_type(name)
-    text = decode_text(data)
+    media_type = check_media_type(name)
+    try:
+        text, encoding = decode(data)
+    except EncodingError as error:
+        raise DocumentError(
+            "BinaryFile" if error.is_binary else "UnsupportedEncoding",
+            f"{error.message}. "
+            + ("Upload its text as a .txt or .md file." if error.is_binary else "Save it as UTF-8."),
+        ) from None
     if not text.strip():
         raise DocumentError("EmptyFile", "The file holds no text. Upload it again with some.")
-    if len(text) > MOST_CHARACTERS:
-        raise DocumentError(
-            "TextTooLong",
-            f"The text has {len(text):,} characters; the service takes {MOST_CHARACTERS:,} at once. "
-            "Cut the file into smaller ones.",
-        )
-    return [Document(PurePosixPath(name).name, text, language)]
+    if media_type not in (JSON, JSON_LINES):
+        document = Document(PurePosixPath(name).name or name, text, language)
+        return Documents(encoding, lambda: iter([document]))
+    utf8 = text.encode()
+    if media_type == JSON_LINES:
+        return Documents(encoding, lambda: json_lines(utf8, language))
+    try:
+        entries = json_list(utf8)
+    except ShapeError as error:
+        raise DocumentError("InvalidJson", error.message) from None
+    return Documents(encoding, lambda: entries(language))
+
+
+def survey(documents: Documents) -> Survey:
+    """Read all documents once, to know what is wrong before any is sent.
+
+    Raises:
+        DocumentError: there are none.
+    """
+    count = erroneous = 0
+    problems: list[Problem] = []
+    for entry in documents.entries():
+        count += 1
+        if isinstance(entry, Problem):
+            erroneous += 1
+            if erroneous <= MOST_PROBLEMS:
+                problems.append(entry)
+    if not count:
+        raise DocumentError("EmptyFile", "The file holds no documents. Upload it again with some.")
+    if erroneous > MOST_PROBLEMS:
+        problems.append(Problem("TooManyErrors", f"{erroneous - MOST_PROBLEMS:,} more documents could not be read."))
+    return Survey(count, erroneous, problems)
 
 
 def check_length(length: int, max_bytes: int) -> None:
@@ -71,36 +121,17 @@ def check_length(length: int, max_bytes: int) -> None:
         )
 
 
-def check_media_type(name: str) -> None:
-    """Raise DocumentError for a name whose ending says that the file is not plain text; an unknown ending may be."""
+def check_media_type(name: str) -> str | None:
+    """Return the media type that a name's ending says, None for an unknown ending, which may be text.
+
+    Raises:
+        DocumentError: the file is neither text nor JSON.
+    """
     media_type, encoding = MEDIA_TYPES.guess_type(PurePosixPath(name).name.lower())
-    if encoding is not None or (media_type is not None and not media_type.startswith("text/")):
+    is_text = media_type is None or media_type in (JSON, JSON_LINES) or media_type.startswith("text/")
+    if encoding is not None or not is_text:
         raise DocumentError(
             "UnsupportedType",
             f"A file of type {encoding or media_type} is not plain text. Upload its text as a .txt or .md file.",
         )
-
-
-def decode_text(data: bytes) -> str:
-    """Decode by byte order mark, else as UTF-8.
-
-    Raises:
-        DocumentError: the bytes are no text in these encodings.
-    """
-    encoding = next((encoding for mark, encoding in BYTE_ORDER_MARKS if data.startswith(mark)), None)
-    # No text in UTF-8 holds a NUL; in UTF-16 and UTF-32 every second byte may be one.
-    binary = encoding is None and b"\0" in data
-    try:
-        text = "" if binary else data.decode(encoding or "utf-8")
-    except UnicodeDecodeError:
-        raise DocumentError(
-            "UnsupportedEncoding", "The file is not UTF-8 text. Save it as UTF-8 and upload it again."
-        ) from None
-    if binary or "\0" in text:
-        raise DocumentError("BinaryFile", "The file is binary, not text. Upload its text as a .txt or .md file.")
-    return text
-
-
-def count_transactions(documents: list[Document]) -> int:
-    """Return how many text records the service will charge for: 1,000 characters each, begun ones included."""
-    return sum(-(-len(document.text) // CHARACTERS_PER_TRANSACTION) for document in documents)
+    return media_type

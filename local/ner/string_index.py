@@ -7,7 +7,8 @@ from typing import Final
 
 import regex
 
-TEXT_ELEMENT: Final = regex.compile(r"\X")
+# Flags in pairs, said aloud: left to \X, each would look back over all flags before it.
+TEXT_ELEMENT: Final = regex.compile(r"\p{GCB=RI}{2}[\p{GCB=EX}\p{GCB=SM}\p{GCB=ZWJ}]*+|\X")
 FIRST_COMBINING_MARK: Final = "\u0300"
 LAST_OF_BMP: Final = "\uffff"
 

@@ -1,0 +1,152 @@
+"""Documents in as few requests as the limits allow."""
+
+import msgspec
+import pytest
+import regex
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.merging import numbered
+from shared.ner.model import Document, Problem
+from shared.packing import SERVICE_LIMITS, Limits, Request, pack
+from shared.source import Position
+from tests.unit.test_text_elements import boundaries, texts
+
+CLUSTER = regex.compile(r"\X")
+BODY_BYTES = 1_000_000
+SENTENCE = "We met Dr. Smith at the Blue Heron in New York. "
+
+documents = st.lists(st.one_of(texts.map(lambda text: Document("id", text, "en")), st.just(Problem("Code", "bad"))))
+limits = st.builds(Limits, st.integers(1, 4), st.integers(1, 30), st.integers(8, 90))
+
+
+def doc(text: str) -> Document:
+    """Return a document of a text."""
+    return Document("id", text, "en")
+
+
+def sent_parts(requests: list[Request]) -> list[tuple[int, int, str]]:
+    """Return number and offset of each part that is sent, by what the requests say of their places."""
+    parts = []
+    for request in requests:
+        number, offset = request.start.document, request.start.offset
+        for document in request.documents:
+            parts.append((number, offset, document.text))
+            number, offset = number + 1, 0
+    return parts
+
+
+@given(documents, limits)
+def test_nothing_is_lost_or_repeated_and_no_limit_is_broken(entries: list[Document | Problem], limits: Limits) -> None:
+    """Save for blanks, which the service refuses, and only between text elements unless one breaks a limit alone."""
+    requests = list(pack(entries, limits=limits))
+    sent = "".join(document.text for request in requests for document in request.documents)
+    written = "".join(entry.text for entry in entries if isinstance(entry, Document))
+    assert "".join(sent.split()) == "".join(written.split())
+    for request in requests:
+        assert 1 <= len(request.documents) <= limits.documents
+        assert sum(len(CLUSTER.findall(document.text)) for document in request.documents) <= limits.elements
+        assert sum(len(msgspec.json.encode(document.text)) - 2 for document in request.documents) <= limits.size
+        assert all(document.text.strip() for document in request.documents)
+
+
+@given(documents, limits)
+def test_places_are_true(entries: list[Document | Problem], limits: Limits) -> None:
+    """Each request begins where it says, and ends where the next one may begin; only the last one has no end."""
+    requests = list(pack(entries, limits=limits))
+    assert [request.end is None for request in requests] == [False] * (len(requests) - 1) + [True] * bool(requests)
+    for request in requests:
+        entry = entries[request.start.document]
+        assert isinstance(entry, Document)
+        assert entry.text.startswith(request.documents[0].text, request.start.offset)
+        whole = request.documents[1:-1] if request.end and request.end.offset else request.documents[1:]
+        texts_of_file = [entry.text for entry in entries if isinstance(entry, Document)]
+        assert all(document.text in texts_of_file for document in whole)
+        if request.end is not None and request.end.offset:
+            goes_on = entries[request.end.document]
+            assert isinstance(goes_on, Document)
+            assert goes_on.text[: request.end.offset].endswith(request.documents[-1].text)
+
+
+@given(documents, limits)
+def test_going_on_from_any_request_gives_the_same(entries: list[Document | Problem], limits: Limits) -> None:
+    """After an interruption the rest is what it would have been."""
+    requests = list(pack(entries, limits=limits))
+    for number, request in enumerate(requests[:-1], 1):
+        assert list(pack(entries, request.end, limits)) == requests[number:]
+
+
+@given(texts, st.integers(1, 30))
+def test_cuts_are_between_text_elements(text: str, elements: int) -> None:
+    """As long as bytes are no matter."""
+    places = boundaries(text)
+    for request in pack([doc(text)], limits=Limits(25, elements, 100_000)):
+        assert request.start.offset in places
+        assert request.end is None or request.end.offset in places
+
+
+def test_a_document_that_fits_a_request_is_not_cut() -> None:
+    """Though two might have been filled up better."""
+    half = "x" * 70_000
+    assert [request.documents for request in pack([doc(half), doc(half)])] == [[doc(half)], [doc(half)]]
+
+
+def test_a_long_document_fills_up_the_request_before_it_and_leaves_room_after_it() -> None:
+    """Three documents of two requests' length together are two requests."""
+    requests = list(pack([doc("a" * 40_000), doc(SENTENCE * 3500), doc("c" * 30_000)]))
+    assert [len(request.documents) for request in requests] == [2, 2]
+    assert requests[0].end is not None
+    assert requests[0].end.document == 1
+    assert requests[1].start == requests[0].end
+    assert requests[1].documents[1] == doc("c" * 30_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        (SENTENCE * 42_000, 19),
+        ("x" * 2_000_000, 16),
+        ("e\u0301" * 2_000_000, 17),
+        ("漢" * 2_000_000, 16),
+        ("🍷" * 2_000_000, 16),
+        ("\x01" * 125_000, 1),
+        ("a\r\n" * 1_000_000, 18),
+    ],
+    ids=["sentences", "letters", "marks", "han", "emoji", "controls", "lines"],
+)
+def test_long_texts_take_no_more_requests_than_needed(text: str, most: int) -> None:
+    """At most two over the length, in text elements, by the limit; each within the size of a body."""
+    requests = list(pack([doc(text)]))
+    assert len(requests) <= most
+    assert "".join(request.documents[0].text for request in requests) == text
+    assert all(len(msgspec.json.encode(request.documents)) <= BODY_BYTES for request in requests)
+
+
+def test_ids_of_any_length_leave_a_request_within_its_size() -> None:
+    """Twenty-five of the longest ids beside the longest text."""
+    entries = [Document(f"{number:02}" + "\x01" * 510, "é" * 5000, "en") for number in range(25)]
+    (request,) = pack(entries)
+    assert len(msgspec.json.encode(numbered(request.documents))) <= BODY_BYTES
+
+
+def test_small_documents_go_by_twenty_five() -> None:
+    """A thousand are forty requests."""
+    requests = list(pack([doc("A table for two.")] * 1000))
+    assert [len(request.documents) for request in requests] == [25] * 40
+    assert requests[-1].start == Position(975)
+
+
+def test_transactions_are_what_the_service_charges() -> None:
+    """Begun thousands of each document."""
+    (request,) = pack([doc("x"), doc("x" * 1000), doc("x" * 1001), doc("\r\n" + "x" * 999)])
+    assert request.transactions_count == 1 + 1 + 2 + 1
+    assert SERVICE_LIMITS.documents == 25
+
+
+def test_blanks_are_passed_over() -> None:
+    """However many; what follows keeps its place."""
+    blank = "\n" * 300_000
+    requests = list(pack([doc("first"), doc(blank + "second"), doc(" "), doc("third" + blank)]))
+    assert sent_parts(requests)[0] == (0, 0, "first")
+    found = {document.text.strip() for request in requests for document in request.documents}
+    assert found == {"first", "second", "third"}

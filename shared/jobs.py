@@ -1,7 +1,8 @@
 """The queue message that follows a file, and when it is looked at next.
 
-The message holds all there is to know about a file in flight. A message without jobs is a submission that the service
-has not accepted yet. Nothing in it grows with the number of looks: the delay comes from the age alone.
+For a file of one job the message holds all there is to know; without a job it is a submission that the service has not
+accepted yet. The jobs of a larger file stand in its ledger, and the message only says when to look there. Nothing in it
+grows with the number of looks: the delay comes from the age alone.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from shared.settings import LONGEST_DELAY_SECONDS
-from shared.source import Instant, Source
+from shared.source import Instant, Position, Source
 
 LOOK_FRACTION: Final = 0.5
 """The next look is due after this fraction of the age: 2, 3, 4.5, 6.75 ... seconds after submission."""
@@ -24,18 +25,25 @@ class MessageError(Exception):
     """A queue message is not one that this app wrote; the text says what is wrong, without the message's content."""
 
 
-class SubmittedJob(msgspec.Struct, frozen=True, rename="camel"):
-    """A job that the service accepted; the counts are what was sent (a transaction is up to 1,000 characters)."""
+class SubmittedJob(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A job that the service accepted.
+
+    The counts are what was sent (a transaction is up to 1,000 characters). The job is about what is between `start`
+    and `end` in the file; `end` is None for the file's last job.
+    """
 
     job_id: JobId
     documents_count: Annotated[int, msgspec.Meta(ge=1)]
     transactions_count: Annotated[int, msgspec.Meta(ge=0)]
+    start: Position = Position()
+    end: Position | None = None
 
 
 class JobMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What stands in the queue.
 
-    `received_date_time` is when the app first saw the file, `submitted_date_time` when its jobs were accepted.
+    `received_date_time` is when the app first saw the file, `submitted_date_time` when its jobs were accepted, the last
+    one if there are many. `has_ledger` says that the jobs of the file stand in its ledger, not here.
     """
 
     version: Literal[1] = 1
@@ -43,6 +51,7 @@ class JobMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     received_date_time: Instant
     submitted_date_time: Instant | None = None
     jobs: list[SubmittedJob] = []
+    has_ledger: bool = False
 
     @property
     def since(self) -> datetime:

@@ -1,14 +1,18 @@
 """The outcome: one JSON document per file, always of the same shape, whatever happened."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from shared.jobs import SubmittedJob
+from shared.merging import MergeState, results_of, transactions_of
 from shared.ner.model import DocumentResult, Job, JobStatus, Problem, Statistics
 from shared.source import Source
+
+LONGEST_BLOB_NAME: Final = 1024
 
 
 class OutcomeStatus(StrEnum):
@@ -42,13 +46,27 @@ class Outcome(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def blob_name(source_name: str) -> str:
-    """Return the outcome's name: `a/report.txt` gives `a/report.txt.json`."""
-    return f"{source_name}.json"
+    """Return the outcome's name: `a/report.txt` gives `a/report.txt.json`.
+
+    A name that would be too long for a blob ends in `~` and the first 16 digits of the SHA-256 of the whole name.
+    """
+    name = f"{source_name}.json"
+    if utf16_length(name) <= LONGEST_BLOB_NAME:
+        return name
+    ending = f"~{hashlib.sha256(source_name.encode()).hexdigest()[:16]}.json"
+    while utf16_length(source_name) > LONGEST_BLOB_NAME - len(ending):
+        source_name = source_name[:-1]
+    return source_name + ending
 
 
-def metadata(outcome: Outcome) -> dict[str, str]:
+def utf16_length(name: str) -> int:
+    """Return how long a name is for the service, which counts UTF-16 code units."""
+    return len(name.encode("utf-16-le")) // 2
+
+
+def metadata(status: OutcomeStatus, source: Source) -> dict[str, str]:
     """Return the blob's metadata, which lets a listing show where everything stands."""
-    return {"status": outcome.status.value, "source_etag": outcome.source.etag}
+    return {"status": status.value, "source_etag": source.etag}
 
 
 def encode(outcome: Outcome) -> bytes:
@@ -65,57 +83,84 @@ def failure(source: Source, api: dict[str, str], problem: Problem, submitted: Se
     return Outcome(OutcomeStatus.FAILED, source, api, jobs, [], [problem], statistics)
 
 
-def from_jobs(source: Source, api: dict[str, str], ended: Sequence[tuple[SubmittedJob, Job]]) -> Outcome:
-    """Return the outcome of a file all of whose jobs have ended.
-
-    A job counts by what it brought, not by its status alone: a job may be called succeeded and still lack documents.
-    """
-    documents = [sorted_by_offset(document) for _, job in ended for document in job.documents]
-    problems = [problem for submitted, job in ended for problem in problems_of(submitted, job)]
-    if not documents:
-        status = OutcomeStatus.FAILED
-    elif problems or any(job.status is not JobStatus.SUCCEEDED for _, job in ended):
-        status = OutcomeStatus.PARTIALLY_SUCCEEDED
-    else:
-        status = OutcomeStatus.SUCCEEDED
-    summaries = [
-        JobSummary(job.job_id, job.status.value, job.created, job.last_update, job.expiration) for _, job in ended
-    ]
-    count = sum(submitted.documents_count for submitted, _ in ended)
-    transactions = sum(transactions_of(submitted, job) for submitted, job in ended)
-    statistics = Statistics(count, len(documents), count - len(documents), transactions)
-    return Outcome(status, source, api, summaries, documents, problems, statistics)
+def from_job(source: Source, api: dict[str, str], submitted: SubmittedJob, job: Job) -> Outcome:
+    """Return the outcome of a file whose only job has ended."""
+    results, problems = results_of(submitted, job)
+    documents = [result for result in results if result is not None]
+    all_is_well = not problems and job.status is JobStatus.SUCCEEDED
+    statistics = Statistics(
+        len(results), len(documents), len(results) - len(documents), transactions_of(submitted, job)
+    )
+    status = status_of(len(documents), all_is_well=all_is_well)
+    return Outcome(status, source, api, [summarise(job)], documents, problems, statistics)
 
 
-def problems_of(submitted: SubmittedJob, job: Job) -> list[Problem]:
-    """Return what the service says went wrong, and what it does not say: documents that it left out."""
-    problems = list(job.problems)
-    explained = len({problem.document_id for problem in problems if problem.document_id is not None})
-    missing = submitted.documents_count - len(job.documents) - explained
-    about_the_job = any(problem.document_id is None for problem in problems)
-    if job.status in (JobStatus.FAILED, JobStatus.CANCELLED) and not problems:
-        word = "was cancelled" if job.status is JobStatus.CANCELLED else "failed"
-        problems.append(Problem("JobFailed", f"The job {word} and the service gave no reason. Upload the file again."))
-    elif missing > 0 and not about_the_job:
-        problems.append(
-            Problem(
-                "MissingResults",
-                f"The service gave no result for {missing} of {submitted.documents_count} documents. "
-                "Upload the file again.",
-            )
+def summarise(job: Job) -> JobSummary:
+    """Return what the outcome says of a job."""
+    return JobSummary(job.job_id, job.status.value, job.created, job.last_update, job.expiration)
+
+
+def status_of(documents_count: int, *, all_is_well: bool) -> OutcomeStatus:
+    """Return how a file ended that brought so many documents."""
+    if not documents_count:
+        return OutcomeStatus.FAILED
+    return OutcomeStatus.SUCCEEDED if all_is_well else OutcomeStatus.PARTIALLY_SUCCEEDED
+
+
+def invalid(source: Source, api: dict[str, str], documents_count: int, problems: list[Problem]) -> Outcome:
+    """Return the outcome of a file none of whose documents can be sent."""
+    statistics = Statistics(documents_count, 0, documents_count, 0)
+    return Outcome(OutcomeStatus.FAILED, source, api, [], [], problems, statistics)
+
+
+class MergedOutcome(msgspec.Struct, frozen=True):
+    """The outcome of a file of many jobs, as it is written: around documents and errors that are JSON text already."""
+
+    source: Source
+    api: dict[str, str]
+    jobs: list[JobSummary]
+    problems: list[Problem]
+    documents_count: int
+    state: MergeState
+
+    @property
+    def status(self) -> OutcomeStatus:
+        """How the file ended."""
+        jobs_succeeded = all(job.status == JobStatus.SUCCEEDED.value for job in self.jobs)
+        return status_of(self.state.documents_count, all_is_well=jobs_succeeded and not self.state.errors_count)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the numbers for a log line; no text of the document is among them."""
+        return {
+            "status": self.status.value,
+            "jobs": len(self.jobs),
+            "documents": self.state.documents_count,
+            "entities": self.state.entities_count,
+            "errors": self.state.errors_count,
+        }
+
+    def head(self) -> Iterator[bytes]:
+        """Yield what stands before the documents."""
+        encode = msgspec.json.encode
+        yield b'{\n  "status": ' + encode(self.status) + b',\n  "source": ' + encode(self.source)
+        yield b',\n  "api": ' + encode(self.api) + b',\n  "jobs": ['
+        for number, job in enumerate(self.jobs):
+            yield (b",\n    " if number else b"\n    ") + encode(job)
+        yield b'\n  ],\n  "documents": ['
+
+    def middle(self) -> Iterator[bytes]:
+        """Yield what stands between the documents and the errors of the jobs."""
+        yield b'\n  ],\n  "errors": ['
+        for number, problem in enumerate(self.problems):
+            yield (b",\n    " if number else b"\n    ") + msgspec.json.encode(problem)
+
+    def tail(self) -> Iterator[bytes]:
+        """Yield what stands after the errors."""
+        valid = self.state.valid_documents_count
+        statistics = Statistics(
+            self.documents_count, valid, self.documents_count - valid, self.state.transactions_count
         )
-    return problems
-
-
-def transactions_of(submitted: SubmittedJob, job: Job) -> int:
-    """Return the service's count of text records; some dialects give none, or zero."""
-    return (job.statistics and job.statistics.transactions_count) or submitted.transactions_count
-
-
-def sorted_by_offset(document: DocumentResult) -> DocumentResult:
-    """Return the document with its entities in reading order, which the service does not keep."""
-    entities = sorted(document.entities, key=lambda entity: (entity.offset, entity.length))
-    return msgspec.structs.replace(document, entities=entities)
+        yield b'\n  ],\n  "statistics": ' + msgspec.json.encode(statistics) + b"\n}"
 
 
 def describe(outcome: Outcome) -> dict[str, Any]:

@@ -5,6 +5,7 @@ by a deadline; anything unforeseen is raised, so that the host's dequeue count a
 `give_up` turns the poison into an outcome.
 """
 
+import asyncio
 import logging
 import random
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shared import outcome as outcomes
-from shared.documents import DocumentError, count_transactions, read_documents
+from shared.documents import DocumentError, Documents, read_documents, survey
 from shared.jobs import (
     JobMessage,
     MessageError,
@@ -25,13 +26,18 @@ from shared.jobs import (
     next_delay,
     utc_now,
 )
+from shared.ledger import FileRecord, Ledger
+from shared.many_jobs import TIMED_OUT, ManyJobs, display_name, merged_outcome
+from shared.merging import numbered
 from shared.ner.client import NerClient
 from shared.ner.dialects import STRING_INDEX_TYPE, dialect_for
 from shared.ner.errors import NerError, Remedy
-from shared.ner.model import Job, Problem
+from shared.ner.model import Problem
 from shared.outcome import Outcome
+from shared.packing import Request, pack
 from shared.settings import Settings
 from shared.source import Source
+from shared.state_storage import LedgerConflictError, StateStorage
 from shared.storage import Storage, Upload
 
 if TYPE_CHECKING:
@@ -39,7 +45,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ner")
 
-LONGEST_DISPLAY_NAME: Final = 256
+MOST_FILES_READ: Final = 4
+"""Files that are read again at the same time, each of up to NER_MAX_BLOB_BYTES; looks need no file."""
+
+GAVE_UP: Final = Problem(
+    "ProcessingFailed",
+    "This app failed on the file again and again. Its operator finds the reason in the log; "
+    "then upload the file again.",
+)
 
 
 class Pipeline:
@@ -56,7 +69,10 @@ class Pipeline:
         self.settings = settings
         self.ner = NerClient(settings, transport=transport)
         self.storage = Storage(settings)
+        self.state = StateStorage(self.storage.blobs, settings.state_container)
+        self.many = ManyJobs(self.ner, self.state, now)
         self.now = now
+        self.reading = asyncio.Semaphore(MOST_FILES_READ)
         self.random = random.Random()  # noqa: S311  # spreads looks, guards nothing
         model = dialect_for(settings).describe_model()
         self.api = {"version": settings.api_version, **model, "stringIndexType": STRING_INDEX_TYPE}
@@ -76,25 +92,48 @@ class Pipeline:
         await self.submit_upload(upload, JobMessage(source=upload.source, received_date_time=self.now()))
 
     async def submit_upload(self, upload: Upload, message: JobMessage) -> None:
-        """Send a file's text to the service and follow its job; where the service cannot take it, try again later."""
+        """Send a file's text to the service and follow its jobs; where the service cannot take it, try again later."""
         try:
-            documents = read_documents(
-                upload.source.name,
-                upload.data,
-                language=self.settings.language,
-                max_bytes=self.settings.max_blob_bytes,
-            )
+            documents = self.documents_of(upload)
+            found = survey(documents)
         except DocumentError as error:
             await self.finish(outcomes.failure(upload.source, self.api, Problem(error.code, error.message)))
             return
+        source = msgspec.structs.replace(upload.source, encoding=documents.encoding)
+        message = msgspec.structs.replace(message, source=source)
+        if found.erroneous_count == found.documents_count:
+            await self.finish(outcomes.invalid(source, self.api, found.documents_count, found.problems))
+            return
+        first = next(pack(documents.entries()))
+        if first.end is None and not found.problems:
+            await self.submit_request(first, message)
+            return
+        ledger = await self.state.read_ledger(source)
+        if ledger.file is None:
+            record = FileRecord(source, found.documents_count, found.erroneous_count, found.problems)
+            await self.state.append(ledger, record)
+        await self.go_on(msgspec.structs.replace(message, has_ledger=True), ledger, documents)
+
+    async def submit_request(self, request: Request, message: JobMessage) -> None:
+        """Submit a file that is one request."""
+        name = message.source.name
         try:
-            job_id = await self.ner.submit(documents, upload.source.name[-LONGEST_DISPLAY_NAME:])
+            job_id = await self.ner.submit(numbered(request.documents), display_name(message.source))
         except NerError as error:
             await self.wait_or_fail(message, error)
             return
-        job = SubmittedJob(job_id, len(documents), count_transactions(documents))
-        log.info("%r submitted as job %s", upload.source.name, job_id)
+        job = SubmittedJob(job_id, len(request.documents), request.transactions_count)
+        log.info("%r submitted as job %s", name, job_id)
         await self.requeue(msgspec.structs.replace(message, submitted_date_time=self.now(), jobs=[job]))
+
+    def documents_of(self, upload: Upload) -> Documents:
+        """Return the documents of a file; raises DocumentError."""
+        return read_documents(
+            upload.source.name,
+            upload.data,
+            language=self.settings.language,
+            max_bytes=self.settings.max_blob_bytes,
+        )
 
     async def poll(self, body: bytes) -> None:
         """Look at the jobs of a message: write the outcome if they have ended, else look again later.
@@ -105,28 +144,80 @@ class Pipeline:
         message = decode_message(body)
         if message.source.container != self.settings.input_container:
             raise MessageError("the queue message is about a container that is not NER_INPUT_CONTAINER")
-        if not message.jobs:
+        if message.has_ledger:
+            await self.go_on_by_ledger(message)
+        elif message.jobs:
+            await self.look_at_job(message, message.jobs[0])
+        else:
             await self.submit_again(message)
-            return
+
+    async def look_at_job(self, message: JobMessage, submitted: SubmittedJob) -> None:
+        """Look at the only job of a file."""
         try:
-            jobs = [await self.ner.look(submitted.job_id) for submitted in message.jobs]
+            job = await self.ner.look(submitted.job_id)
         except NerError as error:
             await self.wait_or_fail(message, error)
             return
-        if all(job.status.is_final for job in jobs):
-            await self.finish(outcomes.from_jobs(message.source, self.api, list(zip(message.jobs, jobs, strict=True))))
+        if job.status.is_final:
+            await self.finish(outcomes.from_job(message.source, self.api, submitted, job))
         elif is_overdue(message, self.now(), self.settings.job_timeout_seconds):
-            await self.finish(outcomes.failure(message.source, self.api, timed_out(jobs), message.jobs))
+            await self.finish(outcomes.failure(message.source, self.api, TIMED_OUT, message.jobs))
+        else:
+            await self.requeue(message)
+
+    async def go_on_by_ledger(self, message: JobMessage) -> None:
+        """Submit or collect what is left of a file of many jobs."""
+        ledger = await self.state.read_ledger(message.source)
+        name, etag = message.source.name, message.source.etag
+        if ledger.file is None:
+            # The message came once more after the file had ended, or somebody deleted the ledger.
+            if not await self.storage.has_outcome(outcomes.blob_name(name), etag):
+                await self.submit_again(msgspec.structs.replace(message, has_ledger=False))
+        elif ledger.next_start is None:
+            await self.go_on(message, ledger, None)
+        else:
+            async with self.reading:
+                upload = await self.storage.read_upload(name, etag)
+                if upload is None:
+                    log.info("%r was replaced or deleted while it was submitted: nothing more to do", name)
+                    await self.state.delete(ledger.name)
+                    return
+                await self.go_on(message, ledger, self.documents_of(upload))
+
+    async def go_on(self, message: JobMessage, ledger: Ledger, documents: Documents | None) -> None:
+        """Submit what the ledger lacks of `documents`; if nothing is left, collect; in the end write the outcome."""
+        timeout = self.settings.job_timeout_seconds
+        try:
+            if documents is not None:
+                await self.many.submit(ledger, message.source, documents)
+            if ledger.next_start is not None:
+                await self.storage.send(encode_message(message), 0)
+                return
+            submitted = ledger.requests[-1].submitted_date_time
+            if message.submitted_date_time is None:
+                log.info("%r submitted as %d jobs", message.source.name, len(ledger.jobs))
+                message = msgspec.structs.replace(message, submitted_date_time=submitted)
+            await self.many.collect(ledger, overdue=is_overdue(message, self.now(), timeout))
+        except LedgerConflictError:
+            log.info("%r is worked on by another invocation too: looking again later", message.source.name)
+            await self.requeue(message)
+            return
+        except NerError as error:
+            await self.wait_or_fail(message, error, ledger)
+            return
+        if ledger.collected_count == len(ledger.requests):
+            await self.finish_merged(message.source, ledger)
         else:
             await self.requeue(message)
 
     async def submit_again(self, message: JobMessage) -> None:
         """Submit a file that the service could not take before; a version that is gone has nothing to wait for."""
-        upload = await self.storage.read_upload(message.source.name, message.source.etag)
-        if upload is None:
-            log.info("%r was replaced or deleted while it waited: nothing to do", message.source.name)
-            return
-        await self.submit_upload(upload, message)
+        async with self.reading:
+            upload = await self.storage.read_upload(message.source.name, message.source.etag)
+            if upload is None:
+                log.info("%r was replaced or deleted while it waited: nothing to do", message.source.name)
+                return
+            await self.submit_upload(upload, message)
 
     async def give_up(self, body: bytes) -> None:
         """Turn a poison message into a failed outcome."""
@@ -136,26 +227,27 @@ class Pipeline:
             # Nobody's file: raising would only bring the message back. The host's log names its id.
             log.exception("a poison message cannot be read and is dropped (%d bytes)", len(body))
             return
-        problem = Problem(
-            "ProcessingFailed",
-            "This app failed on the file again and again. Its operator finds the reason in the log; "
-            "then upload the file again.",
-        )
         log.error("%r gave up: its message failed too often", message.source.name)
-        await self.finish(outcomes.failure(message.source, self.api, problem, message.jobs))
+        ledger = await self.state.read_ledger(message.source) if message.has_ledger else None
+        await self.fail(message, GAVE_UP, ledger)
 
-    async def wait_or_fail(self, message: JobMessage, error: NerError) -> None:
+    async def wait_or_fail(self, message: JobMessage, error: NerError, ledger: Ledger | None = None) -> None:
         """After a failed call: send the message again if waiting can help and there is time, else end the file."""
         overdue = is_overdue(message, self.now(), self.settings.job_timeout_seconds)
         if error.remedy is Remedy.NONE or overdue:
-            problem = Problem(error.code, explain(error, overdue=overdue))
-            await self.finish(outcomes.failure(message.source, self.api, problem, message.jobs))
+            await self.fail(message, Problem(error.code, explain(error, overdue=overdue)), ledger)
             return
         if error.remedy is Remedy.MEND_SETTINGS:
             log.error("%r waits until the app settings are mended: %s", message.source.name, error)
         else:
             log.warning("%r waits for the service: %s", message.source.name, error)
         await self.requeue(message, error.retry_after)
+
+    async def fail(self, message: JobMessage, problem: Problem, ledger: Ledger | None) -> None:
+        """End a file that gave no entities, or whose entities cannot be brought together."""
+        await self.finish(outcomes.failure(message.source, self.api, problem, ledger.jobs if ledger else message.jobs))
+        if ledger:
+            await self.state.delete(ledger.name)
 
     async def requeue(self, message: JobMessage, retry_after: float | None = None) -> None:
         """Send the message so that it becomes visible when the next look is due."""
@@ -171,8 +263,17 @@ class Pipeline:
     async def finish(self, outcome: Outcome) -> None:
         """Write the outcome."""
         name = outcomes.blob_name(outcome.source.name)
-        await self.storage.write_outcome(name, outcomes.encode(outcome), outcomes.metadata(outcome))
+        metadata = outcomes.metadata(outcome.status, outcome.source)
+        await self.storage.write_outcome(name, outcomes.encode(outcome), metadata)
         log.info("%r ended: %s", outcome.source.name, outcomes.describe(outcome))
+
+    async def finish_merged(self, source: Source, ledger: Ledger) -> None:
+        """Write the outcome of a file of many jobs from what was collected, which then is needed no more."""
+        outcome = merged_outcome(ledger, source, self.api)
+        name, metadata = outcomes.blob_name(source.name), outcomes.metadata(outcome.status, source)
+        await self.storage.write_outcome(name, self.many.pieces(ledger, outcome), metadata)
+        await self.state.delete(ledger.name)
+        log.info("%r ended: %s", source.name, outcome.describe())
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -186,12 +287,3 @@ def explain(error: NerError, *, overdue: bool) -> str:
         return error.message
     waited = " while this app waited for it until NER_JOB_TIMEOUT_SECONDS" if overdue else ""
     return f"The service could not be used{waited}: {error.message}"
-
-
-def timed_out(jobs: list[Job]) -> Problem:
-    """Return the uploader's error for jobs that did not end in time."""
-    unfinished = sum(not job.status.is_final for job in jobs)
-    return Problem(
-        "JobTimeout",
-        f"{unfinished} of {len(jobs)} jobs had not ended within NER_JOB_TIMEOUT_SECONDS. Upload the file again.",
-    )

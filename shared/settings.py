@@ -57,6 +57,7 @@ class Settings:
     storage: StorageConnection
     input_container: str
     results_container: str
+    state_container: str
     queue: str
     blob_trigger_source: str
     endpoint: str
@@ -92,12 +93,18 @@ class Settings:
             "results_container": reader.matching(
                 "NER_RESULTS_CONTAINER", CONTAINER_NAME, "a container name", "results"
             ),
+            "state_container": reader.matching("NER_STATE_CONTAINER", CONTAINER_NAME, "a container name", "ner-state"),
             "queue": reader.queue_name(),
         }
         if names["input_container"] == names["results_container"]:
             reader.problems.append(
                 "NER_RESULTS_CONTAINER must differ from NER_INPUT_CONTAINER: "
                 "each outcome would be taken for a new upload"
+            )
+        if names["state_container"] in (names["input_container"], names["results_container"]):
+            reader.problems.append(
+                "NER_STATE_CONTAINER must differ from NER_INPUT_CONTAINER and NER_RESULTS_CONTAINER: "
+                "what the app keeps there is neither an upload nor an outcome"
             )
         poll_min = reader.whole_number("NER_POLL_MIN_SECONDS", 2, 1, LONGEST_DELAY_SECONDS)
         poll_max = reader.whole_number("NER_POLL_MAX_SECONDS", 60, 1, LONGEST_DELAY_SECONDS)

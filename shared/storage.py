@@ -1,6 +1,6 @@
 """The storage account: the uploaded file, the outcome blob and the queue, over one connection pool per process."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -74,8 +74,12 @@ class Storage:
         )
         return Upload(source, data)
 
-    async def write_outcome(self, name: str, body: bytes, metadata: dict[str, str]) -> None:
-        """Write a blob of the results container, in place of the one before."""
+    async def write_outcome(self, name: str, body: bytes | AsyncIterator[bytes], metadata: dict[str, str]) -> None:
+        """Write a blob of the results container, in place of the one before.
+
+        What comes in pieces is sent in blocks of 4 MiB, of which never more than one is in memory; the blob is there
+        once all of it is.
+        """
         container = self.blobs.get_container_client(self.settings.results_container)
 
         async def write() -> object:
@@ -84,6 +88,15 @@ class Storage:
             )
 
         await creating_if_missing(container.create_container, write)
+
+    async def has_outcome(self, name: str, etag: str) -> bool:
+        """Tell whether a version of a file has its outcome."""
+        blob = self.blobs.get_blob_client(self.settings.results_container, name)
+        try:
+            properties = await blob.get_blob_properties()
+        except ResourceNotFoundError:
+            return False
+        return (properties.metadata or {}).get("source_etag") == etag
 
     async def send(self, text: str, delay_seconds: float) -> None:
         """Put a message into the queue that becomes visible after the delay and never expires."""

@@ -61,6 +61,7 @@ def values(azurite: Azurite, sample_values: dict[str, str]) -> dict[str, str]:
         "NER_STORAGE": azurite.connection_string,
         "NER_INPUT_CONTAINER": f"incoming-{number}",
         "NER_RESULTS_CONTAINER": f"results-{number}",
+        "NER_STATE_CONTAINER": f"ner-state-{number}",
         "NER_QUEUE": f"ner-jobs-{number}",
         "NER_POLL_MIN_SECONDS": "1",
         "AzureFunctionsWebHost__hostid": f"test-{number}",

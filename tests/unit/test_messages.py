@@ -50,6 +50,7 @@ def test_the_names_are_the_contract() -> None:
         "receivedDateTime": "2026-01-02T03:04:05.678000Z",
         "submittedDateTime": "2026-01-02T03:04:05.678000Z",
         "jobs": [{"jobId": "3fa85f64-5717-4562-b3fc-2c963f66afa6", "documentsCount": 1, "transactionsCount": 1}],
+        "hasLedger": False,
     }
 
 

@@ -21,7 +21,7 @@ SUBMITTED = SubmittedJob("id", 1, 3)
 
 def ended(status: JobStatus = JobStatus.SUCCEEDED, **parts: Any) -> Outcome:
     """Return the outcome of a file with one job that ended so."""
-    return outcomes.from_jobs(SOURCE, API, [(SUBMITTED, Job("id", status, **parts))])
+    return outcomes.from_job(SOURCE, API, SUBMITTED, Job("id", status, **parts))
 
 
 def test_the_shape_is_the_contract() -> None:
@@ -68,7 +68,23 @@ def test_the_shape_is_the_contract() -> None:
         },
     }
     assert outcomes.blob_name(SOURCE.name) == "a/report.txt.json"
-    assert outcomes.metadata(outcome) == {"status": "succeeded", "source_etag": "0x8D"}
+    assert outcomes.metadata(outcome.status, outcome.source) == {"status": "succeeded", "source_etag": "0x8D"}
+
+
+@pytest.mark.parametrize("length", [1019, 1020, 1024])
+@pytest.mark.parametrize("character", ["a", "é", "🍷", "/"])
+def test_a_name_that_is_too_long_is_shortened(length: int, character: str) -> None:
+    """A blob's name has up to 1,024 UTF-16 code units; two long names of one beginning still differ."""
+    names = [character * (length - 1) + end for end in "xy"]
+    made = [outcomes.blob_name(name) for name in names]
+    assert len(set(made)) == 2
+    for name, blob_name in zip(names, made, strict=True):
+        assert blob_name.endswith(".json")
+        assert len(blob_name.encode("utf-16-le")) // 2 <= 1024
+        if len(name.encode("utf-16-le")) // 2 <= 1019:
+            assert blob_name == f"{name}.json"
+        else:
+            assert name.startswith(blob_name[: -len("~0123456789abcdef.json")])
 
 
 def test_text_stands_as_it_is() -> None:
@@ -87,7 +103,7 @@ def test_a_failure_has_every_part_too() -> None:
     assert content["status"] == "failed"
     assert content["errors"] == [{"code": "EmptyFile", "message": "The file holds no text."}]
     assert set(content["statistics"].values()) == {0}
-    assert outcomes.metadata(outcome)["status"] == "failed"
+    assert outcomes.metadata(outcome.status, outcome.source)["status"] == "failed"
 
 
 def test_a_failure_after_submission_names_the_jobs() -> None:
@@ -132,10 +148,12 @@ def test_an_error_of_a_document_is_named_once() -> None:
 
 def test_part_of_the_documents_is_a_part_of_a_success() -> None:
     """What came is kept, what failed is named."""
-    problem = Problem("UnsupportedLanguageCode", "Not supported.", "b")
-    job = Job("id", JobStatus.SUCCEEDED, documents=[FOUND], problems=[problem])
-    outcome = outcomes.from_jobs(SOURCE, API, [(SubmittedJob("id", 2, 2), job)])
+    problem = Problem("UnsupportedLanguageCode", "Not supported.", "01:b")
+    job = Job("id", JobStatus.SUCCEEDED, documents=[DocumentResult("00:a", [ENTITY])], problems=[problem])
+    outcome = outcomes.from_job(SOURCE, API, SubmittedJob("id", 2, 2), job)
     assert outcome.status is OutcomeStatus.PARTIALLY_SUCCEEDED
+    assert [document.id for document in outcome.documents] == ["a"]
+    assert [error.document_id for error in outcome.errors] == ["b"]
     assert outcome.statistics == Statistics(2, 1, 1, 2)
     assert ended(JobStatus.PARTIALLY_SUCCEEDED, documents=[FOUND]).status is OutcomeStatus.PARTIALLY_SUCCEEDED
 

@@ -1,0 +1,144 @@
+"""The ledger of a file of many jobs: what was submitted, and what has been collected of it, record by record.
+
+It only ever grows at its end, each record on the condition that nobody else has written one meanwhile. So whoever reads
+it knows where the work stopped, and goes on there. Records are lines of JSON.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Annotated, TypeAlias
+
+import msgspec
+
+from shared.jobs import SubmittedJob
+from shared.merging import MergeState
+from shared.ner.model import Problem
+from shared.outcome import JobSummary
+from shared.source import Instant, Position, Source
+
+
+class Extent(msgspec.Struct, frozen=True):
+    """A stretch of the blob that keeps what was collected, in bytes."""
+
+    offset: Annotated[int, msgspec.Meta(ge=0)]
+    length: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class FileRecord(msgspec.Struct, frozen=True, rename="camel", tag="file", tag_field="record"):
+    """The first record: the file, and what was wrong with it before anything was sent."""
+
+    source: Source
+    documents_count: int
+    erroneous_documents_count: int
+    errors: list[Problem]
+
+
+class JobRecord(SubmittedJob, frozen=True, kw_only=True, rename="camel", tag="job", tag_field="record"):
+    """A request that the service accepted, and when."""
+
+    submitted_date_time: Instant
+
+
+class RefusalRecord(msgspec.Struct, frozen=True, rename="camel", tag="refusal", tag_field="record"):
+    """A request that the service refused for what it held: no job, no entities of these documents."""
+
+    documents_count: int
+    start: Position
+    end: Position | None
+    error: Problem
+    submitted_date_time: Instant
+
+
+class CollectedRecord(msgspec.Struct, frozen=True, rename="camel", tag="collected", tag_field="record"):
+    """The results of the next so many requests, merged: where they are kept, and how the merging goes on."""
+
+    requests_count: Annotated[int, msgspec.Meta(ge=1)]
+    jobs: list[JobSummary]
+    documents: list[Extent]
+    errors: list[Extent]
+    state: MergeState
+
+
+RequestRecord: TypeAlias = JobRecord | RefusalRecord
+Record: TypeAlias = FileRecord | JobRecord | RefusalRecord | CollectedRecord
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What a ledger says, and its size in bytes, which is where the next record must go.
+
+    Attributes:
+        name: of the blob, in NER_STATE_CONTAINER.
+        file: the first record.
+        requests: all that was submitted, in the order of the file.
+        collected: in the order of the requests.
+    """
+
+    name: str
+    size: int = 0
+    file: FileRecord | None = None
+    requests: list[RequestRecord] = field(default_factory=list)
+    collected: list[CollectedRecord] = field(default_factory=list)
+
+    def add(self, record: Record) -> None:
+        """Add the next record."""
+        match record:
+            case FileRecord():
+                self.file = record
+            case CollectedRecord():
+                self.collected.append(record)
+            case _:
+                self.requests.append(record)
+
+    @property
+    def next_start(self) -> Position | None:
+        """Where the next request begins; None once the whole file has been submitted."""
+        return self.requests[-1].end if self.requests else Position()
+
+    @property
+    def collected_count(self) -> int:
+        """How many requests have been collected."""
+        return sum(record.requests_count for record in self.collected)
+
+    @property
+    def merge_state(self) -> MergeState:
+        """How far the merging has come."""
+        if self.collected:
+            return self.collected[-1].state
+        return MergeState(errors_count=len(self.file.errors) if self.file else 0)
+
+    @property
+    def jobs(self) -> list[JobRecord]:
+        """The jobs that the service accepted."""
+        return [record for record in self.requests if isinstance(record, JobRecord)]
+
+
+def ledger_name(source: Source) -> str:
+    """Return the name of a version's ledger: a hash, since names of files may be as long as a blob's name can be."""
+    version = f"{source.container}/{source.name}\n{source.etag}"
+    return hashlib.sha256(version.encode()).hexdigest()[:40]
+
+
+def encode_record(record: Record) -> bytes:
+    """Return the line of a record."""
+    return msgspec.json.encode(record) + b"\n"
+
+
+def decode_ledger(name: str, lines: bytes) -> Ledger:
+    """Read a ledger.
+
+    Raises:
+        msgspec.ValidationError: it was written by another version of this app.
+    """
+    ledger = Ledger(name, len(lines))
+    for record in read_records(lines.splitlines()):
+        ledger.add(record)
+    return ledger
+
+
+def read_records(lines: Iterable[bytes]) -> Iterable[Record]:
+    """Yield the records of lines."""
+    decoder = msgspec.json.Decoder(Record)
+    for line in lines:
+        yield decoder.decode(line)

@@ -1,0 +1,107 @@
+"""The blobs of NER_STATE_CONTAINER: for each file of many jobs its ledger and what has been collected of its results.
+
+Both are append blobs, gone once the file has its outcome.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Final
+
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob.aio import BlobClient, BlobServiceClient
+
+from shared.ledger import Extent, Ledger, Record, decode_ledger, encode_record, ledger_name
+from shared.source import Source
+from shared.storage import creating_if_missing
+
+LONGEST_APPEND: Final = 4 * 1024 * 1024
+"""Bytes in one call; what older versions of the service take."""
+
+
+class LedgerConflictError(Exception):
+    """Somebody else has written to the ledger since it was read: what it says has to be read anew."""
+
+
+class StateStorage:
+    """Reads and writes ledgers. Safe to share between concurrent invocations."""
+
+    def __init__(self, blobs: BlobServiceClient, container: str) -> None:
+        """Use a container, which is created once it is needed."""
+        self.container = blobs.get_container_client(container)
+
+    def ledger_blob(self, name: str) -> BlobClient:
+        """Return the blob of a ledger."""
+        return self.container.get_blob_client(f"{name}.ledger.jsonl")
+
+    def results_blob(self, name: str) -> BlobClient:
+        """Return the blob of the results that a ledger refers to."""
+        return self.container.get_blob_client(f"{name}.results")
+
+    async def read_ledger(self, source: Source) -> Ledger:
+        """Return the ledger of a version of a file; an empty one where there is none."""
+        name = ledger_name(source)
+        try:
+            download = await self.ledger_blob(name).download_blob()
+            return decode_ledger(name, await download.readall())
+        except ResourceNotFoundError:
+            return Ledger(name)
+
+    async def append(self, ledger: Ledger, record: Record) -> None:
+        """Write the next record of a ledger.
+
+        Raises:
+            LedgerConflictError: the ledger has other records than was thought.
+        """
+        line = encode_record(record)
+        blob = self.ledger_blob(ledger.name)
+        if ledger.size == 0:
+            await self.create(blob)
+        try:
+            await blob.append_block(line, appendpos_condition=ledger.size)
+        except HttpResponseError as error:
+            if error.status_code != 412:
+                raise
+            # A call that was repeated since its answer was lost finds its own record.
+            written = await (await blob.download_blob(offset=ledger.size, length=len(line))).readall()
+            if written != line:
+                raise LedgerConflictError from None
+        ledger.size += len(line)
+        ledger.add(record)
+
+    async def create(self, blob: BlobClient) -> None:
+        """Create an append blob unless it is there."""
+
+        async def create() -> None:
+            with suppress(ResourceExistsError):
+                await blob.create_append_blob(match_condition=MatchConditions.IfMissing)
+
+        await creating_if_missing(self.container.create_container, create)
+
+    async def append_results(self, name: str, data: bytes) -> list[Extent]:
+        """Keep what was collected, and return where; only what a record of the ledger refers to counts."""
+        blob = self.results_blob(name)
+        extents = []
+        for start in range(0, len(data), LONGEST_APPEND):
+            piece = data[start : start + LONGEST_APPEND]
+            try:
+                answer = await blob.append_block(piece)
+            except ResourceNotFoundError:
+                await self.create(blob)
+                answer = await blob.append_block(piece)
+            extents.append(Extent(int(str(answer["blob_append_offset"])), len(piece)))
+        return extents
+
+    async def read_results(self, name: str, extents: list[Extent]) -> AsyncIterator[bytes]:
+        """Yield what was kept, piece by piece."""
+        blob = self.results_blob(name)
+        for extent in extents:
+            download = await blob.download_blob(offset=extent.offset, length=extent.length)
+            async for piece in download.chunks():
+                yield piece
+
+    async def delete(self, name: str) -> None:
+        """Delete a ledger and its results, the ledger first: without it the rest means nothing."""
+        for blob in (self.ledger_blob(name), self.results_blob(name)):
+            with suppress(ResourceNotFoundError):
+                await blob.delete_blob()

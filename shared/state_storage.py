@@ -5,7 +5,6 @@ Both are append blobs, gone once the file has its outcome.
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Final
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
@@ -13,10 +12,7 @@ from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
 from shared.ledger import Extent, Ledger, Record, decode_ledger, encode_record, ledger_name
 from shared.source import Source
-from shared.storage import creating_if_missing
-
-LONGEST_APPEND: Final = 4 * 1024 * 1024
-"""Bytes in one call; what older versions of the service take."""
+from shared.storage import LONGEST_BODY, creating_if_missing
 
 
 class LedgerConflictError(Exception):
@@ -59,6 +55,10 @@ class StateStorage:
             await self.create(blob)
         try:
             await blob.append_block(line, appendpos_condition=ledger.size)
+        except ResourceNotFoundError:
+            # The file has ended; what was kept for the ledger meanwhile belongs to nothing.
+            await self.delete(ledger.name)
+            raise LedgerConflictError from None
         except HttpResponseError as error:
             if error.status_code != 412:
                 raise
@@ -82,8 +82,8 @@ class StateStorage:
         """Keep what was collected, and return where; only what a record of the ledger refers to counts."""
         blob = self.results_blob(name)
         extents = []
-        for start in range(0, len(data), LONGEST_APPEND):
-            piece = data[start : start + LONGEST_APPEND]
+        for start in range(0, len(data), LONGEST_BODY):
+            piece = data[start : start + LONGEST_BODY]
             try:
                 answer = await blob.append_block(piece)
             except ResourceNotFoundError:

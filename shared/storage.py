@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
 
 NEVER_EXPIRES: Final = -1
+LONGEST_BODY: Final = 1024 * 1024
+"""Bytes in one call to blob storage; aiohttp warns of larger ones, which keep the event loop busy."""
 JSON_CONTENT: Final = "application/json; charset=utf-8"
 
 
@@ -37,14 +39,15 @@ class Storage:
         self.settings = settings
         connection = settings.storage
         self.credential: AsyncTokenCredential | None = None
+        sizes: dict[str, Any] = {"max_single_put_size": LONGEST_BODY, "max_block_size": LONGEST_BODY}
         if connection.connection_string:
-            self.blobs = BlobServiceClient.from_connection_string(connection.connection_string)
+            self.blobs = BlobServiceClient.from_connection_string(connection.connection_string, **sizes)
             self.queues = QueueServiceClient.from_connection_string(connection.connection_string)
         else:
             from azure.identity.aio import DefaultAzureCredential
 
             self.credential = DefaultAzureCredential(managed_identity_client_id=connection.client_id)
-            self.blobs = BlobServiceClient(connection.blob_service_uri, credential=self.credential)
+            self.blobs = BlobServiceClient(connection.blob_service_uri, credential=self.credential, **sizes)
             self.queues = QueueServiceClient(connection.queue_service_uri, credential=self.credential)
         self.queue: QueueClient = self.queues.get_queue_client(
             settings.queue,
@@ -77,8 +80,8 @@ class Storage:
     async def write_outcome(self, name: str, body: bytes | AsyncIterator[bytes], metadata: dict[str, str]) -> None:
         """Write a blob of the results container, in place of the one before.
 
-        What comes in pieces is sent in blocks of 4 MiB, of which never more than one is in memory; the blob is there
-        once all of it is.
+        What comes in pieces is sent in blocks of LONGEST_BODY, of which few are in memory; the blob is there once all
+        of them are.
         """
         container = self.blobs.get_container_client(self.settings.results_container)
 

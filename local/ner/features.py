@@ -10,7 +10,7 @@ TOKEN: Final = regex.compile(r"[\p{L}\p{M}]+(?:['’&-][\p{L}\p{M}]+)*|\p{N}+(?:
 PARAGRAPH_END: Final = regex.compile(r"\n\s*\n|\r\n\s*\r\n")
 SENTENCE_END: Final = frozenset(".!?;:。")
 LONGEST_SEQUENCE: Final = 400
-"""Tokens; a longer paragraph is cut, so that memory does not grow with it."""
+"""Tokens; a longer paragraph is cut where a sentence begins, so that memory does not grow with it."""
 NEIGHBOURS: Final = (-2, -1, 1, 2)
 
 
@@ -29,8 +29,14 @@ def sequences(text: str) -> Iterator[list[Token]]:
     ends = [(match.start(), match.end()) for match in PARAGRAPH_END.finditer(text)]
     for end, following in [*ends, (len(text), len(text))]:
         tokens = list(tokenise(text, start, end))
-        for cut in range(0, len(tokens), LONGEST_SEQUENCE):
-            yield tokens[cut : cut + LONGEST_SEQUENCE]
+        begin = 0
+        while len(tokens) - begin > LONGEST_SEQUENCE:
+            most = begin + LONGEST_SEQUENCE
+            cut = next((place for place in range(most, begin, -1) if tokens[place].begins), most)
+            yield tokens[begin:cut]
+            begin = cut
+        if tokens:
+            yield tokens[begin:]
         start = following
 
 

@@ -1,0 +1,101 @@
+"""The way of one file through the pipeline, on real storage and the service's emulator, without the host between.
+
+What the host would do, these tests do: hand over the bytes, then each message once it is visible.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from azure.storage.blob import BlobServiceClient
+from azure.storage.queue import QueueClient, QueueMessage, TextBase64DecodePolicy, TextBase64EncodePolicy
+
+from local.stack import create_containers_and_queues
+from local.watch import read_outcome
+from shared.outcome import Outcome
+from shared.pipeline import Pipeline
+from shared.settings import Settings
+from tests.waiting import eventually
+
+TEXT = b"A table for two at Blue Heron in Bristol at eight, please."
+
+
+class Way:
+    """One file's way: a pipeline whose clock the tests set, the file, its messages, its outcome."""
+
+    def __init__(self, values: dict[str, str], blobs: BlobServiceClient, ner_emulator: str) -> None:
+        self.settings = Settings.from_environ(values)
+        create_containers_and_queues(self.settings)
+        self.blobs = blobs
+        self.ner_emulator = ner_emulator
+        self.later = timedelta()
+        self.pipeline = Pipeline(self.settings, now=lambda: datetime.now(UTC) + self.later)
+        self.queue = QueueClient.from_connection_string(
+            values["NER_STORAGE"],
+            self.settings.queue,
+            message_encode_policy=TextBase64EncodePolicy(),
+            message_decode_policy=TextBase64DecodePolicy(),
+        )
+        self.name = "a.txt"
+        self.etag = ""
+
+    def upload(self, data: bytes = TEXT) -> None:
+        """Upload the file."""
+        blob = self.blobs.get_blob_client(self.settings.input_container, self.name)
+        self.etag = str(blob.upload_blob(data, overwrite=True)["etag"]).strip('"')
+
+    async def submit(self, data: bytes = TEXT) -> None:
+        """Upload the file and hand it over as the host does."""
+        self.upload(data)
+        await self.pipeline.submit(self.name, data, None)
+
+    def message(self) -> QueueMessage:
+        """Wait until the file's message is visible; take it from the queue, as the host does after a success."""
+        message = eventually(self.queue.receive_message, "a message")
+        self.queue.delete_message(message)
+        return message
+
+    async def poll_until_outcome(self) -> Outcome:
+        """Hand over message after message until there is an outcome, which then is the end of the messages."""
+        while (outcome := self.outcome()) is None:
+            await self.pipeline.poll(self.message().content.encode())
+        assert self.queue.get_queue_properties().approximate_message_count == 0
+        return outcome
+
+    def outcome(self) -> Outcome | None:
+        """Return the outcome of the version that was uploaded last."""
+        return read_outcome(self.blobs, self.settings, self.name, self.etag)
+
+    def switch(self, **switches: Any) -> None:
+        """Set the service's switches."""
+        httpx.put(f"{self.ner_emulator}/emulator/switches", json=switches).raise_for_status()
+
+    def submissions(self) -> int:
+        """Return how many jobs the service has accepted under the file's name, in all tests so far."""
+        stats = httpx.get(f"{self.ner_emulator}/emulator/stats").raise_for_status().json()
+        return int(stats["submissions"].get(self.name, 0))
+
+
+@pytest.fixture
+def make_way(values: dict[str, str], blobs: BlobServiceClient, ner_emulator: str) -> Iterator[Callable[..., Way]]:
+    """Return what makes a way, with app settings of the test's own; the service behaves again afterwards."""
+    ways: list[Way] = []
+
+    def make(**changes: str) -> Way:
+        ways.append(Way({**values, "NER_ENDPOINT": ner_emulator, **changes}, blobs, ner_emulator))
+        return ways[-1]
+
+    yield make
+    for way in ways:
+        way.queue.close()
+        way.switch()
+
+
+@pytest.fixture
+async def way(make_way: Callable[..., Way]) -> AsyncIterator[Way]:
+    """A way with the usual settings."""
+    way = make_way()
+    yield way
+    await way.pipeline.aclose()

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,8 +100,8 @@ def start_ner_emulator(values: Mapping[str, str], port: int, labels: Path | None
     return child
 
 
-def start_host(values: Mapping[str, str], log: Path) -> Child:
-    """Start the Functions host: Azure Functions Core Tools where they are installed, else the stand-in."""
+def start_host(values: Mapping[str, str], log: Path, options: Sequence[str] = ()) -> Child:
+    """Start the Functions host: Azure Functions Core Tools where they are installed, else the stand-in with options."""
     environ = {**os.environ, **values}
     core_tools = find_core_tools()
     if core_tools is not None:
@@ -110,7 +110,7 @@ def start_host(values: Mapping[str, str], log: Path) -> Child:
         command = [core_tools, "start", "--port", str(free_port(7071))]
         seconds = 180.0
     else:
-        command = [sys.executable, "-m", "local.host", "--exit-with-stdin", "--root", str(ROOT)]
+        command = [sys.executable, "-m", "local.host", "--exit-with-stdin", "--root", str(ROOT), *options]
         seconds = 60.0
     child = Child("The Functions host", command, log, environ=environ, cwd=ROOT)
     try:

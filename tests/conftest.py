@@ -83,8 +83,8 @@ def queues(azurite: Azurite) -> Iterator[QueueServiceClient]:
 
 
 @contextmanager
-def hosted(values: Mapping[str, str], log: Path) -> Iterator[Child]:
+def hosted(values: Mapping[str, str], log: Path, *options: str) -> Iterator[Child]:
     """Run the function app with these settings until the block ends."""
     stack.create_containers_and_queues(Settings.from_environ(values))
-    with stack.start_host(values, log) as host:
+    with stack.start_host(values, log, options) as host:
         yield host

@@ -18,7 +18,7 @@ from azure.storage.queue.aio import QueueServiceClient
 
 from local.children import stop_with_parent
 from local.host import blobs, queues
-from local.host.configuration import HostConfiguration, HostError, read_host_json, seconds
+from local.host.configuration import MESSAGE_LEASE_SECONDS, HostConfiguration, HostError, read_host_json, seconds
 from local.host.functions import Function, Worker, load_functions
 from shared.settings import SettingsError
 
@@ -54,7 +54,7 @@ def host_id(environ: Mapping[str, str], root: Path) -> str:
 class Host:
     """The listeners of one function app."""
 
-    def __init__(self, root: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, environ: Mapping[str, str], lease_seconds: int) -> None:
         """Load the app.
 
         Raises:
@@ -64,6 +64,7 @@ class Host:
         self.environ = environ
         self.configuration: HostConfiguration = read_host_json(root / "host.json")
         self.functions = load_functions(root)
+        self.lease_seconds = lease_seconds
         self.worker = Worker(seconds(self.configuration.function_timeout))
 
     async def run(self) -> None:
@@ -97,7 +98,10 @@ class Host:
             name = function.text("queueName", self.environ).lower()
             handler = self.queue_handler(function)
             poison = queues.poison_queue_for(name)
-            listeners.append(queues.QueueListener(service, name, queue_options, handler, poison).run())
+            listener = queues.QueueListener(
+                service, name, queue_options, handler, poison, lease_seconds=self.lease_seconds
+            )
+            listeners.append(listener.run())
         for connection, triggers in blob_triggers.items():
             blob_service = await stack.enter_async_context(
                 BlobServiceClient.from_connection_string(connection, **NO_RETRY)
@@ -107,10 +111,16 @@ class Host:
             )
             options = self.configuration.extensions.blobs
             name = host_id(self.environ, self.root)
-            listener = blobs.BlobListener(
-                blob_service, queue_service, triggers, options=options, worker=self.worker, host_id=name
+            blob_listener = blobs.BlobListener(
+                blob_service,
+                queue_service,
+                triggers,
+                options=options,
+                worker=self.worker,
+                host_id=name,
+                lease_seconds=self.lease_seconds,
             )
-            listeners.append(listener.run())
+            listeners.append(blob_listener.run())
         return listeners
 
     def queue_handler(self, function: Function) -> queues.Handler:
@@ -123,9 +133,9 @@ class Host:
         return handle
 
 
-async def serve(root: Path, environ: Mapping[str, str]) -> None:
+async def serve(root: Path, environ: Mapping[str, str], lease_seconds: int) -> None:
     """Run the host until SIGTERM or SIGINT."""
-    host = Host(root, environ)
+    host = Host(root, environ, lease_seconds)
     running = asyncio.create_task(host.run())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)
@@ -140,13 +150,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local.host", description=__doc__)
     parser.add_argument("--root", type=Path, default=Path.cwd(), help="the function app's folder (default: this one)")
     parser.add_argument("--exit-with-stdin", action="store_true", help="stop when standard input ends")
+    parser.add_argument(
+        "--lease-seconds",
+        type=int,
+        default=MESSAGE_LEASE_SECONDS,
+        help="how long a message of a killed host stays invisible (default: the host's ten minutes)",
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if arguments.exit_with_stdin:
         stop_with_parent()
     log.info("This is a stand-in for the Azure Functions host, for tests and offline use.")
     try:
-        asyncio.run(serve(arguments.root, os.environ))
+        asyncio.run(serve(arguments.root, os.environ, arguments.lease_seconds))
     except (HostError, SettingsError) as error:
         log.error("%s", error)  # noqa: TRY400  # the message says it all
         return 1

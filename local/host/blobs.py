@@ -64,6 +64,7 @@ class BlobListener:
         options: BlobOptions,
         worker: Worker,
         host_id: str,
+        lease_seconds: int,
     ) -> None:
         self.blobs = blobs
         self.triggers = triggers
@@ -73,7 +74,9 @@ class BlobListener:
         self.seen: dict[str, datetime] = {}
         name = f"azure-webjobs-blobtrigger-{host_id}"
         self.internal = queues.get_queue_client(name, message_encode_policy=TextBase64EncodePolicy())
-        self.listener = QueueListener(queues, name, options.internal_queue, self.execute, POISON_QUEUE)
+        self.listener = QueueListener(
+            queues, name, options.internal_queue, self.execute, POISON_QUEUE, lease_seconds=lease_seconds
+        )
 
     async def run(self) -> None:
         """Scan and execute for ever."""

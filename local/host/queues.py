@@ -48,13 +48,21 @@ class QueueListener:
     """Receives messages from one queue and hands each to a handler; runs until it is cancelled."""
 
     def __init__(
-        self, service: QueueServiceClient, name: str, options: QueueOptions, handler: Handler, poison: str | None
+        self,
+        service: QueueServiceClient,
+        name: str,
+        options: QueueOptions,
+        handler: Handler,
+        poison: str | None,
+        *,
+        lease_seconds: int = MESSAGE_LEASE_SECONDS,
     ) -> None:
         self.service = service
         self.client: QueueClient = service.get_queue_client(name)
         self.options = options
         self.handler = handler
         self.poison = poison
+        self.lease_seconds = lease_seconds
         self.running: set[asyncio.Task[None]] = set()
         self.woken = asyncio.Event()
 
@@ -86,7 +94,7 @@ class QueueListener:
     async def receive(self) -> list[QueueMessage]:
         """Return the next batch; a missing queue is an empty one, and so is a storage account that does not answer."""
         pages = self.client.receive_messages(
-            messages_per_page=self.options.batch_size, visibility_timeout=MESSAGE_LEASE_SECONDS
+            messages_per_page=self.options.batch_size, visibility_timeout=self.lease_seconds
         ).by_page()
         try:
             return [message async for message in await anext(pages)]
@@ -167,9 +175,9 @@ class QueueListener:
     async def renew(self, message: QueueMessage) -> None:
         """Prolong the lease every five minutes while the function runs."""
         while True:
-            await asyncio.sleep(MESSAGE_LEASE_SECONDS / 2)
+            await asyncio.sleep(self.lease_seconds / 2)
             renewed = await self.client.update_message(
-                message, visibility_timeout=MESSAGE_LEASE_SECONDS, content=message.content
+                message, visibility_timeout=self.lease_seconds, content=message.content
             )
             message.pop_receipt = renewed.pop_receipt
 

@@ -88,7 +88,7 @@ def test_outcome_blob_is_json_with_metadata(
     [
         ("empty.txt", b"", "EmptyFile"),
         ("picture.txt", b"\x89PNG\x00\x01\x02", "BinaryFile"),
-        ("latin.txt", "Crème".encode("latin-1"), "UnsupportedEncoding"),
+        ("lines.jsonl", b"no JSON", "InvalidDocument"),
         ("report.pdf", b"%PDF-1.7", "UnsupportedType"),
     ],
 )

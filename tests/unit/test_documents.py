@@ -66,6 +66,37 @@ ODD_TEXTS = [
 ]
 
 
+ODD_FAILURES = [
+    ("empty.txt", b"", "EmptyFile", "no text"),
+    ("blank.txt", b" \r\n\t\xc2\xa0", "EmptyFile", "no text"),
+    ("mark.txt", codecs.BOM_UTF8, "EmptyFile", "no text"),
+    (
+        "png.txt",
+        b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06",
+        "BinaryFile",
+        "png",
+    ),
+    ("zip.txt", b"PK\x03\x04" + bytes(range(256)), "BinaryFile", "zip"),
+    ("pdf.txt", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "BinaryFile", "pdf"),
+    ("nuls.txt", b"a\x00\x00\x07\x00" * 9, "BinaryFile", "binary"),
+    ("marked.txt", codecs.BOM_UTF16_LE + b"\x01\x00\x02\x00\x03\x00a\x00", "BinaryFile", "binary"),
+    ("noise.txt", bytes(range(256)) * 4, "BinaryFile", "binary"),
+    ("a.pdf", b"%PDF-1.7", "UnsupportedType", "application/pdf"),
+    ("a.DOCX", b"PK", "UnsupportedType", "wordprocessingml"),
+    ("a.txt.gz", b"\x1f\x8b", "UnsupportedType", "gzip"),
+    ("large.txt", b"x" * 1025, "FileTooLarge", "1,025 bytes"),
+    ("a.json", b"{broken", "InvalidJson", "line 1"),
+    ("a.json", b'[\n {"id": "1", "text": }\n]', "InvalidJson", "line 2, column 22"),
+    ("a.json", b'"text"', "InvalidJson", "list of documents"),
+    ("a.json", b'{"id": "1", "text": "t"}', "InvalidJson", "list of documents"),
+    ("deep.json", b"[" * 900, "InvalidJson", "JSON"),
+    ("a.json", b"", "EmptyFile", "no text"),
+    ("a.json", b"[]", "EmptyFile", "no documents"),
+    ("a.json", b'{"documents": []}', "EmptyFile", "no documents"),
+    ("a.jsonl", b"\n \r\n", "EmptyFile", "no text"),
+]
+
+
 @pytest.mark.parametrize("odd", ODD_TEXTS, ids=lambda odd: odd.name[:30])
 def test_odd_texts_are_read(odd: Odd) -> None:
     """In whichever encoding; the outcome's encoding gives everybody the text that offsets count."""
@@ -75,38 +106,7 @@ def test_odd_texts_are_read(odd: Odd) -> None:
     assert odd.data.decode(documents.encoding, "replace") == odd.text
 
 
-@pytest.mark.parametrize(
-    ("name", "data", "code", "words"),
-    [
-        ("empty.txt", b"", "EmptyFile", "no text"),
-        ("blank.txt", b" \r\n\t\xc2\xa0", "EmptyFile", "no text"),
-        ("mark.txt", codecs.BOM_UTF8, "EmptyFile", "no text"),
-        (
-            "png.txt",
-            b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06",
-            "BinaryFile",
-            "png",
-        ),
-        ("zip.txt", b"PK\x03\x04" + bytes(range(256)), "BinaryFile", "zip"),
-        ("pdf.txt", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "BinaryFile", "pdf"),
-        ("nuls.txt", b"a\x00\x00\x07\x00" * 9, "BinaryFile", "binary"),
-        ("marked.txt", codecs.BOM_UTF16_LE + b"\x01\x00\x02\x00\x03\x00a\x00", "BinaryFile", "binary"),
-        ("noise.txt", bytes(range(256)) * 4, "BinaryFile", "binary"),
-        ("a.pdf", b"%PDF-1.7", "UnsupportedType", "application/pdf"),
-        ("a.DOCX", b"PK", "UnsupportedType", "wordprocessingml"),
-        ("a.txt.gz", b"\x1f\x8b", "UnsupportedType", "gzip"),
-        ("large.txt", b"x" * 1025, "FileTooLarge", "1,025 bytes"),
-        ("a.json", b"{broken", "InvalidJson", "line 1"),
-        ("a.json", b'[\n {"id": "1", "text": }\n]', "InvalidJson", "line 2, column 22"),
-        ("a.json", b'"text"', "InvalidJson", "list of documents"),
-        ("a.json", b'{"id": "1", "text": "t"}', "InvalidJson", "list of documents"),
-        ("deep.json", b"[" * 900, "InvalidJson", "JSON"),
-        ("a.json", b"", "EmptyFile", "no text"),
-        ("a.json", b"[]", "EmptyFile", "no documents"),
-        ("a.json", b'{"documents": []}', "EmptyFile", "no documents"),
-        ("a.jsonl", b"\n \r\n", "EmptyFile", "no text"),
-    ],
-)
+@pytest.mark.parametrize(("name", "data", "code", "words"), ODD_FAILURES)
 def test_what_cannot_be_sent_says_why(name: str, data: bytes, code: str, words: str) -> None:
     """Each with a code for programs and a sentence that tells what is wrong."""
     with pytest.raises(DocumentError) as caught:

@@ -13,7 +13,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 IN_VENV = $(VENV)/bin/python
 FILES ?=
 
-.PHONY: setup run start test lint bench-ner clean
+.PHONY: setup run start test lint bench-ner bench-text clean
 
 setup:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed (what Azure Functions runs). Install one from \
@@ -36,6 +36,9 @@ lint: setup
 
 bench-ner: setup
 	@$(IN_VENV) -m benchmarks.ner_quality
+
+bench-text: setup
+	@$(IN_VENV) -m benchmarks.text
 
 clean:
 	rm -rf .venv* .local .mypy_cache .ruff_cache .pytest_cache .hypothesis

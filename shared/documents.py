@@ -75,7 +75,7 @@ def read_documents(name: str, data: bytes, *, language: str, max_bytes: int) -> 
             f"{error.message}. "
             + ("Upload its text as a .txt or .md file." if error.is_binary else "Save it as UTF-8."),
         ) from None
-    if not text.strip():
+    if not text or text.isspace():
         raise DocumentError("EmptyFile", "The file holds no text. Upload it again with some.")
     if media_type not in (JSON, JSON_LINES):
         document = Document(PurePosixPath(name).name or name, text, language)

@@ -47,7 +47,7 @@ class ShapeError(Exception):
 
 def json_lines(data: bytes, language: str) -> Entries:
     """Yield the documents of a file with one in each line; blank lines are skipped."""
-    checks = Checks(language)
+    checks = Checks(language, "line")
     start, number = 0, 0
     while start < len(data):
         end = data.find(b"\n", start)
@@ -56,7 +56,7 @@ def json_lines(data: bytes, language: str) -> Entries:
         # Only \n ends a line: JSON strings may hold the other line ends of Unicode.
         line = data[start:end].strip()
         if line:
-            yield checks.read(line, f"Line {number}")
+            yield checks.read(line, number, f"Line {number}")
         start = end + 1
 
 
@@ -77,14 +77,14 @@ def json_list(data: bytes) -> Callable[[str], Entries]:
     items = whole if isinstance(whole, list) else whole.documents
 
     def entries(language: str) -> Entries:
-        checks = Checks(language)
+        checks = Checks(language, "document")
         line, place = 1, 0
         for number, item in enumerate(items, 1):
             # Between two items there is nothing that an item could be taken for, so the first match is this one.
             raw = bytes(item)
             begin = data.index(raw, place)
             line += data.count(b"\n", place, begin)
-            yield checks.read(raw, f"Document {number} (line {line})")
+            yield checks.read(raw, number, f"Document {number} (line {line})")
             line += raw.count(b"\n")
             place = begin + len(raw)
 
@@ -94,12 +94,13 @@ def json_list(data: bytes) -> Callable[[str], Entries]:
 class Checks:
     """Reads entries and keeps the ids that are taken."""
 
-    def __init__(self, language: str) -> None:
-        """Begin a file; `language` is that of documents that name none."""
+    def __init__(self, language: str, unit: str) -> None:
+        """Begin a file; `language` is that of documents that name none, `unit` is what is numbered."""
         self.language = language
-        self.places: dict[str, str] = {}
+        self.unit = unit
+        self.numbers: dict[str, int] = {}
 
-    def read(self, entry: bytes, place: str) -> Document | Problem:
+    def read(self, entry: bytes, number: int, place: str) -> Document | Problem:
         """Return the document, or what is wrong with it; `place` names it to the uploader."""
         try:
             found = read_entry(entry)
@@ -108,13 +109,13 @@ class Checks:
         name = str(found.id)
         if not name or len(name) > LONGEST_ID:
             return Problem("InvalidDocument", f"{place} needs an id of 1 to {LONGEST_ID} characters.")
-        if name in self.places:
+        if name in self.numbers:
             return Problem(
                 "DuplicateId",
-                f"{place} has the same id as {self.places[name]}. Give each document an id of its own.",
+                f"{place} has the same id as {self.unit} {self.numbers[name]}. Give each document an id of its own.",
                 name,
             )
-        self.places[name] = place[:1].lower() + place[1:]
+        self.numbers[name] = number
         if not found.text.strip():
             return Problem("EmptyDocument", f"{place} holds no text.", name)
         if found.language is not None and not LANGUAGE.fullmatch(found.language):

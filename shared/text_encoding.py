@@ -30,6 +30,7 @@ RARE: Final = tuple(f"cp{page}" for page in (737, 775, 855, 856, 857, 860, 861, 
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 # The escapes of ISO-2022, the only common encoding that looks like ASCII and is not.
 ISO_2022 = re.compile(rb"\x1b[$(][@-J]|\x1b\$[()]")
+BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 PRINTABLE = re.compile(rb"[\t\n\r -~]")
 
 
@@ -92,11 +93,14 @@ def decode_detected(data: bytes) -> Decoded:
     """
     from chardet import EncodingEra, detect_all  # rarely needed, and slow to import
 
+    # What is not ASCII decides, wherever it begins; four bytes are the longest unit of an encoding.
+    begin = BEYOND_ASCII.search(data)
+    start = max(begin.start() - SAMPLE_LENGTH // 2, 0) // 4 * 4 if begin else 0
+    sample = data[start : start + SAMPLE_LENGTH]
     # A few NULs are no sign of UTF-16 where most bytes are plain ASCII.
-    sample = data[:SAMPLE_LENGTH]
     plain = len(PRINTABLE.findall(sample)) > 0.7 * len(sample)
     guesses = detect_all(
-        data.replace(b"\0", b" ") if plain else data,
+        sample.replace(b"\0", b" ") if plain else sample,
         prefer_superset=True,
         compat_names=False,
         encoding_era=EncodingEra.MODERN_WEB | EncodingEra.LEGACY_ISO | EncodingEra.DOS,

@@ -140,6 +140,14 @@ def test_many_documents_in_one_file(name: str, content: str, encoding: str) -> N
     assert read(name, content.encode(encoding)) == DOCUMENTS
 
 
+def test_the_encoding_is_found_wherever_it_shows() -> None:
+    """A long report may name its first café on the last page."""
+    text = "A plain table for four. " * 20_000 + "Café Lumière in Zürich, s’il vous plaît – à huit heures."
+    documents = read_documents("a.txt", text.encode("cp1252"), language="en", max_bytes=1_000_000)
+    assert documents.encoding == "cp1252"
+    assert next(documents.entries()) == Document("a.txt", text, "en")
+
+
 def test_separators_of_unicode_end_no_line() -> None:
     """A JSON string may hold them as they are."""
     line = json.dumps({"id": "1", "text": "a\u2028b\u0085c\x0cd"}, ensure_ascii=False)
@@ -184,7 +192,7 @@ def test_a_bad_item_of_a_list_is_named_by_number_and_line() -> None:
         "Document 3 (line 5",
         "Document 4 (line 5",
     ]
-    assert "same id as document 1 (line 2)" in problems[2].message
+    assert "same id as document 1." in problems[2].message
 
 
 def test_half_an_emoji_in_an_escape_is_replaced() -> None:

@@ -67,3 +67,31 @@ async def test_a_message_waits_and_never_expires(storage: Storage, queues: Queue
     assert base64.b64decode(visible.content).decode() == '{"now": "ü"}'
     assert visible.expires_on is not None
     assert visible.expires_on.year > 9000
+
+
+@pytest.mark.parametrize("size", [0, 10, 1024 * 1024, 2_500_000])
+async def test_outcomes_of_any_size_are_written_whole_or_in_pieces(
+    size: int, storage: Storage, blobs: BlobServiceClient
+) -> None:
+    """A blob appears once all of it has come."""
+    body = b"0123456789" * (size // 10) + b"x" * (size % 10)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, size, 70_000):
+            yield body[start : start + 70_000]
+
+    await storage.write_outcome("whole.json", body, {"status": "succeeded"})
+    await storage.write_outcome("pieces.json", pieces(), {"status": "failed"})
+    for name, status in (("whole.json", "succeeded"), ("pieces.json", "failed")):
+        download = blobs.get_blob_client(storage.settings.results_container, name).download_blob()
+        assert download.readall() == body
+        assert download.properties.metadata == {"status": status}
+        assert download.properties.content_settings.content_type == "application/json; charset=utf-8"
+
+
+async def test_an_outcome_is_known_by_its_version(storage: Storage) -> None:
+    """Whether a version has ended, its outcome's metadata tells."""
+    assert not await storage.has_outcome("a.json", "0x1")
+    await storage.write_outcome("a.json", b"{}", {"status": "failed", "source_etag": "0x1"})
+    assert await storage.has_outcome("a.json", "0x1")
+    assert not await storage.has_outcome("a.json", "0x2")

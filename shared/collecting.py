@@ -41,16 +41,18 @@ class Collector:
         goes_on = True
         while goes_on and ledger.collected_count < len(ledger.requests):
             batch = Batch(Merger(ledger.merge_state))
-            try:
-                for record in ledger.requests[ledger.collected_count :]:
+            for record in ledger.requests[ledger.collected_count :]:
+                try:
                     result = await self.result_of(record, overdue=overdue)
-                    if result is not None:
-                        batch.add(record, result)
-                    goes_on = result is not None and time.monotonic() < end_of_work
-                    if not goes_on or len(batch.merger.documents) >= MOST_COLLECTED:
-                        break
-            finally:
-                await self.keep(ledger, batch)
+                except NerError:
+                    await self.keep(ledger, batch)
+                    raise
+                if result is not None:
+                    batch.add(record, result)
+                goes_on = result is not None and time.monotonic() < end_of_work
+                if not goes_on or len(batch.merger.documents) >= MOST_COLLECTED:
+                    break
+            await self.keep(ledger, batch)
 
     async def result_of(self, record: RequestRecord, *, overdue: bool) -> Job | Problem | None:
         """Return the job of a request that has ended, why there will never be one, or None while it runs.

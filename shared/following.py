@@ -38,10 +38,18 @@ class Following:
         """Tell whether a file has been waited for long enough."""
         return is_overdue(message, self.now(), self.settings.job_timeout_seconds)
 
-    async def requeue(self, message: JobMessage, retry_after: float | None = None) -> None:
-        """Send the message so that it becomes visible when the next look is due."""
+    async def requeue(
+        self, message: JobMessage, retry_after: float | None = None, since: datetime | None = None
+    ) -> None:
+        """Send the message so that it becomes visible when the next look is due.
+
+        Args:
+            message: of the file.
+            retry_after: seconds that the service asked for.
+            since: when the waiting began, if not when the message says.
+        """
         delay = next_delay(
-            self.now() - message.since,
+            self.now() - (since or message.since),
             least=self.settings.poll_min_seconds,
             most=self.settings.poll_max_seconds,
             jitter=self.random.uniform(-1, 1),
@@ -54,7 +62,11 @@ class Following:
         await self.storage.send(encode_message(message), 0)
 
     async def wait_or_fail(
-        self, message: JobMessage, error: NerError, submitted: Sequence[SubmittedJob] | None = None
+        self,
+        message: JobMessage,
+        error: NerError,
+        submitted: Sequence[SubmittedJob] | None = None,
+        since: datetime | None = None,
     ) -> bool:
         """After a failed call: send the message again if waiting can help and there is time, else end the file.
 
@@ -62,6 +74,7 @@ class Following:
             message: of the file.
             error: what the call failed with.
             submitted: the file's jobs, where they are not in the message.
+            since: when the waiting began, if not when the message says; the deadline counts from there as ever.
 
         Returns:
             Whether the file has ended.
@@ -74,7 +87,7 @@ class Following:
             log.error("%r waits until the app settings are mended: %s", message.source.name, error)
         else:
             log.warning("%r waits for the service: %s", message.source.name, error)
-        await self.requeue(message, error.retry_after)
+        await self.requeue(message, error.retry_after, since)
         return False
 
     async def fail(

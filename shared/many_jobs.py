@@ -65,7 +65,9 @@ class ManyJobs:
         except LedgerConflictError:
             await self.leave_to_other(message)
         except NerError as error:
-            if await self.following.wait_or_fail(message, error, ledger.jobs):
+            # A throttled service that took some requests just now will soon take more.
+            since = ledger.requests[-1].submitted_date_time if ledger.requests else None
+            if await self.following.wait_or_fail(message, error, ledger.jobs, since):
                 await self.state.delete(ledger.name)
         else:
             if ledger.next_start is not None:

@@ -7,6 +7,7 @@ queue do their work and `give_up` turns the poison into an outcome.
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -40,8 +41,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ner")
 
-MOST_FILES_READ: Final = 4
-"""Files that are read again at the same time, each of up to NER_MAX_BLOB_BYTES; looks need no file."""
+LARGE_FILE: Final = 1024 * 1024
+"""Bytes."""
+MOST_LARGE_FILES: Final = 4
+"""That are read again at the same time, each of up to NER_MAX_BLOB_BYTES; looks need no file."""
 
 GAVE_UP: Final = Problem(
     "ProcessingFailed",
@@ -68,7 +71,7 @@ class Pipeline:
         self.following = Following(settings, self.storage, now)
         self.many = ManyJobs(self.ner, self.state, self.following)
         self.now = now
-        self.reading = asyncio.Semaphore(MOST_FILES_READ)
+        self.reading = asyncio.Semaphore(MOST_LARGE_FILES)
 
     async def submit(self, name: str, data: bytes, version: Source | None) -> None:
         """Submit a newly uploaded file.
@@ -90,16 +93,13 @@ class Pipeline:
             documents = self.documents_of(upload)
             found = survey(documents)
         except DocumentError as error:
-            await self.following.finish(
-                outcomes.failure(upload.source, self.following.api, Problem(error.code, error.message))
-            )
+            await self.following.fail(message, Problem(error.code, error.message))
             return
         source = msgspec.structs.replace(upload.source, encoding=documents.encoding)
         message = msgspec.structs.replace(message, source=source)
         if found.erroneous_count == found.documents_count:
-            await self.following.finish(
-                outcomes.invalid(source, self.following.api, found.documents_count, found.problems)
-            )
+            count, problems = found.documents_count, found.problems
+            await self.following.finish(outcomes.invalid(source, self.following.api, count, problems))
             return
         first = next(pack(documents.entries()))
         if first.end is None and not found.problems:
@@ -169,7 +169,7 @@ class Pipeline:
 
     async def submit_again(self, message: JobMessage) -> None:
         """Submit a file that the service could not take before; a version that is gone has nothing to wait for."""
-        async with self.reading:
+        async with self.reading if message.source.length > LARGE_FILE else nullcontext():
             upload = await self.storage.read_upload(message.source.name, message.source.etag)
             if upload is None:
                 log.info("%r was replaced or deleted while it waited: nothing to do", message.source.name)

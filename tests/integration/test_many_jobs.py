@@ -130,6 +130,30 @@ async def test_throttling_and_errors_only_make_it_later(times: int, way_of_lines
     assert way.submissions() - before == len(outcome.jobs) == 8
 
 
+async def test_a_throttled_submission_that_moves_does_not_wait_for_its_age(
+    way_of_lines: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it has taken until now: the delay counts from the last request that was accepted."""
+    way = way_of_lines
+    way.pipeline.many.working_seconds = 0.0
+    await way.submit(lines(100))
+    way.later = timedelta(hours=1)
+    await way.pipeline.poll(way.message().content.encode())
+    body = way.message().content.encode()
+    delays: list[float] = []
+
+    async def send(_text: str, delay_seconds: float) -> None:
+        delays.append(delay_seconds)
+
+    monkeypatch.setattr(way.pipeline.storage, "send", send)
+    way.switch(faults=[{"status": 503}])
+    await way.pipeline.poll(body)
+    way.later = timedelta(hours=2)
+    await way.pipeline.poll(body)
+    soon, late = delays
+    assert soon < late / 4
+
+
 async def test_an_interrupted_submission_goes_on_where_it_stopped(way_of_lines: Way) -> None:
     """Killed half-way, then begun again by the host: what was recorded is not sent again."""
     way = way_of_lines

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.jobs import SubmittedJob
@@ -19,6 +19,7 @@ from tests.unit.test_packing import limits
 from tests.unit.test_text_elements import texts
 
 files = st.lists(texts.filter(str.strip), min_size=1, max_size=8)
+CHANCE = random.Random(0)  # noqa: S311
 WARNING = {"code": "LongWords", "message": "m"}
 
 
@@ -69,6 +70,8 @@ def merge(
     return merged(merger.state, documents + merger.documents, errors + merger.errors)
 
 
+@example(["aaaa bbbb" + " " * 80, " " * 80 + "cccc"], Limits(2, 10, 90), CHANCE)
+@example(["first", " " * 40 + "second word " * 10], Limits(4, 30, 200), CHANCE)
 @given(files, limits, st.randoms(use_true_random=False))
 def test_merged_offsets_point_at_the_entities_text(texts: list[str], limits: Limits, chance: random.Random) -> None:
     """Of every part of every document, once, in order; whole words where the text was not cut."""

@@ -50,6 +50,12 @@ def test_without_any_boundary_the_end_is_taken() -> None:
     assert cut("x" * 5000, 0, 5000) == 5000
 
 
+def test_a_space_that_carries_a_mark_is_no_boundary() -> None:
+    """The mark would be torn off."""
+    text = "one two \u0301 three" + "x" * 50
+    assert text[: cut(text, 0, len("one two \u0301"))] == "one "
+
+
 @given(texts, st.data())
 def test_a_cut_is_after_the_start_and_between_text_elements(text: str, data: st.DataObject) -> None:
     """Whatever the text."""

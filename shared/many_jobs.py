@@ -59,7 +59,7 @@ class ManyJobs:
         end_of_work = time.monotonic() + self.working_seconds
         try:
             for request in pack(documents.entries(), ledger.next_start):
-                await self.state.append(ledger, await self.submit_one(request, display_name(message.source)))
+                await self.state.append(ledger, await self.submit_one(request, message.source))
                 if time.monotonic() >= end_of_work:
                     break
         except LedgerConflictError:
@@ -77,13 +77,14 @@ class ManyJobs:
             submitted = ledger.requests[-1].submitted_date_time
             await self.following.requeue(msgspec.structs.replace(message, submitted_date_time=submitted))
 
-    async def submit_one(self, request: Request, name: str) -> RequestRecord:
+    async def submit_one(self, request: Request, source: Source) -> RequestRecord:
         """Submit a request and return its record; raises NerError if the service takes none now."""
         try:
-            job_id = await self.ner.submit(numbered(request.documents), name)
+            job_id = await self.ner.submit(numbered(request.documents), display_name(source))
         except NerError as error:
             if error.remedy is not Remedy.NONE:
                 raise
+            log.warning("%r: the service refused a part: %s", source.name, error)
             problem = Problem(error.code, error.message)
             return RefusalRecord(len(request.documents), request.start, request.end, problem, self.following.now())
         return JobRecord(

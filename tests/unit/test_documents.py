@@ -169,7 +169,11 @@ def test_separators_of_unicode_end_no_line() -> None:
         ('{"id": "b", "text": " \\n"}', "EmptyDocument", "no text"),
         ('{"id": "b", "text": "t", "language": "the tongue"}', "InvalidLanguage", "language tag"),
         ('{"id": "good 1", "text": "again"}', "DuplicateId", "same id as line 1"),
-        ('{"id": "b", "text": "t", "x": ' + "[" * 100_000 + "]" * 100_000 + "}", "InvalidDocument", "nested too deeply"),
+        (
+            '{"id": "b", "text": "t", "x": ' + "[" * 100_000 + "]" * 100_000 + "}",
+            "InvalidDocument",
+            "nested too deeply",
+        ),
     ],
 )
 def test_a_bad_line_is_named_and_hurts_no_other(line: str, code: str, words: str) -> None:

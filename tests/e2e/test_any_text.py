@@ -108,7 +108,7 @@ def planted_text(length: int) -> str:
     while size < length - 200:
         number += 1
         # Dense around each multiple of the limit, sparse elsewhere: the cuts come a little before those.
-        near = (size % 125_000) > 115_000 or (size % 125_000) < 5_000
+        near = (size % 125_000) > 90_000 or (size % 125_000) < 5_000
         sentence = SENTENCE if near or number % 20 == 0 else FILLER
         parts.append(sentence + ("\r\n\r\n" if number % 37 == 0 else "\n" if number % 5 == 0 else " "))
         size += len(parts[-1])

@@ -99,6 +99,7 @@ class ManyJobs:
     async def collect(self, message: JobMessage, ledger: Ledger) -> None:
         """Collect the jobs that have ended, and write the outcome once all have."""
         end_of_work = time.monotonic() + self.working_seconds
+        before = ledger.collected_count
         try:
             await self.collector.collect(ledger, end_of_work, overdue=self.following.is_overdue(message))
             if ledger.collected_count < len(ledger.requests):
@@ -114,7 +115,9 @@ class ManyJobs:
             await self.state.delete(ledger.name)
             await self.leave_to_other(message)
         except NerError as error:
-            if await self.following.wait_or_fail(message, error, ledger.jobs):
+            # As long as results come, it is a throttled service and no outage.
+            since = self.following.now() if ledger.collected_count > before else None
+            if await self.following.wait_or_fail(message, error, ledger.jobs, since):
                 await self.state.delete(ledger.name)
 
     async def leave_to_other(self, message: JobMessage) -> None:

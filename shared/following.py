@@ -17,7 +17,7 @@ from shared.ner.model import Problem
 from shared.outcome import MergedOutcome, Outcome
 from shared.settings import Settings
 from shared.source import Source
-from shared.storage import Storage
+from shared.storage import Body, Storage
 
 log = logging.getLogger("ner")
 
@@ -102,12 +102,12 @@ class Following:
         await self.write(outcome.source, outcome.status, outcomes.encode(outcome))
         log.info("%r ended: %s", outcome.source.name, outcomes.describe(outcome))
 
-    async def finish_merged(self, outcome: MergedOutcome, pieces: AsyncIterator[bytes]) -> None:
+    async def finish_merged(self, outcome: MergedOutcome, pieces: Callable[[], AsyncIterator[bytes]]) -> None:
         """Write an outcome that comes in pieces."""
         await self.write(outcome.source, outcome.status, pieces)
         log.info("%r ended: %s", outcome.source.name, outcome.describe())
 
-    async def write(self, source: Source, status: outcomes.OutcomeStatus, body: bytes | AsyncIterator[bytes]) -> None:
+    async def write(self, source: Source, status: outcomes.OutcomeStatus, body: Body) -> None:
         """Write what stands in the outcome blob."""
         await self.storage.write_outcome(outcomes.blob_name(source.name), body, outcomes.metadata(status, source))
 

@@ -106,7 +106,7 @@ class ManyJobs:
                 await self.following.requeue(message)
                 return
             outcome = merged_outcome(ledger, message.source, self.following.api)
-            await self.following.finish_merged(outcome, self.collector.pieces(ledger, outcome))
+            await self.following.finish_merged(outcome, lambda: self.collector.pieces(ledger, outcome))
             await self.state.delete(ledger.name)
         except LedgerConflictError:
             await self.leave_to_other(message)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from azure.core import MatchConditions
 from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
@@ -22,6 +22,10 @@ NEVER_EXPIRES: Final = -1
 LONGEST_BODY: Final = 1024 * 1024
 """Bytes in one call to blob storage; aiohttp warns of larger ones, which keep the event loop busy."""
 JSON_CONTENT: Final = "application/json; charset=utf-8"
+
+
+Body: TypeAlias = bytes | Callable[[], AsyncIterator[bytes]]
+"""What stands in a blob: whole, or what yields it piece by piece."""
 
 
 class Upload(NamedTuple):
@@ -77,17 +81,21 @@ class Storage:
         )
         return Upload(source, data)
 
-    async def write_outcome(self, name: str, body: bytes | AsyncIterator[bytes], metadata: dict[str, str]) -> None:
+    async def write_outcome(self, name: str, body: Body, metadata: dict[str, str]) -> None:
         """Write a blob of the results container, in place of the one before.
 
         What comes in pieces is sent in blocks of LONGEST_BODY, of which few are in memory; the blob is there once all
-        of them are.
+        of them are. It is asked for anew where the writing has to begin again.
         """
         container = self.blobs.get_container_client(self.settings.results_container)
 
         async def write() -> object:
             return await container.upload_blob(
-                name, body, overwrite=True, metadata=metadata, content_settings=ContentSettings(JSON_CONTENT)
+                name,
+                body if isinstance(body, bytes) else body(),
+                overwrite=True,
+                metadata=metadata,
+                content_settings=ContentSettings(JSON_CONTENT),
             )
 
         await creating_if_missing(container.create_container, write)

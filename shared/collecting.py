@@ -77,7 +77,7 @@ class Collector:
         if not batch.requests_count:
             return
         if ledger.collected_count + batch.requests_count == len(ledger.requests):
-            batch.merger.finish()
+            batch.merger.close()
         record = CollectedRecord(
             requests_count=batch.requests_count,
             jobs=batch.jobs,

@@ -84,10 +84,9 @@ def read_documents(name: str, data: bytes, *, language: str, max_bytes: int) -> 
     if media_type == JSON_LINES:
         return Documents(encoding, lambda: json_lines(utf8, language))
     try:
-        entries = json_list(utf8)
+        return Documents(encoding, json_list(utf8, language))
     except ShapeError as error:
         raise DocumentError("InvalidJson", error.message) from None
-    return Documents(encoding, lambda: entries(language))
 
 
 def survey(documents: Documents) -> Survey:

@@ -60,8 +60,8 @@ def json_lines(data: bytes, language: str) -> Entries:
         start = end + 1
 
 
-def json_list(data: bytes) -> Callable[[str], Entries]:
-    """Return what yields the documents of a JSON list, given the default language.
+def json_list(data: bytes, language: str) -> Callable[[], Entries]:
+    """Return what yields the documents of a JSON list.
 
     Raises:
         ShapeError: the file is not JSON, or not a list.
@@ -76,7 +76,7 @@ def json_list(data: bytes) -> Callable[[str], Entries]:
         raise ShapeError(f"The file is not JSON: {locate(data, error)}.") from None
     items = whole if isinstance(whole, list) else whole.documents
 
-    def entries(language: str) -> Entries:
+    def entries() -> Entries:
         checks = Checks(language, "document")
         line, place = 1, 0
         for number, item in enumerate(items, 1):
@@ -133,15 +133,13 @@ def read_entry(entry: bytes) -> InputDocument:
         return msgspec.json.decode(entry, type=InputDocument)
     except msgspec.ValidationError:
         raise
-    except msgspec.DecodeError:
+    except msgspec.DecodeError as error:
         if b"\\u" not in entry:
             raise
         try:
             loose = json.loads(entry)
         except ValueError:
-            loose = None
-        if loose is None:
-            raise
+            raise error from None
     found = msgspec.convert(loose, InputDocument)
     name = found.id if isinstance(found.id, int) else SURROGATE.sub("\ufffd", found.id)
     return InputDocument(name, SURROGATE.sub("\ufffd", found.text), found.language)

@@ -5,7 +5,6 @@ it knows where the work stopped, and goes on there. Records are lines of JSON.
 """
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Annotated, TypeAlias
 
@@ -30,7 +29,6 @@ class FileRecord(msgspec.Struct, frozen=True, rename="camel", tag="file", tag_fi
 
     source: Source
     documents_count: int
-    erroneous_documents_count: int
     errors: list[Problem]
 
 
@@ -132,13 +130,7 @@ def decode_ledger(name: str, lines: bytes) -> Ledger:
         msgspec.ValidationError: it was written by another version of this app.
     """
     ledger = Ledger(name, len(lines))
-    for record in read_records(lines.splitlines()):
-        ledger.add(record)
-    return ledger
-
-
-def read_records(lines: Iterable[bytes]) -> Iterable[Record]:
-    """Yield the records of lines."""
     decoder = msgspec.json.Decoder(Record)
-    for line in lines:
-        yield decoder.decode(line)
+    for line in lines.splitlines():
+        ledger.add(decoder.decode(line))
+    return ledger

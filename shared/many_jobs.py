@@ -47,8 +47,7 @@ class ManyJobs:
         message = msgspec.structs.replace(message, has_ledger=True)
         ledger = await self.state.read_ledger(message.source)
         if ledger.file is None:
-            record = FileRecord(message.source, found.documents_count, found.erroneous_count, found.problems)
-            await self.state.append(ledger, record)
+            await self.state.append(ledger, FileRecord(message.source, found.documents_count, found.problems))
         if ledger.next_start is None:
             await self.collect(message, ledger)
         else:

@@ -75,9 +75,7 @@ def restored(document: DocumentResult, document_id: str, shift: int) -> Document
     """Return a result under its own id, with offsets into the whole text, in reading order, which no service keeps."""
     entities = sorted(document.entities, key=lambda entity: (entity.offset, entity.length))
     if shift:
-        entities = [
-            msgspec.structs.replace(entity, offset=entity.offset + shift) if shift else entity for entity in entities
-        ]
+        entities = [msgspec.structs.replace(entity, offset=entity.offset + shift) for entity in entities]
     return DocumentResult(document_id, entities, document.warnings)
 
 
@@ -141,10 +139,6 @@ class Merger:
         self.add_results(start, end, [None] * documents_count)
         self.add_problem(located(problem, describe_place(start, end)))
 
-    def finish(self) -> None:
-        """End the last document."""
-        self.close()
-
     def add_results(self, start: Position, end: Position | None, results: Sequence[DocumentResult | None]) -> None:
         """Write the documents of one request."""
         opened = self.state.open
@@ -170,8 +164,8 @@ class Merger:
             self.change(open=msgspec.structs.replace(opened, is_incomplete=True))
             return
         if not opened.is_written:
-            self.documents += b",\n" if self.state.documents_count else b"\n"
-            self.documents += b'    {"id": ' + encode(result.id) + b', "entities": ['
+            beginning = b'{"id": ' + encode(result.id) + b', "entities": ['
+            self.documents += in_line(beginning, is_first=not self.state.documents_count)
             self.change(documents_count=self.state.documents_count + 1)
         self.write_entities(result.entities, is_first=not opened.has_entities)
         self.change(
@@ -202,12 +196,17 @@ class Merger:
 
     def add_problem(self, problem: Problem) -> None:
         """Write an error."""
-        self.errors += (b",\n" if self.state.errors_count else b"\n") + b"    " + encode(problem)
+        self.errors += in_line(encode(problem), is_first=not self.state.errors_count)
         self.change(errors_count=self.state.errors_count + 1)
 
     def change(self, **changes: Any) -> None:
         """Change the state."""
         self.state = msgspec.structs.replace(self.state, **changes)
+
+
+def in_line(member: bytes, *, is_first: bool) -> bytes:
+    """Return a member of one of the outcome's lists in a line of its own, with what parts it from the one before."""
+    return (b"\n    " if is_first else b",\n    ") + member
 
 
 def located(problem: Problem, place: str) -> Problem:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from shared.jobs import SubmittedJob
-from shared.merging import MergeState, results_of, transactions_of
+from shared.merging import MergeState, in_line, results_of, transactions_of
 from shared.ner.model import DocumentResult, Job, JobStatus, Problem, Statistics
 from shared.source import Source
 
@@ -145,14 +145,14 @@ class MergedOutcome(msgspec.Struct, frozen=True):
         yield b'{\n  "status": ' + encode(self.status) + b',\n  "source": ' + encode(self.source)
         yield b',\n  "api": ' + encode(self.api) + b',\n  "jobs": ['
         for number, job in enumerate(self.jobs):
-            yield (b",\n    " if number else b"\n    ") + encode(job)
+            yield in_line(encode(job), is_first=number == 0)
         yield b'\n  ],\n  "documents": ['
 
     def middle(self) -> Iterator[bytes]:
         """Yield what stands between the documents and the errors of the jobs."""
         yield b'\n  ],\n  "errors": ['
         for number, problem in enumerate(self.problems):
-            yield (b",\n    " if number else b"\n    ") + msgspec.json.encode(problem)
+            yield in_line(msgspec.json.encode(problem), is_first=number == 0)
 
     def tail(self) -> Iterator[bytes]:
         """Yield what stands after the errors."""

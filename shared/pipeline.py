@@ -17,14 +17,8 @@ from shared import outcome as outcomes
 from shared.collecting import TIMED_OUT
 from shared.documents import DocumentError, Documents, read_documents, survey
 from shared.following import Following
-from shared.jobs import (
-    JobMessage,
-    MessageError,
-    SubmittedJob,
-    decode_message,
-    utc_now,
-)
-from shared.ledger import ledger_name
+from shared.jobs import JobMessage, MessageError, SubmittedJob, decode_message, utc_now
+from shared.ledger import Ledger
 from shared.many_jobs import ManyJobs, display_name
 from shared.merging import numbered
 from shared.ner.client import NerClient
@@ -87,10 +81,16 @@ class Pipeline:
             return
         await self.submit_upload(upload, JobMessage(source=upload.source, received_date_time=self.now()))
 
-    async def submit_upload(self, upload: Upload, message: JobMessage) -> None:
-        """Send a file's text to the service and follow its jobs; where the service cannot take it, try again later."""
+    async def submit_upload(self, upload: Upload, message: JobMessage, ledger: Ledger | None = None) -> None:
+        """Send a file's text to the service and follow its jobs; where the service cannot take it, try again later.
+
+        A ledger that is not empty says that the file was begun before, and so was surveyed.
+        """
         try:
             documents = self.documents_of(upload)
+            if ledger is not None and ledger.file is not None:
+                await self.many.submit(message, ledger, documents)
+                return
             found = survey(documents)
         except DocumentError as error:
             await self.following.fail(message, Problem(error.code, error.message))
@@ -165,18 +165,18 @@ class Pipeline:
             await self.many.collect(message, ledger)
         # Without a ledger the message came once more after the file had ended, or somebody deleted the ledger.
         elif ledger.file is not None or not await self.following.has_ended(message.source):
-            await self.submit_again(message)
+            await self.submit_again(message, ledger)
 
-    async def submit_again(self, message: JobMessage) -> None:
-        """Submit a file that the service could not take before; a version that is gone has nothing to wait for."""
+    async def submit_again(self, message: JobMessage, ledger: Ledger | None = None) -> None:
+        """Submit what the service could not take before of a file; a version that is gone has nothing to wait for."""
         async with self.reading if message.source.length > LARGE_FILE else nullcontext():
             upload = await self.storage.read_upload(message.source.name, message.source.etag)
             if upload is None:
                 log.info("%r was replaced or deleted while it waited: nothing to do", message.source.name)
-                if message.has_ledger:
-                    await self.state.delete(ledger_name(message.source))
+                if ledger is not None:
+                    await self.state.delete(ledger.name)
                 return
-            await self.submit_upload(upload, message)
+            await self.submit_upload(upload, message, ledger)
 
     async def give_up(self, body: bytes) -> None:
         """Turn a poison message into a failed outcome."""

@@ -5,6 +5,7 @@ Both are append blobs, gone once the file has its outcome.
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
@@ -84,11 +85,7 @@ class StateStorage:
         extents = []
         for start in range(0, len(data), LONGEST_BODY):
             piece = data[start : start + LONGEST_BODY]
-            try:
-                answer = await blob.append_block(piece)
-            except ResourceNotFoundError:
-                await self.create(blob)
-                answer = await blob.append_block(piece)
+            answer = await creating_if_missing(partial(self.create, blob), partial(blob.append_block, piece))
             extents.append(Extent(int(str(answer["blob_append_offset"])), len(piece)))
         return extents
 

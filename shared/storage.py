@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from azure.core import MatchConditions
 from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
@@ -17,6 +17,8 @@ from shared.source import Source
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
+
+T = TypeVar("T")
 
 NEVER_EXPIRES: Final = -1
 LONGEST_BODY: Final = 1024 * 1024
@@ -126,11 +128,11 @@ class Storage:
                 await client.close()
 
 
-async def creating_if_missing(create: Callable[[], Awaitable[object]], write: Callable[[], Awaitable[object]]) -> None:
-    """Write; where the container or queue is missing, create it and write again. No call is spent where it exists."""
+async def creating_if_missing(create: Callable[[], Awaitable[object]], write: Callable[[], Awaitable[T]]) -> T:
+    """Write; where the place to write to is missing, create it and write again. No call is spent where it exists."""
     try:
-        await write()
+        return await write()
     except ResourceNotFoundError:
         with suppress(ResourceExistsError):  # another invocation was faster
             await create()
-        await write()
+        return await write()

@@ -1,8 +1,9 @@
 """What the tests share: a real Azurite, a real NER emulator, both on free ports and gone when the tests end."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from local.children import Child, free_port
 from local.install import STATE
 from local.storage_emulator import Azurite
 from shared.settings import Settings
+from tests.emulator import set_switches
 
 LOGS = STATE / "logs" / "tests"
 counter = itertools.count()
@@ -49,6 +51,13 @@ def ner_emulator(sample_values: dict[str, str]) -> Iterator[str]:
     port = free_port()
     with stack.start_ner_emulator(sample_values, port, None, LOGS / "ner-emulator.log"):
         yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def switches(ner_emulator: str) -> Iterator[Callable[..., None]]:
+    """Call it to set the emulator's switches; they go back to their defaults after the test."""
+    yield partial(set_switches, ner_emulator)
+    set_switches(ner_emulator)
 
 
 @pytest.fixture

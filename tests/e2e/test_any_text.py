@@ -2,17 +2,15 @@
 
 import json
 import signal
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable
 
-import httpx
-import pytest
 from azure.storage.blob import BlobServiceClient
 
 from shared.outcome import Outcome, OutcomeStatus, blob_name
 from shared.settings import Settings
 from tests.conftest import LOGS, hosted
 from tests.e2e.test_whole_way import drop, outcome_of
+from tests.emulator import calls, submissions
 from tests.unit.test_documents import ODD_FAILURES, ODD_TEXTS
 from tests.waiting import eventually
 
@@ -33,34 +31,11 @@ SENTENCE = "Please book a table at Blue Heron in Bristol for four people at eigh
 FILLER = "The weather was fine, and nobody had anything to say about it."
 
 
-@pytest.fixture
-def switch(ner_emulator: str) -> Iterator[Any]:
-    """Set the service's switches; it behaves again afterwards."""
-
-    def put(**switches: Any) -> None:
-        httpx.put(f"{ner_emulator}/emulator/switches", json=switches).raise_for_status()
-
-    yield put
-    put()
-
-
-def submissions(ner_emulator: str, name: str) -> int:
-    """Return how many jobs the service has accepted for a file."""
-    stats = httpx.get(f"{ner_emulator}/emulator/stats").raise_for_status().json()
-    return int(stats["submissions"].get(name, 0))
-
-
-def calls(ner_emulator: str) -> int:
-    """Return how many calls of the API the service has had."""
-    stats = httpx.get(f"{ner_emulator}/emulator/stats").raise_for_status().json()
-    return sum(stats["calls"].values())
-
-
 def test_odd_files_come_back_right_or_with_the_reason(
-    values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient, switch: Any
+    values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient, switches: Callable[..., None]
 ) -> None:
     """Every kind of text with its encoding, every kind of other file with a sentence; none stops another."""
-    switch(jobSeconds=0)
+    switches(jobSeconds=0)
     values |= {"NER_ENDPOINT": ner_emulator, "NER_MAX_BLOB_BYTES": "1024"}
     settings = Settings.from_environ(values)
     texts = {f"odd/{number} {odd.name[:40]}": odd for number, odd in enumerate(ODD_TEXTS)}
@@ -84,10 +59,10 @@ def test_odd_files_come_back_right_or_with_the_reason(
 
 
 def test_names_of_every_kind_survive(
-    values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient, switch: Any
+    values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient, switches: Callable[..., None]
 ) -> None:
     """From the upload through URLs, JSON, queue and logs to the outcome's name."""
-    switch(jobSeconds=0)
+    switches(jobSeconds=0)
     values |= {"NER_ENDPOINT": ner_emulator}
     settings = Settings.from_environ(values)
     with hosted(values, LOGS / "host-names.log"):
@@ -117,10 +92,10 @@ def planted_text(length: int) -> str:
 
 
 def test_every_entity_of_two_million_characters_is_found_once(
-    values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient, switch: Any
+    values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient, switches: Callable[..., None]
 ) -> None:
     """At its exact offset, wherever the text was cut, in hardly more requests than the length asks for."""
-    switch(jobSeconds=0.5)
+    switches(jobSeconds=0.5)
     values |= {"NER_ENDPOINT": ner_emulator}
     settings = Settings.from_environ(values)
     text = planted_text(2_000_000)
@@ -162,10 +137,10 @@ def check_thousand(outcome: Outcome, documents: list[dict[str, str]]) -> None:
 
 
 def test_a_thousand_documents_come_back_in_order(
-    values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient, switch: Any
+    values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient, switches: Callable[..., None]
 ) -> None:
     """In forty jobs."""
-    switch(jobSeconds=1)
+    switches(jobSeconds=1)
     values |= {"NER_ENDPOINT": ner_emulator}
     settings = Settings.from_environ(values)
     documents, data = thousand()
@@ -178,11 +153,11 @@ def test_a_thousand_documents_come_back_in_order(
 
 
 def test_a_thousand_documents_survive_throttling_and_a_killed_worker(
-    values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient, switch: Any
+    values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient, switches: Callable[..., None]
 ) -> None:
     """Killed once while it submits and once while it collects: no job more than the one that was on its way."""
     throttled = {"status": 429, "retryAfter": 1, "share": 0.05}
-    switch(jobSeconds=1, latencySeconds=0.05, faults=[throttled])
+    switches(jobSeconds=1, latencySeconds=0.05, faults=[throttled])
     values |= {"NER_ENDPOINT": ner_emulator}
     settings = Settings.from_environ(values)
     documents, data = thousand()

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 import pytest
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueClient, QueueMessage, TextBase64DecodePolicy, TextBase64EncodePolicy
@@ -17,6 +16,7 @@ from local.watch import read_outcome
 from shared.outcome import Outcome
 from shared.pipeline import Pipeline
 from shared.settings import Settings
+from tests.emulator import set_switches, submissions
 from tests.waiting import eventually
 
 TEXT = b"A table for two at Blue Heron in Bristol at eight, please."
@@ -70,12 +70,11 @@ class Way:
 
     def switch(self, **switches: Any) -> None:
         """Set the service's switches."""
-        httpx.put(f"{self.ner_emulator}/emulator/switches", json=switches).raise_for_status()
+        set_switches(self.ner_emulator, **switches)
 
     def submissions(self) -> int:
         """Return how many jobs the service has accepted under the file's name, in all tests so far."""
-        stats = httpx.get(f"{self.ner_emulator}/emulator/stats").raise_for_status().json()
-        return int(stats["submissions"].get(self.name, 0))
+        return submissions(self.ner_emulator, self.name)
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
 """The app's client and the emulator of the service over real HTTP, in every dialect."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
 
-import httpx
 import pytest
 
 from shared.ner.client import NerClient
@@ -15,17 +13,6 @@ from tests.waiting import PATIENCE_SECONDS
 
 API_VERSIONS = ["v3.1-preview.ct.1", "v3.2-preview.2", "2022-05-01", "2023-04-01"]
 TEXT = "Book a table at Café Lumière 🍷 in Zürich 👨‍👩‍👧‍👦 for four people. Play Paper Boats by Nadia Verlaine."
-
-
-@pytest.fixture
-def switches(ner_emulator: str) -> Iterator[Callable[..., None]]:
-    """Call it to set the emulator's switches; they go back to their defaults after the test."""
-
-    def put(**switches: Any) -> None:
-        httpx.put(f"{ner_emulator}/emulator/switches", json=switches).raise_for_status()
-
-    yield put
-    put()
 
 
 @pytest.fixture(params=API_VERSIONS)

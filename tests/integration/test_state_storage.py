@@ -15,7 +15,7 @@ from shared.storage import LONGEST_BODY, Storage
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SOURCE = Source("incoming", "a/é 🍷.jsonl", "0x8D", NOW, 12, "utf-8")
-FILE = FileRecord(SOURCE, 30, 1, [])
+FILE = FileRecord(SOURCE, 30, [])
 
 
 def job(number: int, end: Position | None) -> JobRecord:

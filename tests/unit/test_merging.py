@@ -66,7 +66,7 @@ def merge(
             merger.add_missing(sent.start, sent.end, sent.documents_count, Problem("Lost", "It is lost."))
         else:
             merger.add(sent, job)
-    merger.finish()
+    merger.close()
     return merged(merger.state, documents + merger.documents, errors + merger.errors)
 
 

@@ -1,0 +1,26 @@
+"""What the tests ask and tell the running NER emulator besides the API."""
+
+from typing import Any
+
+import httpx
+
+
+def set_switches(ner_emulator: str, **switches: Any) -> None:
+    """Set the emulator's switches; what is left out goes back to its default."""
+    httpx.put(f"{ner_emulator}/emulator/switches", json=switches).raise_for_status()
+
+
+def submissions(ner_emulator: str, name: str) -> int:
+    """Return how many jobs it has accepted for a file, in all tests so far."""
+    return int(stats(ner_emulator)["submissions"].get(name, 0))
+
+
+def calls(ner_emulator: str) -> int:
+    """Return how many calls of the API it has had."""
+    return sum(stats(ner_emulator)["calls"].values())
+
+
+def stats(ner_emulator: str) -> dict[str, dict[str, int]]:
+    """Return its counts."""
+    answer: dict[str, dict[str, int]] = httpx.get(f"{ner_emulator}/emulator/stats").raise_for_status().json()
+    return answer

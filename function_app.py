@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import azure.functions as func
 
-from shared.settings import CONNECTION, Settings
+from shared.settings import BLOB_POISON_QUEUE, CONNECTION, Settings
 
 if TYPE_CHECKING:
     from shared.pipeline import Pipeline
@@ -58,4 +58,10 @@ async def poll(message: func.QueueMessage) -> None:
 @app.queue_trigger(arg_name="message", queue_name=settings.poison_queue, connection=CONNECTION)
 async def give_up(message: func.QueueMessage) -> None:
     """Turn a message that failed too often into an outcome."""
-    await pipeline().give_up(message.get_body())
+    await pipeline().poison.give_up(message.get_body())
+
+
+@app.queue_trigger(arg_name="message", queue_name=BLOB_POISON_QUEUE, connection=CONNECTION)
+async def resubmit(message: func.QueueMessage) -> None:
+    """Submit an upload on which `submit` failed too often."""
+    await pipeline().poison.resubmit(message.get_body(), message.dequeue_count or 1, message.expiration_time)

@@ -1,36 +1,45 @@
-"""What comes after each step of a file: its message again, later, or its outcome.
+"""One version of a file on its way: who may submit it, what comes after each step, and how it ends.
 
 A permanent error writes the outcome and ends the message; a transient one sends the message again with a delay, bounded
-by a deadline.
+by a deadline. From before a version's first submission until its outcome, a message about it is in the queue.
 """
 
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+
+import msgspec
 
 from shared import outcome as outcomes
-from shared.jobs import JobMessage, SubmittedJob, encode_message, is_overdue, next_delay
+from shared.jobs import JobMessage, SubmittedJob, encode_message, is_overdue, next_delay, waiting_delay
+from shared.ledger import ledger_name
 from shared.ner.dialects import STRING_INDEX_TYPE, dialect_for
 from shared.ner.errors import NerError, Remedy
 from shared.ner.model import Problem
 from shared.outcome import MergedOutcome, Outcome
+from shared.precedence import Verdict, verdict
 from shared.settings import Settings
 from shared.source import Source
-from shared.storage import Body, Storage
+from shared.state_storage import ClaimConflictError, StateError, StateStorage, StoredSubmission
+from shared.storage import Body, OutcomeConflictError, SentMessage, Storage
+from shared.submissions import CLAIM_SHARE, Step, Submission, next_step, watching_seconds
 
 log = logging.getLogger("ner")
 
 
 class Following:
-    """Sends messages and writes outcomes. Safe to share between concurrent invocations."""
+    """What all versions on their way share. Safe to share between concurrent invocations."""
 
-    def __init__(self, settings: Settings, storage: Storage, now: Callable[[], datetime]) -> None:
-        """Use a storage client; `now` gives the time in UTC."""
+    def __init__(self, settings: Settings, storage: Storage, state: StateStorage, now: Callable[[], datetime]) -> None:
+        """Use these connections; `now` gives the time in UTC."""
         self.settings = settings
         self.storage = storage
+        self.state = state
         self.now = now
         self.random = random.Random()  # noqa: S311  # spreads looks, guards nothing
+        self.patience = timedelta(seconds=settings.submit_timeout_seconds)
+        self.call_seconds = settings.submit_timeout_seconds * CLAIM_SHARE
         model = dialect_for(settings).describe_model()
         self.api = {"version": settings.api_version, **model, "stringIndexType": STRING_INDEX_TYPE}
 
@@ -38,82 +47,217 @@ class Following:
         """Tell whether a file has been waited for long enough."""
         return is_overdue(message, self.now(), self.settings.job_timeout_seconds)
 
-    async def requeue(
-        self, message: JobMessage, retry_after: float | None = None, since: datetime | None = None
-    ) -> None:
-        """Send the message so that it becomes visible when the next look is due.
+    async def newest(self, source: Source) -> str | None:
+        """Return the etag of the version that is in the input container now."""
+        newest = await self.storage.newest_source(source.name)
+        return newest.etag if newest else None
 
-        Args:
-            message: of the file.
-            retry_after: seconds that the service asked for.
-            since: when the waiting began, if not when the message says.
+    async def has_ended(self, message: JobMessage) -> bool:
+        """Tell whether this version of a file has its outcome."""
+        present = await self.storage.present_outcome(outcomes.blob_name(message.source.name))
+        if present is None or present.source_etag != message.source.etag:
+            return False
+        return present.etag != message.replaces
+
+
+class Flight:
+    """One version on its way, for the time of one invocation.
+
+    Attributes:
+        message: what follows the version, as it is to be sent next.
+    """
+
+    def __init__(self, following: Following, message: JobMessage, *, is_queued: bool) -> None:
+        """Go on with what a message says; without one in the queue (`is_queued`), claiming puts one there."""
+        self.following = following
+        self.message = message
+        self.is_queued = is_queued
+        self.sent: SentMessage | None = None
+        self.record: StoredSubmission | None = None
+
+    @property
+    def source(self) -> Source:
+        """The version."""
+        return self.message.source
+
+    async def claim(self, *, anew: bool = False) -> bool:
+        """Claim the version for submitting it; `anew` although its record says that it was submitted.
+
+        Returns:
+            Whether this invocation is to submit it. If not, all that there is to do has been done.
         """
-        delay = next_delay(
-            self.now() - (since or message.since),
-            least=self.settings.poll_min_seconds,
-            most=self.settings.poll_max_seconds,
-            jitter=self.random.uniform(-1, 1),
-            retry_after=retry_after,
-        )
-        await self.storage.send(encode_message(message), delay)
+        if self.record is not None:
+            return True
+        state, now = self.following.state, self.following.now
+        claim_id, patience = self.message.claim_id, self.following.patience
+        # An event mostly is the first to know of its version; a message mostly is not.
+        known = await state.read_submission(self.source) if self.is_queued else None
+        while self.record is None:
+            submission = known.submission if known else None
+            step = next_step(submission, claim_id, now(), patience)
+            if step is Step.SUBMIT and submission and submission.claimed_date_time:
+                # Who submits many requests records each in the ledger.
+                active = (await state.read_ledger(self.source)).active
+                step = next_step(submission, claim_id, now(), patience, active)
+            if step is not Step.SUBMIT and not (step is Step.FOLLOW and anew):
+                await self.leave(step, submission)
+                return False
+            claim = Submission(self.message, now())
+            try:
+                self.record = StoredSubmission(
+                    claim, await state.write_submission(claim, known.etag if known else None)
+                )
+            except ClaimConflictError:
+                known = await state.read_submission(self.source)
+        # Only now: whoever had claimed it before may have ended it until then.
+        if await self.following.has_ended(self.message):
+            log.info("%r has its outcome already: nothing to do", self.source.name)
+            await self.clear()
+            return False
+        if not self.is_queued:
+            # Before the submission: whatever happens to this worker, the message comes back.
+            self.sent = await self.following.storage.send(encode_message(self.message), patience.total_seconds())
+        return True
 
-    async def requeue_at_once(self, message: JobMessage) -> None:
-        """Send the message for more work that is due already."""
-        await self.storage.send(encode_message(message), 0)
+    async def leave(self, step: Step, known: Submission | None) -> None:
+        """Do what is left to do for a version that somebody else submits, or has submitted."""
+        name = self.source.name
+        if known is None or step is Step.LEAVE:
+            log.info("%r is followed by another message: nothing to do", name)
+        elif step is Step.FOLLOW:
+            self.message = known.message
+            await self.requeue()
+        else:
+            log.info("%r is being submitted by another invocation: looking again later", name)
+            spread = self.following.random.random()
+            await self.send(watching_seconds(known, self.following.now(), self.following.patience, spread))
+
+    async def record_progress(self) -> bool:
+        """Let the claim go, and record what the message says by now.
+
+        Returns:
+            False if somebody else has claimed the version meanwhile, since this worker took too long.
+        """
+        if self.record is None:
+            return True
+        submission = Submission(self.message)
+        try:
+            etag = await self.following.state.write_submission(submission, self.record.etag)
+        except ClaimConflictError:
+            log.warning("%r was taken over by another invocation", self.source.name)
+            if self.sent:
+                await self.following.storage.take_back(self.sent)
+            return False
+        self.record = StoredSubmission(submission, etag)
+        return True
+
+    async def send(self, delay_seconds: float) -> None:
+        """Put the message into the queue, or change the one that this invocation put there."""
+        text, storage = encode_message(self.message), self.following.storage
+        if self.sent is None:
+            await storage.send(text, delay_seconds)
+        else:
+            # If somebody has received it already, that one goes on with it.
+            self.sent = await storage.change(self.sent, text, delay_seconds)
+
+    async def requeue(self, since: datetime | None = None) -> None:
+        """Let the message come back when the next look is due; `since` is when the waiting began, if not as it says."""
+        settings = self.following.settings
+        delay = next_delay(
+            self.following.now() - (since or self.message.since),
+            least=settings.poll_min_seconds,
+            most=settings.poll_max_seconds,
+            jitter=self.following.random.uniform(-1, 1),
+        )
+        await self.send(delay)
+
+    async def requeue_at_once(self) -> None:
+        """Let the message come back for more work that is due already."""
+        await self.send(0)
 
     async def wait_or_fail(
-        self,
-        message: JobMessage,
-        error: NerError,
-        submitted: Sequence[SubmittedJob] | None = None,
-        since: datetime | None = None,
-    ) -> bool:
-        """After a failed call: send the message again if waiting can help and there is time, else end the file.
+        self, error: NerError, submitted: Sequence[SubmittedJob] | None = None, since: datetime | None = None
+    ) -> None:
+        """After a failed call: let the message come back if waiting can help and there is time, else end the file.
 
         Args:
-            message: of the file.
             error: what the call failed with.
             submitted: the file's jobs, where they are not in the message.
             since: when the waiting began, if not when the message says; the deadline counts from there as ever.
-
-        Returns:
-            Whether the file has ended.
         """
-        overdue = self.is_overdue(message)
+        overdue = self.following.is_overdue(self.message)
         if error.remedy is Remedy.NONE or overdue:
-            await self.fail(message, Problem(error.code, explain(error, overdue=overdue)), submitted)
-            return True
+            await self.fail(Problem(error.code, explain(error, overdue=overdue)), submitted)
+            return
         if error.remedy is Remedy.MEND_SETTINGS:
-            log.error("%r waits until the app settings are mended: %s", message.source.name, error)
+            log.error("%r waits until the app settings are mended: %s", self.source.name, error.for_log)
         else:
-            log.warning("%r waits for the service: %s", message.source.name, error)
-        await self.requeue(message, error.retry_after, since)
-        return False
+            log.warning("%r waits for the service: %s", self.source.name, error.for_log)
+        if not await self.record_progress():
+            return
+        settings = self.following.settings
+        delay = waiting_delay(
+            self.following.now() - (since or self.message.since),
+            least=settings.poll_min_seconds,
+            most=settings.poll_max_seconds,
+            jitter=self.following.random.random(),
+            retry_after=error.retry_after,
+        )
+        await self.send(delay)
 
-    async def fail(
-        self, message: JobMessage, problem: Problem, submitted: Sequence[SubmittedJob] | None = None
-    ) -> None:
+    async def fail(self, problem: Problem, submitted: Sequence[SubmittedJob] | None = None) -> None:
         """End a file that gave no entities, or whose entities cannot be brought together."""
-        jobs = message.jobs if submitted is None else submitted
-        await self.finish(outcomes.failure(message.source, self.api, problem, jobs))
+        jobs = self.message.jobs if submitted is None else submitted
+        await self.finish(outcomes.failure(self.source, self.following.api, problem, jobs))
 
     async def finish(self, outcome: Outcome) -> None:
         """Write an outcome."""
-        await self.write(outcome.source, outcome.status, outcomes.encode(outcome))
-        log.info("%r ended: %s", outcome.source.name, outcomes.describe(outcome))
+        await self.write(outcome.status, outcomes.encode(outcome), outcomes.describe(outcome))
 
     async def finish_merged(self, outcome: MergedOutcome, pieces: Callable[[], AsyncIterator[bytes]]) -> None:
         """Write an outcome that comes in pieces."""
-        await self.write(outcome.source, outcome.status, pieces)
-        log.info("%r ended: %s", outcome.source.name, outcome.describe())
+        await self.write(outcome.status, pieces, outcome.describe())
 
-    async def write(self, source: Source, status: outcomes.OutcomeStatus, body: Body) -> None:
-        """Write what stands in the outcome blob."""
-        await self.storage.write_outcome(outcomes.blob_name(source.name), body, outcomes.metadata(status, source))
+    async def write(self, status: outcomes.OutcomeStatus, body: Body, described: dict[str, object]) -> None:
+        """Write what stands in the outcome blob, unless the version has ended or been replaced; then clean up."""
+        storage, name = self.following.storage, outcomes.blob_name(self.source.name)
+        metadata = outcomes.metadata(status, self.source)
+        decided = None
+        while decided is None:
+            # In this order: an outcome of a version newer than `newest` then makes the writing fail.
+            present = await storage.present_outcome(name)
+            newest = await self.following.newest(self.source)
+            decided = verdict(self.source, present, newest, self.message.replaces)
+            if decided is Verdict.WRITE:
+                try:
+                    await storage.write_outcome(name, body, metadata, present)
+                except OutcomeConflictError:
+                    decided = None
+        if decided is Verdict.SUPERSEDED and newest is not None:
+            # The next look ends it, and sees to the newer version.
+            await self.requeue_at_once()
+            return
+        ending = f"ended: {described}" if decided is Verdict.WRITE else f"needs no outcome: {decided.value}"
+        log.info("%r %s", self.source.name, ending)
+        await self.clear()
 
-    async def has_ended(self, source: Source) -> bool:
-        """Tell whether this version of a file has its outcome."""
-        return await self.storage.has_outcome(outcomes.blob_name(source.name), source.etag)
+    async def clear(self) -> list[SubmittedJob]:
+        """Delete all that was kept about the version; return the jobs that its record knew of."""
+        state = self.following.state
+        try:
+            record = self.record or await state.read_submission(self.source)
+        except StateError as error:
+            log.error("%r: %s", self.source.name, error)  # noqa: TRY400
+            record = None
+            await state.delete_unreadable(self.source)
+        if self.message.has_ledger or (record and record.submission.message.has_ledger):
+            await state.delete(ledger_name(self.source))
+        if record and record.submission.message.claim_id == self.message.claim_id:
+            await state.delete_submission(record)
+        if self.sent:
+            await self.following.storage.take_back(self.sent)
+            self.sent = None
+        return record.submission.message.jobs if record else []
 
 
 def explain(error: NerError, *, overdue: bool) -> str:
@@ -122,3 +266,8 @@ def explain(error: NerError, *, overdue: bool) -> str:
         return error.message
     waited = " while this app waited for it until NER_JOB_TIMEOUT_SECONDS" if overdue else ""
     return f"The service could not be used{waited}: {error.message}"
+
+
+def with_jobs(message: JobMessage, submitted: datetime, jobs: list[SubmittedJob]) -> JobMessage:
+    """Return the message that follows jobs which the service has accepted."""
+    return msgspec.structs.replace(message, submitted_date_time=submitted, jobs=jobs)

@@ -16,9 +16,12 @@ from shared.source import Instant, Position, Source
 LOOK_FRACTION: Final = 0.5
 """The next look is due after this fraction of the age: 2, 3, 4.5, 6.75 ... seconds after submission."""
 JITTER: Final = 0.1
-"""Each delay is stretched or shortened by up to this fraction, so that a backlog does not come back all at once."""
+"""The delay between two looks is stretched or shortened by up to this fraction."""
+WAIT_JITTER: Final = 0.5
+"""The same where the service could not be used: what it could not take at once should not come back at once."""
 
 JobId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+ClaimId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
 
 
 class MessageError(Exception):
@@ -43,7 +46,9 @@ class JobMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What stands in the queue.
 
     `received_date_time` is when the app first saw the file, `submitted_date_time` when its jobs were accepted, the last
-    one if there are many. `has_ledger` says that the jobs of the file stand in its ledger, not here.
+    one if there are many. `has_ledger` says that the jobs of the file stand in its ledger, not here. `claim_id` tells
+    the message that follows a version from others about it. `replaces` is the etag of an outcome that this is to be
+    written in place of; any other outcome of the version means that the version has ended.
     """
 
     version: Literal[1] = 1
@@ -52,6 +57,8 @@ class JobMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     submitted_date_time: Instant | None = None
     jobs: list[SubmittedJob] = []
     has_ledger: bool = False
+    claim_id: ClaimId | None = None
+    replaces: str | None = None
 
     @property
     def since(self) -> datetime:
@@ -64,33 +71,56 @@ def encode_message(message: JobMessage) -> str:
     return msgspec.json.encode(message).decode()
 
 
-def decode_message(body: bytes | str) -> JobMessage:
+def decode_message(body: bytes | str, container: str | None = None) -> JobMessage:
     """Read and check a message.
 
+    Args:
+        body: of the message.
+        container: the only one that it may be about, whatever somebody else has put into the queue; None allows any.
+
     Raises:
-        MessageError: it is not JSON, or not of the shape that this app writes.
+        MessageError: it is not JSON, not of the shape that this app writes, or about another container.
     """
     try:
-        return msgspec.json.decode(body, type=JobMessage)
+        message = msgspec.json.decode(body, type=JobMessage)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MessageError(f"the queue message is not one of this app's: {error}") from None
+    if container is not None and message.source.container != container:
+        raise MessageError("the queue message is about a container that is not NER_INPUT_CONTAINER")
+    return message
 
 
-def next_delay(age: timedelta, *, least: float, most: float, jitter: float, retry_after: float | None = None) -> float:
-    """Return how many seconds the message stays invisible.
+def next_delay(age: timedelta, *, least: float, most: float, jitter: float) -> float:
+    """Return how many seconds pass until the next look at a job.
 
     Args:
         age: how long the waiting has lasted (a clock that went backwards counts as no time).
         least: shortest delay, in seconds.
         most: longest delay, in seconds.
         jitter: from -1 to 1, drawn at random by the caller.
-        retry_after: what the service asked for, in seconds; it wins over a shorter delay.
     """
     due = max(age.total_seconds(), 0.0) * LOOK_FRACTION
     bounded = min(max(due, least), most)
-    # Jitter stays within the bounds too, except that the shortest delay may only grow: never look too early.
-    spread = min(max(bounded * (1 + JITTER * jitter), least), most)
-    asked = 0.0 if retry_after is None else retry_after * (1 + JITTER * (1 + jitter) / 2)
+    # Jitter stays within the bounds too.
+    return min(max(bounded * (1 + JITTER * jitter), least), most)
+
+
+def waiting_delay(
+    age: timedelta, *, least: float, most: float, jitter: float, retry_after: float | None = None
+) -> float:
+    """Return how many seconds a call waits that the service could not serve.
+
+    Args:
+        age: how long the waiting has lasted.
+        least: shortest delay, in seconds.
+        most: longest delay that is not asked for, in seconds.
+        jitter: from 0 to 1, drawn at random by the caller.
+        retry_after: what the service asked for, in seconds; it wins over a shorter delay.
+    """
+    due = min(max(age.total_seconds() * LOOK_FRACTION, least), most)
+    # The longest delays are the most alike, so these are shortened; what was asked for may only grow.
+    spread = max(due * (1 - WAIT_JITTER * jitter), least)
+    asked = 0.0 if retry_after is None else max(retry_after, least) * (1 + WAIT_JITTER * jitter)
     return min(max(spread, asked), LONGEST_DELAY_SECONDS)
 
 

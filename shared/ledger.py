@@ -6,6 +6,7 @@ it knows where the work stopped, and goes on there. Records are lines of JSON.
 
 import hashlib
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -105,6 +106,11 @@ class Ledger:
         if self.collected:
             return self.collected[-1].state
         return MergeState(errors_count=len(self.file.errors) if self.file else 0)
+
+    @property
+    def active(self) -> datetime | None:
+        """When the last request was recorded."""
+        return self.requests[-1].submitted_date_time if self.requests else None
 
     @property
     def jobs(self) -> list[JobRecord]:

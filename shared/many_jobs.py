@@ -13,8 +13,7 @@ from azure.core.exceptions import ResourceNotFoundError
 
 from shared.collecting import Collector, merged_outcome
 from shared.documents import Documents, Survey
-from shared.following import Following
-from shared.jobs import JobMessage
+from shared.following import Flight, Following
 from shared.ledger import FileRecord, JobRecord, Ledger, RefusalRecord, RequestRecord
 from shared.merging import numbered
 from shared.ner.client import NerClient
@@ -42,48 +41,53 @@ class ManyJobs:
         self.collector = Collector(ner, state)
         self.working_seconds = WORKING_SECONDS
 
-    async def begin(self, message: JobMessage, found: Survey, documents: Documents) -> None:
+    async def begin(self, flight: Flight, found: Survey, documents: Documents) -> None:
         """Submit a file whose jobs do not fit into its message, or go on with one that was begun before."""
-        message = msgspec.structs.replace(message, has_ledger=True)
-        ledger = await self.state.read_ledger(message.source)
-        if ledger.file is None:
-            await self.state.append(ledger, FileRecord(message.source, found.documents_count, found.problems))
-        if ledger.next_start is None:
-            await self.collect(message, ledger)
-        else:
-            await self.submit(message, ledger, documents)
+        flight.message = msgspec.structs.replace(flight.message, has_ledger=True)
+        if not await flight.claim():
+            return
+        ledger = await self.state.read_ledger(flight.source)
+        try:
+            if ledger.file is None:
+                await self.state.append(ledger, FileRecord(flight.source, found.documents_count, found.problems))
+        except LedgerConflictError:
+            await self.leave_to_other(flight)
+            return
+        await self.submit(flight, ledger, documents)
 
-    async def submit(self, message: JobMessage, ledger: Ledger, documents: Documents) -> None:
+    async def submit(self, flight: Flight, ledger: Ledger, documents: Documents) -> None:
         """Submit what the ledger lacks; what is left when the time is up goes on in another invocation at once."""
         end_of_work = time.monotonic() + self.working_seconds
+        source = flight.source
         try:
-            for request in pack(documents.entries(), ledger.next_start):
-                await self.state.append(ledger, await self.submit_one(request, message.source))
-                if time.monotonic() >= end_of_work:
-                    break
+            if ledger.next_start is not None:
+                for request in pack(documents.entries(), ledger.next_start):
+                    await self.state.append(ledger, await self.submit_one(request, source))
+                    if time.monotonic() >= end_of_work:
+                        break
         except LedgerConflictError:
-            await self.leave_to_other(message)
+            await self.leave_to_other(flight)
         except NerError as error:
             # A throttled service that took some requests just now will soon take more.
-            since = ledger.requests[-1].submitted_date_time if ledger.requests else None
-            if await self.following.wait_or_fail(message, error, ledger.jobs, since):
-                await self.state.delete(ledger.name)
+            await flight.wait_or_fail(error, ledger.jobs, ledger.active)
         else:
-            if ledger.next_start is not None:
-                await self.following.requeue_at_once(message)
-                return
-            log.info("%r submitted as %d jobs", message.source.name, len(ledger.jobs))
-            submitted = ledger.requests[-1].submitted_date_time
-            await self.following.requeue(msgspec.structs.replace(message, submitted_date_time=submitted))
+            ends = ledger.next_start is None
+            if ends:
+                log.info("%r submitted as %d jobs", source.name, len(ledger.jobs))
+                flight.message = msgspec.structs.replace(flight.message, submitted_date_time=ledger.active)
+            if await flight.record_progress():
+                await (flight.requeue() if ends else flight.requeue_at_once())
 
     async def submit_one(self, request: Request, source: Source) -> RequestRecord:
         """Submit a request and return its record; raises NerError if the service takes none now."""
         try:
-            job_id = await self.ner.submit(numbered(request.documents), display_name(source))
+            job_id = await self.ner.submit(
+                numbered(request.documents), display_name(source), self.following.call_seconds
+            )
         except NerError as error:
             if error.remedy is not Remedy.NONE:
                 raise
-            log.warning("%r: the service refused a part: %s", source.name, error)
+            log.warning("%r: the service refused a part: %s", source.name, error.code)
             problem = Problem(error.code, error.message)
             return RefusalRecord(len(request.documents), request.start, request.end, problem, self.following.now())
         return JobRecord(
@@ -95,42 +99,32 @@ class ManyJobs:
             submitted_date_time=self.following.now(),
         )
 
-    async def collect(self, message: JobMessage, ledger: Ledger) -> None:
+    async def collect(self, flight: Flight, ledger: Ledger) -> None:
         """Collect the jobs that have ended, and write the outcome once all have."""
         end_of_work = time.monotonic() + self.working_seconds
         before = ledger.collected_count
         try:
-            await self.collector.collect(ledger, end_of_work, overdue=self.following.is_overdue(message))
+            await self.collector.collect(ledger, end_of_work, overdue=self.following.is_overdue(flight.message))
             if ledger.collected_count < len(ledger.requests):
-                await self.following.requeue(message)
+                await flight.requeue()
                 return
-            outcome = merged_outcome(ledger, message.source, self.following.api)
-            await self.following.finish_merged(outcome, lambda: self.collector.pieces(ledger, outcome))
-            await self.state.delete(ledger.name)
+            outcome = merged_outcome(ledger, flight.source, self.following.api)
+            await flight.finish_merged(outcome, lambda: self.collector.pieces(ledger, outcome))
         except LedgerConflictError:
-            await self.leave_to_other(message)
+            await self.leave_to_other(flight)
         except ResourceNotFoundError:
             # The results are gone, most likely since another invocation has just written the outcome.
             await self.state.delete(ledger.name)
-            await self.leave_to_other(message)
+            await self.leave_to_other(flight)
         except NerError as error:
             # As long as results come, it is a throttled service and no outage.
             since = self.following.now() if ledger.collected_count > before else None
-            if await self.following.wait_or_fail(message, error, ledger.jobs, since):
-                await self.state.delete(ledger.name)
+            await flight.wait_or_fail(error, ledger.jobs, since)
 
-    async def leave_to_other(self, message: JobMessage) -> None:
+    async def leave_to_other(self, flight: Flight) -> None:
         """Leave the work to another invocation, which has changed the ledger, and see later how far it came."""
-        log.info("%r is worked on by another invocation too: looking again later", message.source.name)
-        await self.following.requeue(message)
-
-    async def fail(self, message: JobMessage, problem: Problem) -> None:
-        """End a file as failed, unless it has ended already."""
-        ledger = await self.state.read_ledger(message.source)
-        if ledger.file is None and await self.following.has_ended(message.source):
-            return
-        await self.following.fail(message, problem, ledger.jobs)
-        await self.state.delete(ledger.name)
+        log.info("%r is worked on by another invocation too: looking again later", flight.source.name)
+        await flight.requeue()
 
 
 def display_name(source: Source) -> str:

@@ -66,7 +66,8 @@ def utf16_length(name: str) -> int:
 
 def metadata(status: OutcomeStatus, source: Source) -> dict[str, str]:
     """Return the blob's metadata, which lets a listing show where everything stands."""
-    return {"status": status.value, "source_etag": source.etag}
+    modified = source.last_modified.isoformat()
+    return {"status": status.value, "source_etag": source.etag, "source_last_modified": modified}
 
 
 def encode(outcome: Outcome) -> bytes:

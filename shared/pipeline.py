@@ -1,12 +1,12 @@
-"""The way of one file: submit, poll, give up. The only module that brings decisions and I/O together.
+"""The way of one file: submit, poll. The only module that brings decisions and I/O together.
 
 What it knows how to end, `following` ends; anything unforeseen is raised, so that the host's dequeue count and poison
-queue do their work and `give_up` turns the poison into an outcome.
+queue do their work and `poison` turns what comes out of it into an outcome.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -16,19 +16,21 @@ import msgspec
 from shared import outcome as outcomes
 from shared.collecting import TIMED_OUT
 from shared.documents import DocumentError, Documents, read_documents, survey
-from shared.following import Following
-from shared.jobs import JobMessage, MessageError, SubmittedJob, decode_message, utc_now
-from shared.ledger import Ledger
+from shared.following import Flight, Following
+from shared.jobs import JobMessage, SubmittedJob, decode_message, utc_now
+from shared.ledger import JobRecord, Ledger
 from shared.many_jobs import ManyJobs, display_name
 from shared.merging import numbered
 from shared.ner.client import NerClient
 from shared.ner.errors import NerError
 from shared.ner.model import Problem
 from shared.packing import Request, pack
+from shared.poison import Poison
 from shared.settings import Settings
 from shared.source import Source
 from shared.state_storage import StateStorage
 from shared.storage import Storage, Upload
+from shared.submissions import new_claim_id
 
 if TYPE_CHECKING:
     import httpx
@@ -40,15 +42,9 @@ LARGE_FILE: Final = 1024 * 1024
 MOST_LARGE_FILES: Final = 4
 """That are read again at the same time, each of up to NER_MAX_BLOB_BYTES; looks need no file."""
 
-GAVE_UP: Final = Problem(
-    "ProcessingFailed",
-    "This app failed on the file again and again. Its operator finds the reason in the log; "
-    "then upload the file again.",
-)
-
 
 class Pipeline:
-    """Everything the three functions do, over one HTTP client and one storage client."""
+    """Everything the functions do, over one HTTP client and one storage client."""
 
     def __init__(
         self,
@@ -62,12 +58,13 @@ class Pipeline:
         self.ner = NerClient(settings, transport=transport)
         self.storage = Storage(settings)
         self.state = StateStorage(self.storage.blobs, settings.state_container)
-        self.following = Following(settings, self.storage, now)
+        self.following = Following(settings, self.storage, self.state, now)
         self.many = ManyJobs(self.ner, self.state, self.following)
+        self.poison = Poison(self.following, self.submit)
         self.now = now
         self.reading = asyncio.Semaphore(MOST_LARGE_FILES)
 
-    async def submit(self, name: str, data: bytes, version: Source | None) -> None:
+    async def submit(self, name: str, data: bytes | None = None, version: Source | None = None) -> None:
         """Submit a newly uploaded file.
 
         Args:
@@ -75,13 +72,14 @@ class Pipeline:
             data: its bytes as the host read them.
             version: which version the bytes are; None if the host did not say, then the blob is read again.
         """
-        upload = Upload(version, data) if version else await self.storage.read_upload(name)
+        upload = Upload(version, data) if version and data is not None else await self.storage.read_upload(name)
         if upload is None:
             log.info("%r is gone before it was submitted: nothing to do", name)
             return
-        await self.submit_upload(upload, JobMessage(source=upload.source, received_date_time=self.now()))
+        message = JobMessage(source=upload.source, received_date_time=self.now(), claim_id=new_claim_id())
+        await self.submit_upload(upload, Flight(self.following, message, is_queued=False))
 
-    async def submit_upload(self, upload: Upload, message: JobMessage, ledger: Ledger | None = None) -> None:
+    async def submit_upload(self, upload: Upload, flight: Flight, ledger: Ledger | None = None) -> None:
         """Send a file's text to the service and follow its jobs; where the service cannot take it, try again later.
 
         A ledger that is not empty says that the file was begun before, and so was surveyed.
@@ -89,35 +87,43 @@ class Pipeline:
         try:
             documents = self.documents_of(upload)
             if ledger is not None and ledger.file is not None:
-                await self.many.submit(message, ledger, documents)
+                await self.many.submit(flight, ledger, documents)
                 return
             found = survey(documents)
         except DocumentError as error:
-            await self.following.fail(message, Problem(error.code, error.message))
+            await flight.fail(Problem(error.code, error.message))
             return
         source = msgspec.structs.replace(upload.source, encoding=documents.encoding)
-        message = msgspec.structs.replace(message, source=source)
+        flight.message = msgspec.structs.replace(flight.message, source=source)
         if found.erroneous_count == found.documents_count:
             count, problems = found.documents_count, found.problems
-            await self.following.finish(outcomes.invalid(source, self.following.api, count, problems))
+            await flight.finish(outcomes.invalid(source, self.following.api, count, problems))
             return
         first = next(pack(documents.entries()))
         if first.end is None and not found.problems:
-            await self.submit_request(first, message)
-            return
-        await self.many.begin(message, found, documents)
+            await self.submit_request(first, flight)
+        else:
+            await self.many.begin(flight, found, documents)
 
-    async def submit_request(self, request: Request, message: JobMessage) -> None:
+    async def submit_request(self, request: Request, flight: Flight) -> None:
         """Submit a file that is one request."""
-        name = message.source.name
+        if not await flight.claim():
+            return
+        name = flight.source.name
         try:
-            job_id = await self.ner.submit(numbered(request.documents), display_name(message.source))
+            job_id = await self.ner.submit(
+                numbered(request.documents), display_name(flight.source), self.following.call_seconds
+            )
         except NerError as error:
-            await self.following.wait_or_fail(message, error)
+            await flight.wait_or_fail(error)
             return
         job = SubmittedJob(job_id, len(request.documents), request.transactions_count)
         log.info("%r submitted as job %s", name, job_id)
-        await self.following.requeue(msgspec.structs.replace(message, submitted_date_time=self.now(), jobs=[job]))
+        flight.message = msgspec.structs.replace(flight.message, submitted_date_time=self.now(), jobs=[job])
+        if await flight.record_progress():
+            await flight.requeue()
+        else:
+            await self.cancel(name, [job])
 
     def documents_of(self, upload: Upload) -> Documents:
         """Return the documents of a file; raises DocumentError."""
@@ -134,63 +140,80 @@ class Pipeline:
         Raises:
             MessageError: the message is not one of this app's.
         """
-        message = decode_message(body)
-        if message.source.container != self.settings.input_container:
-            raise MessageError("the queue message is about a container that is not NER_INPUT_CONTAINER")
-        if message.has_ledger:
-            await self.go_on_by_ledger(message)
+        message = decode_message(body, self.settings.input_container)
+        flight = Flight(self.following, message, is_queued=True)
+        newest = await self.following.newest(message.source)
+        if newest != message.source.etag and (newest or not message.submitted_date_time):
+            await self.supersede(flight, newest)
+        elif message.has_ledger:
+            await self.go_on_by_ledger(flight)
         elif message.jobs:
-            await self.look_at_job(message, message.jobs[0])
+            await self.look_at_job(flight, message.jobs[0])
         else:
-            await self.submit_again(message)
+            await self.submit_again(flight)
 
-    async def look_at_job(self, message: JobMessage, submitted: SubmittedJob) -> None:
+    async def supersede(self, flight: Flight, newest: str | None) -> None:
+        """End a version that was replaced or deleted, and see to it that the newest one is on its way.
+
+        That one mostly has an event of its own; but the host may have lost it, and changing a blob's metadata makes a
+        version of which Event Grid says nothing.
+        """
+        name = flight.source.name
+        log.info("%r was %s: the older version is followed no further", name, "replaced" if newest else "deleted")
+        jobs = list(flight.message.jobs)
+        if flight.message.has_ledger:
+            ledger = await self.state.read_ledger(flight.source)
+            jobs += [record for record in ledger.requests[ledger.collected_count :] if isinstance(record, JobRecord)]
+        known = await flight.clear()
+        await self.cancel(name, jobs or known)
+        if newest:
+            await self.submit(name)
+
+    async def cancel(self, name: str, jobs: Sequence[SubmittedJob]) -> None:
+        """Cancel jobs whose results nobody wants, as far as the service lets us: nothing depends on it."""
+        try:
+            for job in jobs:
+                if await self.ner.cancel(job.job_id):
+                    log.info("%r: job %s is cancelled", name, job.job_id)
+        except NerError as error:
+            log.info("%r: a job could not be cancelled: %s", name, error.code)
+
+    async def look_at_job(self, flight: Flight, submitted: SubmittedJob) -> None:
         """Look at the only job of a file."""
         try:
             job = await self.ner.look(submitted.job_id)
         except NerError as error:
-            await self.following.wait_or_fail(message, error)
+            await flight.wait_or_fail(error)
             return
         if job.status.is_final:
-            await self.following.finish(outcomes.from_job(message.source, self.following.api, submitted, job))
-        elif self.following.is_overdue(message):
-            await self.following.fail(message, TIMED_OUT)
+            await flight.finish(outcomes.from_job(flight.source, self.following.api, submitted, job))
+        elif self.following.is_overdue(flight.message):
+            await flight.fail(TIMED_OUT)
+            await self.cancel(flight.source.name, [submitted])
         else:
-            await self.following.requeue(message)
+            await flight.requeue()
 
-    async def go_on_by_ledger(self, message: JobMessage) -> None:
+    async def go_on_by_ledger(self, flight: Flight) -> None:
         """Submit or collect what is left of a file of many jobs."""
-        ledger = await self.state.read_ledger(message.source)
+        ledger = await self.state.read_ledger(flight.source)
         if ledger.next_start is None:
-            await self.many.collect(message, ledger)
-        # Without a ledger the message came once more after the file had ended, or somebody deleted the ledger.
-        elif ledger.file is not None or not await self.following.has_ended(message.source):
-            await self.submit_again(message, ledger)
-
-    async def submit_again(self, message: JobMessage, ledger: Ledger | None = None) -> None:
-        """Submit what the service could not take before of a file; a version that is gone has nothing to wait for."""
-        async with self.reading if message.source.length > LARGE_FILE else nullcontext():
-            upload = await self.storage.read_upload(message.source.name, message.source.etag)
-            if upload is None:
-                log.info("%r was replaced or deleted while it waited: nothing to do", message.source.name)
-                if ledger is not None:
-                    await self.state.delete(ledger.name)
-                return
-            await self.submit_upload(upload, message, ledger)
-
-    async def give_up(self, body: bytes) -> None:
-        """Turn a poison message into a failed outcome."""
-        try:
-            message = decode_message(body)
-        except MessageError:
-            # Nobody's file: raising would only bring the message back. The host's log names its id.
-            log.exception("a poison message cannot be read and is dropped (%d bytes)", len(body))
-            return
-        log.error("%r gave up: its message failed too often", message.source.name)
-        if message.has_ledger:
-            await self.many.fail(message, GAVE_UP)
+            await self.many.collect(flight, ledger)
         else:
-            await self.following.fail(message, GAVE_UP)
+            await self.submit_again(flight, ledger)
+
+    async def submit_again(self, flight: Flight, ledger: Ledger | None = None) -> None:
+        """Submit what the service could not take before of a file, or what another worker did not come to."""
+        # Without a ledger, the one that its record tells of was deleted by hand.
+        if not await flight.claim(anew=ledger is not None and ledger.file is None):
+            return
+        source = flight.source
+        async with self.reading if source.length > LARGE_FILE else nullcontext():
+            upload = await self.storage.read_upload(source.name, source.etag)
+            if upload is None:
+                # Replaced or deleted at this very moment.
+                await self.supersede(flight, await self.following.newest(source))
+                return
+            await self.submit_upload(upload, flight, ledger)
 
     async def aclose(self) -> None:
         """Close all connections."""

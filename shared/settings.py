@@ -13,6 +13,9 @@ from urllib.parse import urlsplit
 CONNECTION: Final = "NER_STORAGE"
 """Name of the connection that holds the containers and the queue, as the triggers' `connection` wants it."""
 
+BLOB_POISON_QUEUE: Final = "webjobs-blobtrigger-poison"
+"""Where the host puts uploads on which a blob trigger failed; all apps of the account share it."""
+
 SEED_API_VERSION: Final = "v3.1-preview.ct.1"
 PREVIEW_API_VERSION: Final = "v3.2-preview.2"
 FIRST_GA_API_VERSION: Final = "2022-05-01"
@@ -71,6 +74,7 @@ class Settings:
     poll_min_seconds: int
     poll_max_seconds: int
     job_timeout_seconds: int
+    submit_timeout_seconds: int
     max_blob_bytes: int
 
     @property
@@ -130,6 +134,7 @@ class Settings:
             poll_min_seconds=poll_min,
             poll_max_seconds=poll_max,
             job_timeout_seconds=reader.whole_number("NER_JOB_TIMEOUT_SECONDS", 86400, 1, LONGEST_DELAY_SECONDS),
+            submit_timeout_seconds=reader.whole_number("NER_SUBMIT_TIMEOUT_SECONDS", 120, 2, 3600),
             max_blob_bytes=reader.whole_number("NER_MAX_BLOB_BYTES", 20 * 1024 * 1024, 1, 2**31 - 1),
         )
         if reader.problems:

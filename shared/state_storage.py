@@ -1,27 +1,54 @@
-"""The blobs of NER_STATE_CONTAINER: for each file of many jobs its ledger and what has been collected of its results.
+"""The blobs of NER_STATE_CONTAINER: for each version in flight the record of its submission.
 
-Both are append blobs, gone once the file has its outcome.
+For a file of many jobs also its ledger and what has been collected of its results, both append blobs. All are gone once
+the version has its outcome.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
+from typing import Any, Final, NamedTuple
 
+import msgspec
 from azure.core import MatchConditions
-from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import (
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+)
+from azure.storage.blob import ContentSettings
 from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
 from shared.ledger import Extent, Ledger, Record, decode_ledger, encode_record, ledger_name
 from shared.source import Source
-from shared.storage import LONGEST_BODY, creating_if_missing
+from shared.storage import JSON_CONTENT, LONGEST_BODY, creating_if_missing
+from shared.submissions import Submission, decode_submission, encode_submission
+
+SUBMISSION_SUFFIX: Final = ".json"
 
 
 class LedgerConflictError(Exception):
     """Somebody else has written to the ledger since it was read: what it says has to be read anew."""
 
 
+class StateError(Exception):
+    """A blob of NER_STATE_CONTAINER cannot be read: another version of this app has written it."""
+
+
+class ClaimConflictError(Exception):
+    """Somebody else has written the record of the submission since it was read."""
+
+
+class StoredSubmission(NamedTuple):
+    """A record of a submission, and the etag that the next one must replace."""
+
+    submission: Submission
+    etag: str
+
+
 class StateStorage:
-    """Reads and writes ledgers. Safe to share between concurrent invocations."""
+    """Reads and writes records of submissions and ledgers. Safe to share between concurrent invocations."""
 
     def __init__(self, blobs: BlobServiceClient, container: str) -> None:
         """Use a container, which is created once it is needed."""
@@ -35,14 +62,71 @@ class StateStorage:
         """Return the blob of the results that a ledger refers to."""
         return self.container.get_blob_client(f"{name}.results")
 
+    def submission_blob(self, source: Source) -> BlobClient:
+        """Return the blob of the record of a version's submission."""
+        return self.container.get_blob_client(ledger_name(source) + SUBMISSION_SUFFIX)
+
+    async def read_submission(self, source: Source) -> StoredSubmission | None:
+        """Return the record of a version's submission; None if there is none. Raises StateError."""
+        try:
+            download = await self.submission_blob(source).download_blob()
+            data = await download.readall()
+        except ResourceNotFoundError:
+            return None
+        try:
+            submission = decode_submission(data)
+        except msgspec.DecodeError as error:
+            raise StateError(f"the record of its submission cannot be read: {error}") from None
+        return StoredSubmission(submission, download.properties.etag.strip('"'))
+
+    async def write_submission(self, submission: Submission, known: str | None) -> str:
+        """Write a record in place of the one with the etag `known`, or as the first one; return its own etag.
+
+        Raises:
+            ClaimConflictError: somebody else was faster.
+        """
+        condition: dict[str, Any] = {"overwrite": False}
+        if known is not None:
+            condition = {"overwrite": True, "etag": f'"{known}"', "match_condition": MatchConditions.IfNotModified}
+        blob = self.submission_blob(submission.message.source)
+        write = partial(
+            blob.upload_blob,
+            encode_submission(submission),
+            content_settings=ContentSettings(JSON_CONTENT),
+            **condition,
+        )
+        try:
+            answer = await creating_if_missing(self.container.create_container, write)
+        except (ResourceExistsError, ResourceModifiedError):
+            # A call that was repeated since its answer was lost finds its own record.
+            found = await self.read_submission(submission.message.source)
+            if found is None or found.submission != submission:
+                raise ClaimConflictError from None
+            return found.etag
+        return str(answer["etag"]).strip('"')
+
+    async def delete_submission(self, stored: StoredSubmission) -> None:
+        """Delete a record, unless it has changed."""
+        with suppress(ResourceNotFoundError, ResourceModifiedError):
+            await self.submission_blob(stored.submission.message.source).delete_blob(
+                etag=f'"{stored.etag}"', match_condition=MatchConditions.IfNotModified
+            )
+
+    async def delete_unreadable(self, source: Source) -> None:
+        """Delete a record that cannot be read."""
+        with suppress(ResourceNotFoundError):
+            await self.submission_blob(source).delete_blob()
+
     async def read_ledger(self, source: Source) -> Ledger:
-        """Return the ledger of a version of a file; an empty one where there is none."""
+        """Return the ledger of a version of a file; an empty one where there is none. Raises StateError."""
         name = ledger_name(source)
         try:
             download = await self.ledger_blob(name).download_blob()
             return decode_ledger(name, await download.readall())
         except ResourceNotFoundError:
             return Ledger(name)
+        except msgspec.DecodeError as error:
+            raise StateError(f"its ledger cannot be read: {error}") from None
 
     async def append(self, ledger: Ledger, record: Record) -> None:
         """Write the next record of a ledger.

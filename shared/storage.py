@@ -2,17 +2,23 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from azure.core import MatchConditions
-from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
-from azure.storage.blob import ContentSettings
+from azure.core.exceptions import (
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+)
+from azure.storage.blob import BlobProperties, ContentSettings
 from azure.storage.blob.aio import BlobServiceClient
 from azure.storage.queue import TextBase64DecodePolicy, TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
-from shared.settings import Settings
+from shared.precedence import PresentOutcome
+from shared.settings import BLOB_POISON_QUEUE, Settings
 from shared.source import Source
 
 if TYPE_CHECKING:
@@ -35,6 +41,17 @@ class Upload(NamedTuple):
 
     source: Source
     data: bytes
+
+
+class SentMessage(NamedTuple):
+    """A message in the queue that its sender may still change."""
+
+    message_id: str
+    pop_receipt: str
+
+
+class OutcomeConflictError(Exception):
+    """The outcome blob is not the one that was seen: somebody else has written it."""
 
 
 class Storage:
@@ -62,6 +79,26 @@ class Storage:
             message_decode_policy=TextBase64DecodePolicy(),
         )
 
+    @property
+    def blob_poison_queue(self) -> QueueClient:
+        """Where the host puts uploads on which the blob trigger failed; all apps of the account share it."""
+        return self.queues.get_queue_client(BLOB_POISON_QUEUE, message_encode_policy=TextBase64EncodePolicy())
+
+    async def put_back(self, text: str, delay_seconds: float, lives_seconds: float) -> None:
+        """Put a message of somebody else back into that queue."""
+        await self.blob_poison_queue.send_message(
+            text, visibility_timeout=round(delay_seconds), time_to_live=round(lives_seconds)
+        )
+
+    async def newest_source(self, name: str) -> Source | None:
+        """Return the version of a file of the input container that is there now, without reading it."""
+        blob = self.blobs.get_blob_client(self.settings.input_container, name)
+        try:
+            properties = await blob.get_blob_properties()
+        except ResourceNotFoundError:
+            return None
+        return source_of(self.settings.input_container, name, properties)
+
     async def read_upload(self, name: str, etag: str | None = None) -> Upload | None:
         """Return a file of the input container; None if it is gone, or (given an etag) is no longer that version."""
         blob = self.blobs.get_blob_client(self.settings.input_container, name)
@@ -73,53 +110,86 @@ class Storage:
             data = await download.readall()
         except (ResourceNotFoundError, ResourceModifiedError):
             return None
-        properties = download.properties
-        source = Source(
-            container=self.settings.input_container,
-            name=name,
-            etag=properties.etag.strip('"'),
-            last_modified=properties.last_modified.astimezone(UTC),
-            length=len(data),
-        )
-        return Upload(source, data)
+        return Upload(source_of(self.settings.input_container, name, download.properties), data)
 
-    async def write_outcome(self, name: str, body: Body, metadata: dict[str, str]) -> None:
-        """Write a blob of the results container, in place of the one before.
+    async def present_outcome(self, name: str) -> PresentOutcome | None:
+        """Return which outcome is there; None if there is none."""
+        blob = self.blobs.get_blob_client(self.settings.results_container, name)
+        try:
+            properties = await blob.get_blob_properties()
+        except ResourceNotFoundError:
+            return None
+        metadata = properties.metadata or {}
+        return PresentOutcome(
+            properties.etag.strip('"'),
+            metadata.get("source_etag", ""),
+            read_instant(metadata.get("source_last_modified", "")),
+        )
+
+    async def write_outcome(
+        self, name: str, body: Body, metadata: dict[str, str], present: PresentOutcome | None
+    ) -> None:
+        """Write a blob of the results container, in place of the one that is there.
 
         What comes in pieces is sent in blocks of LONGEST_BODY, of which few are in memory; the blob is there once all
         of them are. It is asked for anew where the writing has to begin again.
+
+        Raises:
+            OutcomeConflictError: another outcome than `present` is there.
         """
         container = self.blobs.get_container_client(self.settings.results_container)
+        condition: dict[str, Any] = {"overwrite": False}
+        if present is not None:
+            condition = {
+                "overwrite": True,
+                "etag": f'"{present.etag}"',
+                "match_condition": MatchConditions.IfNotModified,
+            }
 
         async def write() -> object:
             return await container.upload_blob(
                 name,
                 body if isinstance(body, bytes) else body(),
-                overwrite=True,
                 metadata=metadata,
                 content_settings=ContentSettings(JSON_CONTENT),
+                **condition,
             )
 
-        await creating_if_missing(container.create_container, write)
-
-    async def has_outcome(self, name: str, etag: str) -> bool:
-        """Tell whether a version of a file has its outcome."""
-        blob = self.blobs.get_blob_client(self.settings.results_container, name)
         try:
-            properties = await blob.get_blob_properties()
-        except ResourceNotFoundError:
-            return False
-        return (properties.metadata or {}).get("source_etag") == etag
+            await creating_if_missing(container.create_container, write)
+        except (ResourceExistsError, ResourceModifiedError):
+            raise OutcomeConflictError from None
 
-    async def send(self, text: str, delay_seconds: float) -> None:
+    async def send(self, text: str, delay_seconds: float) -> SentMessage:
         """Put a message into the queue that becomes visible after the delay and never expires."""
 
-        async def send() -> object:
-            return await self.queue.send_message(
+        async def send() -> SentMessage:
+            message = await self.queue.send_message(
                 text, visibility_timeout=round(delay_seconds), time_to_live=NEVER_EXPIRES
             )
+            return SentMessage(str(message.id), str(message.pop_receipt))
 
-        await creating_if_missing(self.queue.create_queue, send)
+        return await creating_if_missing(self.queue.create_queue, send)
+
+    async def change(self, sent: SentMessage, text: str, delay_seconds: float) -> SentMessage | None:
+        """Change a message and when it becomes visible; None if somebody has received it meanwhile."""
+        try:
+            message = await self.queue.update_message(
+                sent.message_id, sent.pop_receipt, content=text, visibility_timeout=round(delay_seconds)
+            )
+        except HttpResponseError as error:
+            if not was_received(error):
+                raise
+            return None
+        return SentMessage(str(message.id), str(message.pop_receipt))
+
+    async def take_back(self, sent: SentMessage) -> None:
+        """Delete a message, unless somebody has received it meanwhile."""
+        try:
+            await self.queue.delete_message(sent.message_id, sent.pop_receipt)
+        except HttpResponseError as error:
+            if not was_received(error):
+                raise
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -136,3 +206,28 @@ async def creating_if_missing(create: Callable[[], Awaitable[object]], write: Ca
         with suppress(ResourceExistsError):  # another invocation was faster
             await create()
         return await write()
+
+
+def source_of(container: str, name: str, properties: BlobProperties) -> Source:
+    """Return the version that a blob's properties describe."""
+    return Source(
+        container=container,
+        name=name,
+        etag=properties.etag.strip('"'),
+        last_modified=properties.last_modified.astimezone(UTC),
+        length=properties.size,
+    )
+
+
+def was_received(error: HttpResponseError) -> bool:
+    """Tell whether a message could not be changed since it has been received, or is gone."""
+    return error.status_code == 404 or getattr(error, "error_code", "") == "PopReceiptMismatch"
+
+
+def read_instant(text: str) -> datetime | None:
+    """Return the time that a blob's metadata names; None where it names none."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return instant if instant.tzinfo else None

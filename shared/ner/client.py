@@ -4,9 +4,11 @@ The key, or the token, goes to NER_ENDPOINT only: job ids are checked before the
 read for their page numbers alone, and redirects are not followed.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -70,6 +72,7 @@ class NerClient:
     ) -> None:
         """Make a client; without a key, tokens come from `credential` (DefaultAzureCredential if None)."""
         self.dialect = dialect_for(settings)
+        self.hostname = urlsplit(settings.endpoint).hostname
         self.credential = credential
         if settings.key is None and credential is None:
             from azure.identity.aio import DefaultAzureCredential
@@ -80,23 +83,63 @@ class NerClient:
             base_url=settings.endpoint, auth=auth, timeout=TIMEOUT, limits=LIMITS, transport=transport
         )
 
-    async def submit(self, documents: list[Document], display_name: str) -> str:
+    async def submit(self, documents: list[Document], display_name: str, within_seconds: float | None = None) -> str:
         """Submit a job and return its id.
+
+        Args:
+            documents: what to recognise entities in.
+            display_name: of the job, in the service's own lists.
+            within_seconds: how long it may take; None is as long as the connection lives.
 
         Raises:
             NerError: the service did not accept the job, or accepted it without a usable `operation-location`.
         """
-        response = await self.send("POST", self.dialect.submit(documents, display_name))
-        location: str = response.headers.get("operation-location", "")
-        # Real answers end in a query, and hold a doubled slash where the endpoint setting ended in one.
-        job_id = location.partition("?")[0].rstrip("/").rpartition("/")[2]
-        if response.status_code != 202 or not JOB_ID.fullmatch(job_id):
+        try:
+            async with asyncio.timeout(within_seconds):
+                response = await self.send("POST", self.dialect.submit(documents, display_name))
+        except TimeoutError:
+            raise NerError("Timeout", "the service did not answer a submission in time", Remedy.WAIT) from None
+        return self.job_id_of(response)
+
+    def job_id_of(self, response: httpx.Response) -> str:
+        """Return the id of the job that the service accepted.
+
+        Raises:
+            NerError: it names none; once it has accepted, it may have been paid, and must not be asked again.
+        """
+        if response.status_code != 202:
             raise NerError(
                 "InvalidResponse",
-                f"the service answered {response.status_code} without the id of a job: is NER_ENDPOINT right?",
+                f"the service answered {response.status_code}, not 202: is NER_ENDPOINT right?",
                 Remedy.MEND_SETTINGS,
             )
+        try:
+            location = urlsplit(response.headers.get("operation-location", ""))
+        except ValueError:
+            location = urlsplit("")
+        if location.hostname not in (None, self.hostname):
+            raise NerError(
+                "InvalidResponse",
+                "the service accepted the text as a job of another host than NER_ENDPOINT's, which this app does not "
+                "ask: NER_ENDPOINT must be the resource's own address",
+                Remedy.NONE,
+            )
+        # Real answers hold a doubled slash where the endpoint setting ended in one.
+        job_id: str = location.path.rstrip("/").rpartition("/")[2]
+        if not JOB_ID.fullmatch(job_id):
+            raise NerError("InvalidResponse", "the service accepted the text without the id of a job", Remedy.NONE)
         return job_id
+
+    async def cancel(self, job_id: str) -> bool:
+        """Cancel a job, where this version of the API can; return whether it was asked to.
+
+        Raises:
+            NerError: the service did not take it.
+        """
+        request = self.dialect.cancel(job_id) if JOB_ID.fullmatch(job_id) else None
+        if request is not None:
+            await self.send("POST", request)
+        return request is not None
 
     async def look(self, job_id: str) -> Job:
         """Return the job as it stands; once it has ended, with the results of all pages.

@@ -30,6 +30,10 @@ class Dialect(Protocol):
         """Return the request for a job and the first or another page of its results."""
         ...
 
+    def cancel(self, job_id: str) -> Request | None:
+        """Return the request that cancels a job; None if this version of the API cannot."""
+        ...
+
     def describe_model(self) -> dict[str, str]:
         """Return how the model is named, in the outcome's words."""
         ...
@@ -68,6 +72,10 @@ class Preview:
         """Return the request for a job and the first or another page of its results."""
         return Request(f"{self.path}/jobs/{job_id}", {"showStats": "true", **page_query(page, "$")})
 
+    def cancel(self, _job_id: str) -> Request | None:
+        """Return None: the previews cannot cancel."""
+        return None
+
     def describe_model(self) -> dict[str, str]:
         """Return how the model is named, in the outcome's words."""
         return self.model
@@ -95,6 +103,10 @@ class GenerallyAvailable:
     def retrieve(self, job_id: str, page: Page | None) -> Request:
         """Return the request for a job and the first or another page of its results."""
         return Request(f"{self.PATH}/{job_id}", {**self.version, "showStats": "true", **page_query(page, "")})
+
+    def cancel(self, job_id: str) -> Request | None:
+        """Return the request that cancels a job."""
+        return Request(f"{self.PATH}/{job_id}:cancel", self.version)
 
     def describe_model(self) -> dict[str, str]:
         """Return how the model is named, in the outcome's words."""

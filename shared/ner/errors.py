@@ -4,6 +4,7 @@ Every failure of the API becomes a `NerError`. Its `remedy` decides what the pip
 the operator to mend the settings, or give the file its failed outcome.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -15,6 +16,8 @@ import msgspec
 
 LONGEST_RETRY_AFTER_SECONDS: Final = 3600.0
 LONGEST_MESSAGE: Final = 1000
+LONGEST_LOGGED: Final = 300
+CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 CONFIGURATION_CODES: Final = frozenset({"Unauthorized", "Forbidden", "ProjectNotFound", "ModelVersionIncorrect"})
 """Error codes of a 4xx answer that no change to the file could cure (see the service's error codes)."""
@@ -39,14 +42,18 @@ class NerError(Exception):
         message: a sentence for the person who can act; never holds document text or the key.
         remedy: whether trying again makes sense.
         retry_after: seconds that the service asks to wait at least, or None.
+        for_log: what the log may say: one line, without a message that might quote the text of a document.
     """
 
-    def __init__(self, code: str, message: str, remedy: Remedy, retry_after: float | None = None) -> None:
+    def __init__(
+        self, code: str, message: str, remedy: Remedy, retry_after: float | None = None, *, may_quote: bool = False
+    ) -> None:
         self.code = code
         self.message = message
         self.remedy = remedy
         self.retry_after = retry_after
-        super().__init__(f"{code}: {message}")
+        self.for_log = code if may_quote else f"{code}: {printable(message)[:LONGEST_LOGGED]}"
+        super().__init__(self.for_log)
 
 
 def from_response(response: httpx.Response) -> NerError:
@@ -60,7 +67,10 @@ def from_response(response: httpx.Response) -> NerError:
         response.reason_phrase or "no reason given",
     )
     submitting = response.request.method == "POST"
-    return NerError(code, message, remedy_for(status, code, submitting=submitting), retry_after(response.headers))
+    remedy = remedy_for(status, code, submitting=submitting)
+    # What is wrong with settings or quota has nothing to do with a text; other messages may quote what was sent.
+    may_quote = remedy is not Remedy.MEND_SETTINGS and status != 429
+    return NerError(code, message, remedy, retry_after(response.headers), may_quote=may_quote)
 
 
 def from_transport(error: httpx.TransportError) -> NerError:
@@ -123,4 +133,9 @@ def describe(error: Any) -> tuple[str, str] | None:
         error = error.get("innererror") or error.get("innerError")
     if not code and not message:
         return None
-    return code or "UnknownError", message[:LONGEST_MESSAGE] or "The service gave no message."
+    return code if CODE.fullmatch(code) else "UnknownError", message[:LONGEST_MESSAGE] or "The service gave no message."
+
+
+def printable(text: str) -> str:
+    """Return a text of others as one line that cannot be taken for several."""
+    return "".join(character if character.isprintable() else " " for character in text)

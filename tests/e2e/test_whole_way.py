@@ -74,11 +74,12 @@ def test_outcome_blob_is_json_with_metadata(
     text = "We would like a table at Café Lumière 🍷 for four, and some jazz after that."
     with hosted(values, LOGS / "host-metadata.log"):
         etag = drop(blobs, settings, "notes/été 1.txt", text.encode())
-        outcome_of(blobs, settings, "notes/été 1.txt", etag)
+        outcome = outcome_of(blobs, settings, "notes/été 1.txt", etag)
     (listed,) = blobs.get_container_client(settings.results_container).list_blobs(include=["metadata"])
     assert listed.name == "notes/été 1.txt.json"
     assert listed.content_settings.content_type == "application/json; charset=utf-8"
-    assert listed.metadata == {"status": "succeeded", "source_etag": etag}
+    modified = outcome.source.last_modified.isoformat()
+    assert listed.metadata == {"status": "succeeded", "source_etag": etag, "source_last_modified": modified}
     body = blobs.get_blob_client(settings.results_container, listed.name).download_blob().readall()
     assert set(msgspec.json.decode(body)) == {"status", "source", "api", "jobs", "documents", "errors", "statistics"}
 

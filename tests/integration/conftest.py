@@ -61,8 +61,20 @@ class Way:
         """Hand over message after message until there is an outcome, which then is the end of the messages."""
         while (outcome := self.outcome()) is None:
             await self.pipeline.poll(self.message().content.encode())
-        assert self.queue.get_queue_properties().approximate_message_count == 0
+        await self.poll_until_empty()
+        assert self.outcome() == outcome
+        assert self.in_flight() == 0
         return outcome
+
+    async def poll_until_empty(self) -> None:
+        """Hand over message after message until there is none."""
+        while self.queue.get_queue_properties().approximate_message_count:
+            await self.pipeline.poll(self.message().content.encode())
+
+    def in_flight(self) -> int:
+        """Return how many blobs there are about versions in flight."""
+        state = self.blobs.get_container_client(self.settings.state_container)
+        return sum(1 for _ in state.list_blobs()) if state.exists() else 0
 
     def outcome(self) -> Outcome | None:
         """Return the outcome of the version that was uploaded last."""

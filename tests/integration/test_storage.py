@@ -2,13 +2,14 @@
 
 import base64
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
 from shared.settings import Settings
-from shared.storage import Storage
+from shared.storage import OutcomeConflictError, Storage
 
 
 @pytest.fixture
@@ -47,14 +48,45 @@ async def test_a_replaced_or_deleted_version_is_not_read(storage: Storage, blobs
     assert await storage.read_upload("a.txt") is None
 
 
-async def test_an_outcome_replaces_the_one_before(storage: Storage, blobs: BlobServiceClient) -> None:
-    """The results container is created when it is missing; a second write wins."""
-    await storage.write_outcome("a/b.txt.json", b"{}", {"status": "failed", "source_etag": "1"})
-    await storage.write_outcome("a/b.txt.json", b"[1]", {"status": "succeeded", "source_etag": "2"})
-    download = blobs.get_blob_client(storage.settings.results_container, "a/b.txt.json").download_blob()
+async def test_an_outcome_replaces_the_one_that_was_seen(storage: Storage, blobs: BlobServiceClient) -> None:
+    """The results container is created when it is missing; only who knows what is there may replace it."""
+    name = "a/b.txt.json"
+    assert await storage.present_outcome(name) is None
+    first = {"status": "failed", "source_etag": "1", "source_last_modified": "2026-01-02T03:04:05+00:00"}
+    await storage.write_outcome(name, b"{}", first, None)
+    present = await storage.present_outcome(name)
+    assert present is not None
+    assert (present.source_etag, present.source_last_modified) == ("1", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    with pytest.raises(OutcomeConflictError):
+        await storage.write_outcome(name, b"[0]", {"source_etag": "2"}, None)
+    await storage.write_outcome(name, b"[1]", {"status": "succeeded", "source_etag": "2"}, present)
+    with pytest.raises(OutcomeConflictError):
+        await storage.write_outcome(name, b"[2]", {"source_etag": "3"}, present)
+    download = blobs.get_blob_client(storage.settings.results_container, name).download_blob()
     assert download.readall() == b"[1]"
     assert download.properties.metadata == {"status": "succeeded", "source_etag": "2"}
     assert download.properties.content_settings.content_type == "application/json; charset=utf-8"
+
+
+async def test_a_message_can_be_changed_until_somebody_receives_it(
+    storage: Storage, queues: QueueServiceClient
+) -> None:
+    """Its text and its time; afterwards it is another's, and neither changed nor deleted."""
+    sent = await storage.send("first", 600)
+    changed = await storage.change(sent, "second", 0)
+    assert changed is not None
+    queue = queues.get_queue_client(storage.settings.queue)
+    (received,) = queue.receive_messages(visibility_timeout=30)
+    assert base64.b64decode(received.content).decode() == "second"
+    assert await storage.change(changed, "third", 0) is None
+    await storage.take_back(changed)
+    assert queue.get_queue_properties().approximate_message_count == 1
+    queue.delete_message(received)
+    assert await storage.change(changed, "third", 0) is None
+    taken = await storage.send("fourth", 0)
+    await storage.take_back(taken)
+    await storage.take_back(taken)
+    assert queue.get_queue_properties().approximate_message_count == 0
 
 
 async def test_a_message_waits_and_never_expires(storage: Storage, queues: QueueServiceClient) -> None:
@@ -81,18 +113,10 @@ async def test_outcomes_of_any_size_are_written_whole_or_in_pieces(
             yield body[start : start + 70_000]
 
     # The container does not exist yet: the writing has to begin again.
-    await storage.write_outcome("pieces.json", pieces, {"status": "failed"})
-    await storage.write_outcome("whole.json", body, {"status": "succeeded"})
+    await storage.write_outcome("pieces.json", pieces, {"status": "failed"}, None)
+    await storage.write_outcome("whole.json", body, {"status": "succeeded"}, None)
     for name, status in (("whole.json", "succeeded"), ("pieces.json", "failed")):
         download = blobs.get_blob_client(storage.settings.results_container, name).download_blob()
         assert download.readall() == body
         assert download.properties.metadata == {"status": status}
         assert download.properties.content_settings.content_type == "application/json; charset=utf-8"
-
-
-async def test_an_outcome_is_known_by_its_version(storage: Storage) -> None:
-    """Whether a version has ended, its outcome's metadata tells."""
-    assert not await storage.has_outcome("a.json", "0x1")
-    await storage.write_outcome("a.json", b"{}", {"status": "failed", "source_etag": "0x1"})
-    assert await storage.has_outcome("a.json", "0x1")
-    assert not await storage.has_outcome("a.json", "0x2")

@@ -1,12 +1,13 @@
 """When a message comes back."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.jobs import JobMessage, SubmittedJob, is_overdue, next_delay
+from shared.jobs import JobMessage, SubmittedJob, is_overdue, next_delay, waiting_delay
 from shared.source import Source
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -22,31 +23,52 @@ def test_a_fraction_of_the_age_between_the_bounds(age: float, expected: float) -
     assert next_delay(timedelta(seconds=age), least=2, most=60, jitter=0) == expected
 
 
+@given(age=st.floats(-1e6, 1e6), jitter=st.floats(-1, 1), least=st.integers(1, 100), more=st.integers(0, 1000))
+def test_looks_stay_within_the_bounds(age: float, jitter: float, least: int, more: int) -> None:
+    """Never too early, never too late."""
+    assert least <= next_delay(timedelta(seconds=age), least=least, most=least + more, jitter=jitter) <= least + more
+
+
 @given(
     age=st.floats(-1e6, 1e6),
-    jitter=st.floats(-1, 1),
+    jitter=st.floats(0, 1),
     least=st.integers(1, 100),
     more=st.integers(0, 1000),
     retry_after=st.none() | st.floats(0, 3600),
 )
-def test_always_within_what_the_queue_takes(
+def test_waiting_keeps_what_the_service_asked_for(
     age: float, jitter: float, least: int, more: int, retry_after: float | None
 ) -> None:
-    """Never too early, never longer than a message can wait, and not before the service asked for."""
-    delay = next_delay(timedelta(seconds=age), least=least, most=least + more, jitter=jitter, retry_after=retry_after)
+    """Never before that, never longer than a message can wait."""
+    delay = waiting_delay(
+        timedelta(seconds=age), least=least, most=least + more, jitter=jitter, retry_after=retry_after
+    )
     assert least <= delay <= WEEK
     if retry_after is None:
         assert delay <= least + more
     else:
         assert delay >= retry_after
-        assert delay <= max(least + more, retry_after * 1.1)
+        assert delay <= max(least + more, retry_after * 1.5, least * 1.5)
 
 
-def test_jitter_spreads_a_backlog() -> None:
+def test_looks_at_jobs_of_one_age_are_spread_a_little() -> None:
     """Messages of the same age come back at different times."""
     delays = {next_delay(timedelta(seconds=60), least=2, most=60, jitter=jitter / 10) for jitter in range(-10, 11)}
     assert (min(delays), max(delays)) == (27, 33)
     assert len(delays) == 21
+
+
+@pytest.mark.parametrize(("age", "retry_after"), [(1, 30.0), (3600, None), (3600, 30.0)])
+def test_a_backlog_comes_back_spread_out(age: float, retry_after: float | None) -> None:
+    """What a service could not take at once, it is not given at once again: spread over half the shortest wait."""
+    delays = [
+        waiting_delay(timedelta(seconds=age), least=2, most=60, jitter=number / 1000, retry_after=retry_after)
+        for number in range(1001)
+    ]
+    span = max(delays) - min(delays)
+    assert span >= 0.4 * min(delays)
+    tenths = Counter(int(10 * (delay - min(delays)) / span) for delay in delays)
+    assert max(tenths.values()) < 0.4 * len(delays)
 
 
 @pytest.mark.parametrize(("seconds", "overdue"), [(0, False), (99.9, False), (100, True), (1e6, True)])

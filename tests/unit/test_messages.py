@@ -15,6 +15,7 @@ MESSAGE = JobMessage(
     received_date_time=NOW,
     submitted_date_time=NOW,
     jobs=[SubmittedJob("3fa85f64-5717-4562-b3fc-2c963f66afa6", 1, 1)],
+    claim_id="0123456789abcdef" * 2,
 )
 
 
@@ -51,6 +52,8 @@ def test_the_names_are_the_contract() -> None:
         "submittedDateTime": "2026-01-02T03:04:05.678000Z",
         "jobs": [{"jobId": "3fa85f64-5717-4562-b3fc-2c963f66afa6", "documentsCount": 1, "transactionsCount": 1}],
         "hasLedger": False,
+        "claimId": "0123456789abcdef0123456789abcdef",
+        "replaces": None,
     }
 
 
@@ -75,12 +78,27 @@ def test_the_names_are_the_contract() -> None:
         changed("jobs.0.jobId", ""),
         changed("jobs.0.documentsCount", 0),
         changed("jobs", "none"),
+        changed("claimId", "../../other"),
     ],
 )
 def test_anything_else_is_refused(body: bytes | str) -> None:
     """A job id that could leave its place in a path is no job id."""
     with pytest.raises(MessageError):
         decode_message(body)
+
+
+def test_a_message_about_another_container_is_refused() -> None:
+    """Whoever can write to the queue must not choose what is read and sent to the service."""
+    assert decode_message(encode_message(MESSAGE), "incoming") == MESSAGE
+    with pytest.raises(MessageError, match="NER_INPUT_CONTAINER"):
+        decode_message(encode_message(MESSAGE), "elsewhere")
+
+
+def test_a_message_of_an_older_version_of_the_app_is_read() -> None:
+    """It has no claim; what is in the queue when the app is updated goes on."""
+    message = json.loads(encode_message(MESSAGE))
+    del message["claimId"], message["replaces"]
+    assert decode_message(json.dumps(message)).claim_id is None
 
 
 def test_an_error_does_not_repeat_the_message() -> None:

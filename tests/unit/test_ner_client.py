@@ -53,10 +53,10 @@ async def test_the_job_id_is_read_from_every_location(location: str) -> None:
 
 @pytest.mark.parametrize("location", ["", "/", f"{ENDPOINT}/jobs/a b", f"{ENDPOINT}/jobs/{'x' * 129}", "https://[/"])
 async def test_a_202_without_a_job_id_is_an_error(location: str) -> None:
-    """There is nothing to follow."""
+    """There is nothing to follow; and since it may have been paid, it is not sent again."""
     with pytest.raises(NerError) as caught:
         await client(accepted(location)).submit(DOCUMENTS, "a.txt")
-    assert caught.value.remedy is Remedy.MEND_SETTINGS
+    assert caught.value.remedy is Remedy.NONE
 
 
 async def test_a_200_for_a_submission_is_an_error() -> None:

@@ -68,7 +68,11 @@ def test_the_shape_is_the_contract() -> None:
         },
     }
     assert outcomes.blob_name(SOURCE.name) == "a/report.txt.json"
-    assert outcomes.metadata(outcome.status, outcome.source) == {"status": "succeeded", "source_etag": "0x8D"}
+    assert outcomes.metadata(outcome.status, outcome.source) == {
+        "status": "succeeded",
+        "source_etag": "0x8D",
+        "source_last_modified": outcome.source.last_modified.isoformat(),
+    }
 
 
 @pytest.mark.parametrize("length", [1019, 1020, 1024])

@@ -90,8 +90,13 @@ class Flight:
             return True
         state, now = self.following.state, self.following.now
         claim_id, patience = self.message.claim_id, self.following.patience
-        # An event mostly is the first to know of its version; a message mostly is not.
-        known = await state.read_submission(self.source) if self.is_queued else None
+        known = None
+        if self.is_queued:
+            known = await state.read_submission(self.source)
+        else:
+            # An event mostly is the first to know of its version. The message comes before the claim: whatever happens
+            # to this worker, it brings another one.
+            self.sent = await self.following.storage.send(encode_message(self.message), patience.total_seconds())
         while self.record is None:
             submission = known.submission if known else None
             step = next_step(submission, claim_id, now(), patience)
@@ -114,9 +119,6 @@ class Flight:
             log.info("%r has its outcome already: nothing to do", self.source.name)
             await self.clear()
             return False
-        if not self.is_queued:
-            # Before the submission: whatever happens to this worker, the message comes back.
-            self.sent = await self.following.storage.send(encode_message(self.message), patience.total_seconds())
         return True
 
     async def leave(self, step: Step, known: Submission | None) -> None:
@@ -124,6 +126,7 @@ class Flight:
         name = self.source.name
         if known is None or step is Step.LEAVE:
             log.info("%r is followed by another message: nothing to do", name)
+            await self.take_back()
         elif step is Step.FOLLOW:
             self.message = known.message
             await self.requeue()
@@ -145,8 +148,7 @@ class Flight:
             etag = await self.following.state.write_submission(submission, self.record.etag)
         except ClaimConflictError:
             log.warning("%r was taken over by another invocation", self.source.name)
-            if self.sent:
-                await self.following.storage.take_back(self.sent)
+            await self.take_back()
             return False
         self.record = StoredSubmission(submission, etag)
         return True
@@ -254,10 +256,14 @@ class Flight:
             await state.delete(ledger_name(self.source))
         if record and record.submission.message.claim_id == self.message.claim_id:
             await state.delete_submission(record)
+        await self.take_back()
+        return record.submission.message.jobs if record else []
+
+    async def take_back(self) -> None:
+        """Delete the message that this invocation put into the queue, if nobody has received it."""
         if self.sent:
             await self.following.storage.take_back(self.sent)
             self.sent = None
-        return record.submission.message.jobs if record else []
 
 
 def explain(error: NerError, *, overdue: bool) -> str:

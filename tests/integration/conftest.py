@@ -59,11 +59,16 @@ class Way:
 
     async def poll_until_outcome(self) -> Outcome:
         """Hand over message after message until there is an outcome, which then is the end of the messages."""
-        while (outcome := self.outcome()) is None:
-            await self.pipeline.poll(self.message().content.encode())
+        outcome = await self.poll_until_there()
         await self.poll_until_empty()
         assert self.outcome() == outcome
         assert self.in_flight() == 0
+        return outcome
+
+    async def poll_until_there(self) -> Outcome:
+        """Hand over message after message until there is an outcome."""
+        while (outcome := self.outcome()) is None:
+            await self.pipeline.poll(self.message().content.encode())
         return outcome
 
     async def poll_until_empty(self) -> None:

@@ -1,0 +1,199 @@
+"""A version is submitted once, and the newest one wins, however often and at once it is asked for."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.jobs import decode_message
+from shared.outcome import OutcomeStatus
+from shared.pipeline import Pipeline
+from tests.integration.conftest import TEXT, Way
+from tests.integration.test_many_jobs import lines
+
+NEWER = b"The newer text asks for a table at Blue Heron."
+
+
+@pytest.fixture
+def hasty(make_way: Callable[..., Way]) -> Way:
+    """A way on which a claim is soon abandoned."""
+    return make_way(NER_SUBMIT_TIMEOUT_SECONDS="3")
+
+
+def statuses(way: Way) -> list[str]:
+    """Return how the jobs of the way's file stand in the service, in the order of their submission."""
+    jobs = httpx.get(f"{way.ner_emulator}/emulator/jobs").raise_for_status().json()["jobs"]
+    return [job["status"] for job in jobs if job["displayName"] == way.name]
+
+
+@pytest.mark.parametrize(("name", "data", "requests"), [("one.txt", TEXT, 1), ("many.jsonl", lines(60), 3)])
+async def test_one_event_twenty_times_at_once_and_again_is_one_submission(
+    name: str, data: bytes, requests: int, hasty: Way
+) -> None:
+    """In two instances of the app, while the job runs, and after the outcome."""
+    way = hasty
+    way.name = f"twenty-{name}"
+    way.switch(jobSeconds=0.5, latencySeconds=0.2)
+    way.upload(data)
+    other = Pipeline(way.settings)
+    await asyncio.gather(*(pipeline.submit(way.name) for _ in range(10) for pipeline in (way.pipeline, other)))
+    assert way.submissions() == requests
+    await way.pipeline.submit(way.name)
+    outcome = await way.poll_until_outcome()
+    assert outcome.status is OutcomeStatus.SUCCEEDED
+    await asyncio.gather(*(pipeline.submit(way.name) for _ in range(10) for pipeline in (way.pipeline, other)))
+    await way.poll_until_empty()
+    assert way.submissions() == requests
+    assert way.in_flight() == 0
+    assert way.outcome() == outcome
+    await asyncio.gather(way.pipeline.aclose(), other.aclose())
+
+
+async def test_a_bad_file_is_not_written_twice(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its outcome is made once, however often the host says that it is there."""
+    written: list[str] = []
+    write = way.pipeline.storage.write_outcome
+
+    async def count(name: str, *arguments: Any) -> None:
+        await write(name, *arguments)
+        written.append(name)
+
+    monkeypatch.setattr(way.pipeline.storage, "write_outcome", count)
+    way.upload(b"")
+    await asyncio.gather(*(way.pipeline.submit(way.name) for _ in range(10)))
+    assert written == ["a.txt.json"]
+
+
+async def test_a_slow_worker_that_was_taken_over_cancels_its_own_job(hasty: Way) -> None:
+    """It took longer than a worker may; what it has paid for nevertheless is cancelled, and one job is followed."""
+    way = hasty
+    way.name = "slow-worker.txt"
+    way.switch(jobSeconds=30, latencySeconds=1.0)
+    way.upload()
+    other = Pipeline(way.settings, now=lambda: datetime.now(UTC) + timedelta(seconds=10))
+    slow = asyncio.create_task(way.pipeline.submit(way.name))
+    await asyncio.sleep(0.5)
+    await other.submit(way.name)
+    await slow
+    way.switch(jobSeconds=0)
+    assert len(statuses(way)) == 2
+    assert sum(status.startswith("cancel") for status in statuses(way)) == 1
+    await way.poll_until_empty()
+    assert (outcome := way.outcome()) is not None
+    assert len(outcome.jobs) == 1
+    assert way.in_flight() == 0
+    await asyncio.gather(way.pipeline.aclose(), other.aclose())
+
+
+@pytest.mark.parametrize(("first", "newer"), [(TEXT, NEWER), (lines(60), lines(2))])
+async def test_an_overwritten_version_stops_and_its_jobs_are_cancelled(first: bytes, newer: bytes, way: Way) -> None:
+    """The newer outcome is never replaced by the older one, whose job would have ended later."""
+    way.name = f"overwritten-{len(first)}.{'txt' if first == TEXT else 'jsonl'}"
+    way.switch(jobSeconds=60)
+    await way.submit(first)
+    older = way.message().content.encode()
+    way.switch(jobSeconds=0)
+    way.upload(newer)
+    await way.pipeline.submit(way.name)
+    outcome = await way.poll_until_there()
+    await way.pipeline.poll(older)
+    await way.poll_until_empty()
+    assert way.outcome() == outcome
+    *olds, new = statuses(way)
+    assert all(status.startswith("cancel") for status in olds)
+    assert new == "succeeded"
+    assert way.in_flight() == 0
+
+
+async def test_a_version_that_is_overwritten_at_the_last_moment_does_not_win(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at what is there and the writing, the newer version comes, and even ends."""
+    way.switch(jobSeconds=0)
+    await way.submit()
+    older = way.message().content.encode()
+    write = way.pipeline.storage.write_outcome
+    other = Pipeline(way.settings)
+
+    async def write_late(*arguments: Any) -> None:
+        monkeypatch.undo()
+        way.upload(NEWER)
+        await other.submit(way.name)
+        while way.outcome() is None:
+            message = await asyncio.to_thread(way.message)
+            await other.poll(message.content.encode())
+        await write(*arguments)
+
+    monkeypatch.setattr(way.pipeline.storage, "write_outcome", write_late)
+    await way.pipeline.poll(older)
+    outcome = await way.poll_until_outcome()
+    assert outcome.source.length == len(NEWER)
+    await other.aclose()
+
+
+async def test_a_file_that_was_deleted_after_its_submission_gets_its_outcome(way: Way) -> None:
+    """It has been paid for; but it does not replace the outcome of a version that came later."""
+    way.switch(jobSeconds=0)
+    await way.submit()
+    blob = way.blobs.get_blob_client(way.settings.input_container, way.name)
+    blob.delete_blob()
+    older = way.message()
+    await way.pipeline.poll(older.content.encode())
+    assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
+    # The time of an upload has whole seconds, and decides only here.
+    await asyncio.sleep(1.1)
+    await way.submit(NEWER)
+    newest = await way.poll_until_outcome()
+    blob.delete_blob()
+    await way.pipeline.poll(older.content.encode())
+    assert way.outcome() == newest
+    assert way.in_flight() == 0
+
+
+async def test_a_lost_answer_costs_one_submission_at_most(way: Way) -> None:
+    """The service accepts the text, and the connection breaks before it says so."""
+    way.name = "lost-answer.txt"
+    way.switch(jobSeconds=0, faults=[{"method": "POST", "after": True, "times": 1}])
+    await way.submit()
+    assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
+    assert way.submissions() == 2
+
+
+async def test_an_unreadable_record_ends_in_an_outcome(way: Way) -> None:
+    """Another version of the app wrote it: the host's tries come to nothing, and giving up cleans up."""
+    way.name = "lines.jsonl"
+    await way.submit(lines(30))
+    body = way.message().content.encode()
+    message = decode_message(body)
+    state = way.pipeline.state
+    state_blobs = way.blobs.get_container_client(way.settings.state_container)
+    for blob in [blob.name for blob in state_blobs.list_blobs()]:
+        state_blobs.delete_blob(blob)
+        state_blobs.upload_blob(blob, b'{"from": "the future"}\n')
+    with pytest.raises(Exception, match="cannot be read"):
+        await way.pipeline.poll(body)
+    await way.pipeline.poison.give_up(body)
+    outcome = way.outcome()
+    assert outcome is not None
+    assert [problem.code for problem in outcome.errors] == ["ProcessingFailed"]
+    assert way.in_flight() == 0
+    assert await state.read_submission(message.source) is None
+
+
+async def test_a_poison_message_of_another_follower_changes_nothing(hasty: Way) -> None:
+    """The version is on its way by another message: that one ends it."""
+    way = hasty
+    way.switch(faults=[{"status": 503, "method": "POST"}])
+    await way.submit()
+    mine = way.message()
+    message = decode_message(mine.content)
+    forged = mine.content.replace(str(message.claim_id), "0" * 32)
+    await way.pipeline.poison.give_up(forged.encode())
+    assert way.outcome() is None
+    way.switch(jobSeconds=0)
+    await way.pipeline.poll(mine.content.encode())
+    assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
+    await way.pipeline.aclose()

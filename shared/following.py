@@ -119,6 +119,10 @@ class Flight:
             log.info("%r has its outcome already: nothing to do", self.source.name)
             await self.clear()
             return False
+        if not self.is_queued and await self.following.newest(self.source) not in (None, self.source.etag):
+            # Whoever followed it may have cleared its record away: nothing else tells that it was submitted already.
+            await self.requeue_at_once()
+            return False
         return True
 
     async def leave(self, step: Step, known: Submission | None) -> None:
@@ -156,11 +160,11 @@ class Flight:
     async def send(self, delay_seconds: float) -> None:
         """Put the message into the queue, or change the one that this invocation put there."""
         text, storage = encode_message(self.message), self.following.storage
-        if self.sent is None:
-            await storage.send(text, delay_seconds)
-        else:
-            # If somebody has received it already, that one goes on with it.
+        if self.sent is not None:
             self.sent = await storage.change(self.sent, text, delay_seconds)
+        if self.sent is None:
+            # Also where somebody has received it meanwhile, who may have found nothing to do.
+            await storage.send(text, delay_seconds)
 
     async def requeue(self, since: datetime | None = None) -> None:
         """Let the message come back when the next look is due; `since` is when the waiting began, if not as it says."""

@@ -21,6 +21,9 @@ from tests.waiting import eventually
 
 TEXT = b"A table for two at Blue Heron in Bristol at eight, please."
 
+NOTICE = {"Type": "BlobTrigger", "FunctionId": "Host.Functions.submit", "BlobType": "BlockBlob", "ETag": '"0x1"'}
+"""What the host writes of every upload to the function `submit`."""
+
 
 class Way:
     """One file's way: a pipeline whose clock the tests set, the file, its messages, its outcome."""

@@ -1,6 +1,8 @@
 """What the tests share: a real Azurite, a real NER emulator, both on free ports and gone when the tests end."""
 
 import itertools
+import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -25,6 +27,24 @@ counter = itertools.count()
 # Time must not decide what passes.
 hypothesis_settings.register_profile("patient", deadline=None)
 hypothesis_settings.load_profile("patient")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_started() -> Iterator[float]:
+    """When the tests began; what the app logs within their own process is kept from then on, as a host would."""
+    started = time.time()
+    LOGS.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(LOGS / "app.log", "w", encoding="utf-8")
+    logging.getLogger("ner").setLevel(logging.INFO)
+    logging.getLogger().addHandler(handler)
+    yield started
+    logging.getLogger().removeHandler(handler)
+    handler.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the test that reads all logs come last."""
+    items.sort(key=lambda item: item.path.name == "test_logs.py")
 
 
 def free_ports() -> tuple[int, int, int]:

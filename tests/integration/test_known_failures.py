@@ -1,0 +1,251 @@
+"""What went wrong in other apps of this shape, by their own issues and code: each is a test here.
+
+Most are of pipelines that submit documents to an asynchronous service and poll for the results.
+"""
+
+import ast
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from local.install import ROOT
+from shared.jobs import decode_message
+from shared.outcome import OutcomeStatus
+from shared.pipeline import Pipeline
+from shared.settings import Settings, SettingsError
+from tests.integration.conftest import TEXT, Way
+from tests.integration.test_many_jobs import lines
+
+SHARED = sorted((ROOT / "shared").rglob("*.py"))
+
+
+async def test_a_throttled_submission_gives_up_at_its_deadline_and_waits_longer_each_time(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elsewhere a counter was read under one name and written under another: it went on for ever, at one pace."""
+    delays: list[float] = []
+    send = way.pipeline.storage.send
+    way.name = "throttled-for-ever.txt"
+    way.switch(faults=[{"status": 429, "method": "POST"}])
+    await way.submit()
+    body = way.message().content.encode()
+
+    async def keep(text: str, delay_seconds: float) -> object:
+        delays.append(delay_seconds)
+        return await send(text, 0)
+
+    monkeypatch.setattr(way.pipeline.storage, "send", keep)
+    for seconds in (10, 100, 1000, way.settings.job_timeout_seconds + 1):
+        way.later = timedelta(seconds=seconds)
+        await way.pipeline.poll(body)
+        way.queue.clear_messages()
+    assert len(delays) == 3
+    assert delays[0] < 10
+    assert min(delays[1:]) >= 25
+    outcome = way.outcome()
+    assert outcome is not None
+    assert [problem.code for problem in outcome.errors] == ["TooManyRequests"]
+    assert way.submissions() == 0
+
+
+async def test_the_limit_that_is_named_is_the_limit_that_counts(make_way: Callable[..., Way]) -> None:
+    """Elsewhere the log named one setting and the code used another."""
+    way = make_way(NER_JOB_TIMEOUT_SECONDS="100")
+    way.switch(jobEnd="never")
+    await way.submit()
+    body = way.message().content.encode()
+    way.later = timedelta(seconds=98)
+    await way.pipeline.poll(body)
+    assert way.outcome() is None
+    way.queue.clear_messages()
+    way.later = timedelta(seconds=101)
+    await way.pipeline.poll(body)
+    outcome = way.outcome()
+    assert outcome is not None
+    assert "NER_JOB_TIMEOUT_SECONDS" in outcome.errors[0].message
+    await way.pipeline.aclose()
+
+
+@pytest.mark.parametrize("end", ["failed", "cancelled", "partiallyCompleted"])
+async def test_no_status_of_a_job_submits_its_file_again(end: str, way: Way) -> None:
+    """Elsewhere every status but two was unexpected, notStarted among them: the file was sent and paid again."""
+    way.name = f"status-{end}.txt"
+    way.switch(jobSeconds=3, jobEnd=end)
+    await way.submit()
+    await way.pipeline.poll(way.message().content.encode())
+    assert way.outcome() is None, "a job that is not started yet is waited for"
+    way.switch(jobSeconds=0, jobEnd=end)
+    outcome = await way.poll_until_outcome()
+    assert outcome.status is not OutcomeStatus.SUCCEEDED
+    assert way.submissions() == 1
+
+
+async def test_what_nobody_foresaw_is_raised_and_the_message_stays(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere a handler of all exceptions swallowed them, or failed itself: the message was lost without poison."""
+    await way.submit()
+    body = way.message().content.encode()
+
+    async def fail(_job_id: str) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(way.pipeline.ner, "look", fail)
+    with pytest.raises(ZeroDivisionError):
+        await way.pipeline.poll(body)
+    monkeypatch.undo()
+    await way.pipeline.poll(body)
+    assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
+
+
+def test_no_handler_takes_all_exceptions() -> None:
+    """Nor a bare `except`: what is caught is named."""
+    for path in SHARED:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ExceptHandler):
+                assert node.type is not None, path
+                assert ast.unparse(node.type) not in ("Exception", "BaseException"), path
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 408, 429])
+async def test_a_server_error_of_a_look_is_not_the_end(status: int, way: Way) -> None:
+    """Elsewhere one 5xx ended the file, and Retry-After was never read."""
+    way.name = f"look-{status}.txt"
+    await way.submit()
+    way.switch(jobSeconds=0, faults=[{"status": status, "method": "GET", "times": 2, "retryAfter": 2}])
+    body = way.message().content.encode()
+    asked = datetime.now(UTC)
+    await way.pipeline.poll(body)
+    again = way.message().content.encode()
+    assert datetime.now(UTC) - asked > timedelta(seconds=1.5)
+    await way.pipeline.poll(again)
+    assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
+    assert way.submissions() == 1
+
+
+async def test_one_upload_is_one_submission_however_many_events(way: Way) -> None:
+    """Elsewhere one upload became three to six paid runs: events without a name to tell them apart."""
+    way.name = "six-events.txt"
+    way.upload()
+    await asyncio.gather(*(way.pipeline.submit(way.name) for _ in range(6)))
+    outcome = await way.poll_until_outcome()
+    for _ in range(6):
+        await way.pipeline.submit(way.name)
+    assert way.submissions() == 1
+    assert way.outcome() == outcome
+
+
+def test_settings_are_read_in_one_place_and_complain_all_at_once() -> None:
+    """Elsewhere thirty variables were read while modules were imported, and failed one by one."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environ({})
+    assert len(caught.value.problems) >= 3
+    readers = [path.name for path in SHARED if "environ[" in path.read_text() or "os.environ" in path.read_text()]
+    assert readers == []
+
+
+async def test_one_client_serves_all_messages(way: Way) -> None:
+    """Elsewhere each message that was sent made a client of its own."""
+    client, http = way.pipeline.storage.queue, way.pipeline.ner.http
+    for _ in range(3):
+        await way.submit()
+        await way.poll_until_outcome()
+    assert way.pipeline.storage.queue is client
+    assert way.pipeline.ner.http is http
+    assert not http.is_closed
+
+
+async def test_a_type_that_is_not_supported_is_said_to_the_uploader(way: Way) -> None:
+    """Elsewhere it was `skipped` in a log that no uploader sees."""
+    way.name = "picture.png"
+    await way.submit(b"\x89PNG")
+    outcome = way.outcome()
+    assert outcome is not None
+    assert outcome.status is OutcomeStatus.FAILED
+    assert outcome.errors[0].message
+
+
+@pytest.mark.parametrize("end", ["failed", "cancelled"])
+async def test_a_failed_job_is_never_a_success(end: str, way: Way) -> None:
+    """Elsewhere the status was read and not looked at, or throttling was taken for an empty result."""
+    way.switch(jobSeconds=0, jobEnd=end)
+    await way.submit()
+    outcome = await way.poll_until_outcome()
+    assert outcome.status is OutcomeStatus.FAILED
+    assert outcome.errors
+
+
+async def test_throttling_while_results_are_read_is_never_a_success_without_them(way: Way) -> None:
+    """Elsewhere the pages that were refused were missing, and the file was done."""
+    way.name = "pages.jsonl"
+    way.switch(jobSeconds=0, pageSize=1)
+    await way.submit(lines(20))
+    way.switch(
+        jobSeconds=0, pageSize=1, faults=[{"status": 429, "method": "GET", "share": 0.2, "times": 5, "retryAfter": 1}]
+    )
+    outcome = await way.poll_until_outcome()
+    assert outcome.status is OutcomeStatus.SUCCEEDED
+    assert [document.id for document in outcome.documents] == [f"doc {number}" for number in range(20)]
+
+
+def test_nothing_sleeps() -> None:
+    """Elsewhere a function slept five seconds for each page of results, and was stopped by its time limit."""
+    for path in [*SHARED, ROOT / "function_app.py"]:
+        calls = [ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        assert not [call for call in calls if call.endswith("sleep")], path
+
+
+async def test_hundreds_of_pages_come_to_an_end(way: Way) -> None:
+    """Elsewhere documents of more than two hundred pages never did."""
+    way.name = "hundreds.jsonl"
+    way.switch(jobSeconds=0, pageSize=1)
+    await way.submit(lines(250))
+    outcome = await way.poll_until_outcome()
+    assert len(outcome.documents) == 250
+
+
+async def test_a_file_in_flight_can_always_be_found(way: Way, caplog: pytest.LogCaptureFixture) -> None:
+    """Elsewhere files were stuck in progress without a line in any log."""
+    caplog.set_level(logging.INFO, "ner")
+    way.name = "stuck.txt"
+    way.switch(faults=[{"status": 503}])
+    await way.submit()
+    way.queue.clear_messages()
+    state = way.blobs.get_container_client(way.settings.state_container)
+    (record,) = [json.loads(state.download_blob(blob.name).readall()) for blob in state.list_blobs()]
+    assert record["message"]["source"]["name"] == way.name
+    assert "'stuck.txt' waits for the service" in caplog.text
+    # Its message is lost; the one in the record goes on.
+    way.switch(jobSeconds=0)
+    await way.pipeline.poll(json.dumps(record["message"]).encode())
+    assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
+
+
+async def test_the_uploader_learns_that_the_app_gave_up(way: Way) -> None:
+    """Elsewhere there was no dead-letter queue, or nobody read it: to the uploader it was in progress for ever."""
+    await way.submit()
+    message = way.message()
+    await way.pipeline.poison.give_up(message.content.encode())
+    outcome = way.outcome()
+    assert outcome is not None
+    assert outcome.status is OutcomeStatus.FAILED
+    assert decode_message(message.content).jobs[0].job_id == outcome.jobs[0].job_id
+    assert way.in_flight() == 0
+
+
+async def test_hundreds_of_files_at_once_are_not_sent_over_and_over(make_way: Callable[..., Way]) -> None:
+    """Elsewhere a burst met the service's limit, and each retry of the trigger sent all of it again."""
+    way = make_way()
+    way.switch(jobSeconds=0, faults=[{"status": 429, "method": "POST", "times": 40, "retryAfter": 1}])
+    names = [f"burst-{number}.txt" for number in range(60)]
+    for way.name in names:
+        way.upload(TEXT)
+    await asyncio.gather(*(way.pipeline.submit(name) for name in names))
+    await way.poll_until_empty()
+    for way.name in names:
+        assert way.submissions() == 1
+    assert way.in_flight() == 0
+    assert isinstance(way.pipeline, Pipeline)
+    await way.pipeline.aclose()

@@ -1,0 +1,102 @@
+"""Answers and messages that somebody made to do harm: they reach neither a path, nor a log, nor another host."""
+
+import json
+
+import httpx
+import pytest
+
+from shared.ner.errors import NerError, Remedy
+from tests.unit.test_ner_client import DOCUMENTS, ENDPOINT, JOB_ID, accepted, client
+
+HOSTILE = "first\nERROR forged line\x1b[2J \u202e\u2028 end"
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        f"https://evil.example/language/analyze-text/jobs/{JOB_ID}",
+        f"http://contoso.cognitiveservices.azure.com.evil.example/jobs/{JOB_ID}",
+        f"//evil.example/jobs/{JOB_ID}",
+        f"https://contoso.cognitiveservices.azure.com@evil.example/jobs/{JOB_ID}",
+    ],
+)
+async def test_a_job_of_another_host_is_refused(location: str) -> None:
+    """It was accepted, so it is not sent again; it is not followed either, and the message says what to do."""
+    with pytest.raises(NerError, match="NER_ENDPOINT") as caught:
+        await client(accepted(location)).submit(DOCUMENTS, "a.txt")
+    assert caught.value.remedy is Remedy.NONE
+
+
+@pytest.mark.parametrize("location", [f"{ENDPOINT.upper()}/JOBS/{JOB_ID}", f"{ENDPOINT}:443/jobs/{JOB_ID}"])
+async def test_the_same_host_in_other_words_is_taken(location: str) -> None:
+    """Names of hosts have no case, and a port may be said."""
+    assert await client(accepted(location)).submit(DOCUMENTS, "a.txt") == JOB_ID
+
+
+@pytest.mark.parametrize(
+    "location", [f"{ENDPOINT}/jobs/..%2f..", f"{ENDPOINT}/jobs/{JOB_ID}%0a", f"{ENDPOINT}/jobs/..;"]
+)
+async def test_an_odd_location_gives_no_job_id(location: str) -> None:
+    """Whatever would be taken apart in a path."""
+    with pytest.raises(NerError):
+        await client(accepted(location)).submit(DOCUMENTS, "a.txt")
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 503])
+async def test_what_the_service_says_makes_one_line_of_the_log_at_most(status: int) -> None:
+    """Its code only if it is one, its message only where it cannot quote a text, without what moves a terminal."""
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(status, json={"error": {"code": HOSTILE, "message": HOSTILE * 50}})
+
+    with pytest.raises(NerError) as caught:
+        await client(answer).submit(DOCUMENTS, "a.txt")
+    assert caught.value.code == "UnknownError"
+    for text in (caught.value.for_log, str(caught.value)):
+        assert text.isprintable()
+        assert len(text) < 400
+
+
+@pytest.mark.parametrize("status", [400, 413, 500, 503])
+async def test_a_quoted_text_does_not_reach_the_log(status: int) -> None:
+    """A service that repeats what it was sent tells the uploader, not the operator."""
+
+    def echo(request: httpx.Request) -> httpx.Response:
+        sent = json.loads(request.content)["analysisInput"]["documents"][0]["text"]
+        return httpx.Response(status, json={"error": {"code": "InvalidDocument", "message": f"Bad text: {sent}"}})
+
+    documents = [document.__class__("1", "the secret text", "en") for document in DOCUMENTS]
+    with pytest.raises(NerError) as caught:
+        await client(echo).submit(documents, "a.txt")
+    assert "secret" in caught.value.message
+    assert "secret" not in caught.value.for_log
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_cancellation_follows_no_redirect(status: int) -> None:
+    """Nor does any other call: the key would go with it."""
+    asked: list[str] = []
+
+    def redirect(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        return httpx.Response(status, headers={"location": "https://evil.example/"})
+
+    with pytest.raises(NerError):
+        await client(redirect).cancel(JOB_ID)
+    assert asked == ["contoso.cognitiveservices.azure.com"]
+
+
+async def test_an_odd_job_id_is_not_cancelled() -> None:
+    """It would enter a path."""
+    assert not await client(accepted("")).cancel("../../other")
+
+
+@pytest.mark.parametrize("version", ["v3.1-preview.ct.1", "v3.2-preview.2"])
+async def test_the_previews_cannot_cancel(version: str) -> None:
+    """No call is made."""
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        raise AssertionError("a call was made")
+
+    assert not await client(answer, NER_API_VERSION=version, NER_MODEL_ID="m").cancel(JOB_ID)

@@ -2,11 +2,13 @@
 
 import base64
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
+from azure.core.exceptions import ResourceExistsError
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
@@ -14,7 +16,7 @@ from local.files import SAMPLES
 from local.watch import read_outcome
 from shared.jobs import JobMessage, SubmittedJob, encode_message
 from shared.outcome import Outcome, OutcomeStatus
-from shared.settings import Settings
+from shared.settings import BLOB_POISON_QUEUE, Settings
 from shared.source import Source
 from tests.conftest import LOGS, hosted
 from tests.waiting import eventually
@@ -150,3 +152,31 @@ def test_a_poison_message_becomes_an_outcome(
     assert outcome.status is OutcomeStatus.FAILED
     assert [problem.code for problem in outcome.errors] == ["ProcessingFailed"]
     assert [job.job_id for job in outcome.jobs] == ["job-1"]
+
+
+def test_an_upload_that_failed_as_a_new_one_is_submitted_again(
+    values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient, queues: QueueServiceClient
+) -> None:
+    """What the host gave up, in the queue that all apps of the account share; nothing is left there."""
+    values |= {"NER_ENDPOINT": ner_emulator}
+    settings = Settings.from_environ(values)
+    blobs.create_container(settings.input_container)
+    with suppress(ResourceExistsError):
+        queues.create_queue(BLOB_POISON_QUEUE)
+    queue = queues.get_queue_client(BLOB_POISON_QUEUE)
+    etag = drop(blobs, settings, "given-up.txt", b"A table for two at eight, please.")
+    notice = {
+        "FunctionId": "Host.Functions.submit",
+        "ContainerName": settings.input_container,
+        "BlobName": "given-up.txt",
+    }
+    # The app never hears of it otherwise: this host has seen the file already.
+    receipt = f"blobreceipts/{values['AzureFunctionsWebHost__hostid']}/Host.Functions.submit/{etag}"
+    hosts = blobs.get_container_client("azure-webjobs-hosts")
+    with suppress(ResourceExistsError):
+        hosts.create_container()
+    hosts.upload_blob(f"{receipt}/{settings.input_container}/given-up.txt", b"")
+    queue.send_message(base64.b64encode(json.dumps(notice).encode()).decode())
+    with hosted(values, LOGS / "host-given-up.log"):
+        assert outcome_of(blobs, settings, "given-up.txt", etag).status is OutcomeStatus.SUCCEEDED
+        eventually(lambda: not queue.get_queue_properties().approximate_message_count, "the queue is empty")

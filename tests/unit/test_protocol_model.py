@@ -102,15 +102,15 @@ class Protocol(RuleBasedStateMachine):
         self.seen = 0
         self.had_slow_workers = False
 
-    def claim(self, message: JobMessage, *, is_queued: bool) -> Generator[None, None, int | None]:
-        """Claim a version, as `Flight.claim` does; return the record's etag, or None if there is nothing to submit."""
+    def claim(self, message: JobMessage, *, is_queued: bool) -> Generator[None, None, tuple[int, datetime] | None]:
+        """Claim a version, as `Flight.claim` does; return the record's etag and time, or None if others submit."""
         world, source = self.world, message.source
         if not is_queued:
             world.send(message, PATIENCE)
             yield
         known = world.records.get(source.etag) if is_queued else None
         yield
-        etag = None
+        etag, claimed = None, world.now
         while etag is None:
             step = next_step(known[0] if known else None, message.claim_id, world.now, PATIENCE)
             if step is not Step.SUBMIT:
@@ -120,7 +120,8 @@ class Protocol(RuleBasedStateMachine):
                 elif step is Step.FOLLOW and known is not None:
                     world.send(known[0].message)
                 return None
-            etag = world.write_record(Submission(message, world.now), known[1] if known else None)
+            claimed = world.now
+            etag = world.write_record(Submission(message, claimed), known[1] if known else None)
             yield
             known = world.records.get(source.etag)
         if world.outcome is not None and world.outcome.source_etag == source.etag:
@@ -133,7 +134,7 @@ class Protocol(RuleBasedStateMachine):
             world.send(message)
             return None
         yield
-        return etag
+        return etag, claimed
 
     def submit(self, worker: list[Worker], message: JobMessage, *, is_queued: bool) -> Work:
         """Claim and submit, as `Pipeline.submit_request` does."""
@@ -147,10 +148,11 @@ class Protocol(RuleBasedStateMachine):
         world.running.add(job.job_id)
         yield
         followed = msgspec.structs.replace(message, submitted_date_time=world.now, jobs=[job])
-        recorded = world.write_record(Submission(followed), claim)
+        recorded = world.write_record(Submission(followed), claim[0])
         worker[0].forgets = False
         if recorded is None:
-            # Somebody took it over from a worker that was too slow; the app cancels this job.
+            # Somebody took it over; the app cancels this job.
+            assert world.now - claim[1] >= PATIENCE, "only from a worker that was too slow"
             world.forgotten += 1
             world.take_back(message)
             return

@@ -1,6 +1,7 @@
 # make run     sets everything up, drops the sample files (or FILES="a.txt b.txt"), shows their entities
 # make start   keeps everything up for dropping files
 # make test    sets everything up and runs all tests
+# make chaos   runs the app through random faults, ten times (SEEDS=10 FIRST=1), and checks that all is well in the end
 # make lint    formatting, lint, types
 #
 # PYTHON=/path/to/python3.13 chooses the interpreter, VENV=.venv-3.13 the folder of its virtual environment.
@@ -12,8 +13,10 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do 
 	&& echo "$$candidate" && break; done)
 IN_VENV = $(VENV)/bin/python
 FILES ?=
+SEEDS ?= 10
+FIRST ?= 1
 
-.PHONY: setup run start test lint bench-ner bench-text clean
+.PHONY: setup run start test chaos lint bench-ner bench-text clean
 
 setup:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed (what Azure Functions runs). Install one from \
@@ -28,6 +31,9 @@ start: setup
 
 test: setup
 	$(IN_VENV) -m pytest
+
+chaos: setup
+	@$(IN_VENV) -m tests.chaos.run --seeds $(SEEDS) --first $(FIRST)
 
 lint: setup
 	$(IN_VENV) -m ruff format --check .

@@ -70,6 +70,7 @@ class Emulator:
         self.chance = random.Random(0)  # noqa: S311  # the same faults in every run
         self.calls: Counter[str] = Counter()
         self.submissions: Counter[str] = Counter()
+        self.lost: Counter[str] = Counter()
         self.app = Starlette(
             routes=[
                 Route(PREFIX + "/{version}/analyze", self.guarded(self.submit), methods=["POST"]),
@@ -104,10 +105,10 @@ class Emulator:
                 self.rate_limit.take(self.switches.calls_per_minute)
                 response = await endpoint(request)
                 raise_fault(self.switches, request.method, self.chance, after=True)
-            except ApiError as error:
-                response = json_response(error.body, error.status, error.headers)
-            except LostConnection:
-                response = HalfAnAnswer()
+            except (ApiError, LostConnection) as error:
+                response = refusal(error)
+                # Accepted, but the caller does not learn it.
+                self.lost.update([request.state.accepted] if hasattr(request.state, "accepted") else [])
             self.calls[f"{request.method} {response.status_code}"] += 1
             return response
 
@@ -129,6 +130,7 @@ class Emulator:
         check_documents(asked.documents)
         job = self.jobs.submit(dialect.name, asked, self.switches)
         self.submissions[asked.display_name or ""] += 1
+        request.state.accepted = asked.display_name or ""
         location = endpoint_of(request) + dialect.location(job.job_id, dict(request.query_params))
         return Response(status_code=202, headers={"operation-location": location})
 
@@ -185,8 +187,9 @@ class Emulator:
         return json_response({"jobs": shown})
 
     async def show_stats(self, _request: Request) -> Response:
-        """`/emulator/stats`: calls by method and status, accepted jobs by display name."""
-        return json_response({"calls": dict(self.calls), "submissions": dict(self.submissions)})
+        """`/emulator/stats`: calls by method and status, accepted jobs by display name, those whose answer was lost."""
+        counts = {"calls": self.calls, "submissions": self.submissions, "lost": self.lost}
+        return json_response({name: dict(count) for name, count in counts.items()})
 
     async def set_switches(self, request: Request) -> Response:
         """`/emulator/switches`: show them, or set all of them; what is left out goes back to its default."""
@@ -205,6 +208,13 @@ class HalfAnAnswer(Response):
         """Send the beginning."""
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
         await send({"type": "http.response.body", "body": b"{", "more_body": True})
+
+
+def refusal(error: ApiError | LostConnection) -> Response:
+    """Return what the caller gets in place of the answer."""
+    if isinstance(error, ApiError):
+        return json_response(error.body, error.status, error.headers)
+    return HalfAnAnswer()
 
 
 def dialect_of(request: Request) -> Dialect:

@@ -1,0 +1,228 @@
+"""Runs plans against the whole app: real storage, the service's emulator, and the functions in processes that die.
+
+`python -m tests.chaos.run --seeds 10` (or `make chaos`). A seed that fails is named; `--first SEED --seeds 1` runs the
+same plan again. What holds at the end is in `tests/chaos/verdict.py`.
+"""
+
+import argparse
+import base64
+import json
+import shutil
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from azure.core.exceptions import AzureError
+from azure.storage.blob import BlobServiceClient
+from azure.storage.queue import QueueServiceClient
+from rich.console import Console
+from rich.table import Table
+
+from local import stack
+from local.app_settings import SAMPLE, read_values
+from local.children import Child, free_port
+from local.install import STATE
+from local.storage_emulator import Azurite
+from shared.settings import Settings
+from tests.chaos.plan import SWITCHES, Action, make_plan
+from tests.chaos.verdict import Account, Books, Uploaded, claimed, wait_for_the_end
+from tests.emulator import set_switches, stats
+
+LOGS = STATE / "logs" / "tests" / "chaos"
+ACTIONS = 60
+TIMES = {
+    "NER_POLL_MIN_SECONDS": "1",
+    "NER_POLL_MAX_SECONDS": "3",
+    # A claim of a killed worker is taken over soon, yet no call takes half as long.
+    "NER_SUBMIT_TIMEOUT_SECONDS": "10",
+}
+HOST_OPTIONS = ("--lease-seconds", "3")
+
+
+class Run:
+    """One run: the app, and what is done to it."""
+
+    def __init__(self, seed: int, emulator: str, processes: ExitStack) -> None:
+        """Start storage and one instance of the app."""
+        self.seed = seed
+        self.emulator = emulator
+        self.processes = processes
+        self.data = STATE / "chaos" / str(seed)
+        shutil.rmtree(self.data, ignore_errors=True)
+        self.azurite = Azurite(LOGS / f"azurite-{seed}.log", data=self.data, ports=self.free_ports())
+        processes.callback(self.stop_storage)
+        connection = self.azurite.connection_string
+        self.values = {
+            **read_values(SAMPLE),
+            "AzureWebJobsStorage": connection,
+            "NER_STORAGE": connection,
+            "NER_ENDPOINT": emulator,
+            "AzureFunctionsWebHost__hostid": f"chaos-{seed}",
+            **TIMES,
+        }
+        settings = Settings.from_environ(self.values)
+        self.account = Account(
+            settings,
+            processes.enter_context(BlobServiceClient.from_connection_string(connection)),
+            processes.enter_context(QueueServiceClient.from_connection_string(connection)),
+        )
+        stack.create_containers_and_queues(settings)
+        self.books = Books(stats(emulator))
+        self.done: Counter[str] = Counter()
+        self.hosts: list[Child] = []
+        self.started = 0
+        self.start_host()
+
+    @staticmethod
+    def free_ports() -> tuple[int, int, int]:
+        """Return ports for Azurite."""
+        return free_port(), free_port(), free_port()
+
+    def stop_storage(self) -> None:
+        """Stop the storage that runs now."""
+        self.azurite.stop()
+
+    def start_host(self) -> Child:
+        """Start an instance of the app."""
+        self.started += 1
+        host = stack.start_host(self.values, LOGS / f"host-{self.seed}-{self.started}.log", HOST_OPTIONS)
+        self.processes.callback(host.stop)
+        self.hosts.append(host)
+        return host
+
+    def do(self, action: Action) -> None:
+        """Do what the plan says."""
+        self.done[action.kind] += 1
+        match action.kind:
+            case "upload" | "overwrite":
+                self.upload(action)
+            case "duplicate events":
+                self.repeat_event(action)
+            case "redelivered message":
+                self.repeat_message()
+            case "kill":
+                self.kill(self.hosts[-1])
+                self.start_host()
+            case "second instance":
+                other = self.start_host()
+                time.sleep(action.times)
+                self.kill(other)
+            case "storage restart":
+                self.restart_storage()
+            case kind:
+                set_switches(self.emulator, **({"jobSeconds": 0.5} | SWITCHES[kind]))
+        time.sleep(action.pause)
+
+    def upload(self, action: Action) -> None:
+        """Upload a version of a file."""
+        blob = self.account.blobs.get_blob_client(self.account.settings.input_container, action.name)
+        etag = str(blob.upload_blob(action.data, overwrite=True)["etag"]).strip('"')
+        self.books.uploads.setdefault(action.name, []).append(Uploaded(etag, action.data, action.requests))
+
+    def repeat_event(self, action: Action) -> None:
+        """Tell the app of a file that is there, as the host's blob listener does."""
+        newest = self.books.uploads[action.name][-1]
+        notice = {
+            "Type": "BlobTrigger",
+            "FunctionId": "Host.Functions.submit",
+            "BlobType": "BlockBlob",
+            "ContainerName": self.account.settings.input_container,
+            "BlobName": action.name,
+            "ETag": f'"{newest.etag}"',
+        }
+        queue = self.account.queues.get_queue_client(f"azure-webjobs-blobtrigger-chaos-{self.seed}")
+        for _ in range(action.times):
+            queue.send_message(base64.b64encode(json.dumps(notice).encode()).decode())
+
+    def repeat_message(self) -> None:
+        """Let a message that is visible now be received twice."""
+        queue = self.account.queues.get_queue_client(self.account.settings.queue)
+        for message in queue.peek_messages(max_messages=4):
+            queue.send_message(message.content)
+
+    def kill(self, host: Child) -> None:
+        """End an instance as a crash would; the versions that it was submitting may be submitted once more."""
+        host.kill()
+        self.hosts.remove(host)
+        self.books.allowances.append(claimed(self.account))
+
+    def restart_storage(self) -> None:
+        """Stop the storage account for a moment; what the app could not record then may be submitted once more."""
+        before = claimed(self.account)
+        self.stop_storage()
+        time.sleep(1.0)
+        ports = self.azurite.ports
+        self.azurite = Azurite(LOGS / f"azurite-{self.seed}-{self.started}.log", data=self.data, ports=ports)
+        self.books.allowances.append(max(before, claimed(self.account)) + 1)
+
+    def finish(self) -> None:
+        """End all faults, and wait until everything has come to rest."""
+        set_switches(self.emulator, jobSeconds=0.2)
+        wait_for_the_end(self.account, self.books, lambda: stats(self.emulator))
+        assert [host.is_running for host in self.hosts] == [True], "one instance is up"
+
+
+def run_seed(seed: int, actions: int, emulator: str) -> Run:
+    """Run a plan; raises AssertionError if something does not hold."""
+    with ExitStack() as processes:
+        processes.callback(set_switches, emulator)
+        run = Run(seed, emulator, processes)
+        for action in make_plan(seed, actions):
+            run.do(action)
+        run.finish()
+    return run
+
+
+@contextmanager
+def ner_emulator() -> Iterator[str]:
+    """Start the service's emulator."""
+    port = free_port()
+    with stack.start_ner_emulator(read_values(SAMPLE), port, None, LOGS / "ner-emulator.log"):
+        yield f"http://127.0.0.1:{port}"
+
+
+def show(runs: list[Run], console: Console) -> None:
+    """Print what was done and what came of it."""
+    table = Table(title="Faults injected and survived", title_justify="left")
+    table.add_column("")
+    for run in runs:
+        table.add_column(f"seed {run.seed}", justify="right")
+    kinds = dict.fromkeys(kind for run in runs for kind in run.done if kind != "calm")
+    for kind in kinds:
+        table.add_row(kind, *(str(run.done[kind]) for run in runs))
+    table.add_section()
+    for line in runs[0].books.totals():
+        table.add_row(line, *(str(run.books.totals()[line]) for run in runs))
+    console.print(table)
+
+
+def main() -> int:
+    """Run the seeds that are asked for; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.run", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=10, help="how many runs")
+    parser.add_argument("--first", type=int, default=1, help="the seed of the first")
+    parser.add_argument("--actions", type=int, default=ACTIONS, help="how many actions a run has")
+    arguments = parser.parse_args()
+    console = Console()
+    runs, failed = [], []
+    with ner_emulator() as emulator:
+        for seed in range(arguments.first, arguments.first + arguments.seeds):
+            try:
+                runs.append(run_seed(seed, arguments.actions, emulator))
+                console.print(f"seed {seed}: all holds")
+            except (AssertionError, AzureError):
+                failed.append(seed)
+                console.print(f"seed {seed} FAILED", style="red")
+                traceback.print_exc()
+                console.print(f"Again: make chaos FIRST={seed} SEEDS=1   Logs: {LOGS.relative_to(Path.cwd())}")
+    if runs:
+        show(runs, console)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""What holds in the end, whatever was done to the app: nothing lost, nothing paid twice, nothing left over."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+from azure.core.exceptions import AzureError, ResourceNotFoundError
+from azure.storage.blob import BlobServiceClient
+from azure.storage.queue import QueueServiceClient
+
+from local.watch import read_outcome
+from shared.outcome import Outcome, OutcomeStatus
+from shared.settings import BLOB_POISON_QUEUE, Settings
+from shared.submissions import decode_submission
+
+PATIENCE_SECONDS = 400.0
+STILL_SECONDS = 4.0
+"""So long everything must stay as it is, for the run to have ended."""
+JOB_ERRORS = {"InternalServerError", "JobFailed"}
+
+Stats = dict[str, dict[str, int]]
+
+
+class Account(NamedTuple):
+    """The storage account of a run."""
+
+    settings: Settings
+    blobs: BlobServiceClient
+    queues: QueueServiceClient
+
+
+class Uploaded(NamedTuple):
+    """A version that was uploaded."""
+
+    etag: str
+    data: bytes
+    requests: int
+
+
+@dataclass
+class Books:
+    """What was uploaded, and what may have been submitted once more than it should."""
+
+    before: Stats
+    uploads: dict[str, list[Uploaded]] = field(default_factory=dict)
+    allowances: list[int] = field(default_factory=list)
+    after: Stats = field(default_factory=dict)
+
+    def requests(self, name: str) -> int:
+        """Return how many jobs all versions of a file take."""
+        return sum(version.requests for version in self.uploads[name])
+
+    def counted(self, what: str, name: str) -> int:
+        """Return how often the emulator counted something for a file in this run."""
+        return self.after[what].get(name, 0) - self.before[what].get(name, 0)
+
+    def totals(self) -> dict[str, int]:
+        """Return the figures of the run."""
+        names = self.uploads
+        return {
+            "files": len(names),
+            "versions": sum(map(len, names.values())),
+            "requests of all versions": sum(map(self.requests, names)),
+            "submissions accepted": sum(self.counted("submissions", name) for name in names),
+            "of them, answers lost on the way": sum(self.counted("lost", name) for name in names),
+            "in flight at kills and restarts": sum(self.allowances),
+        }
+
+
+def claimed(account: Account) -> int:
+    """Return how many versions a worker is submitting, by their records: of each, one submission may be forgotten."""
+    state = account.blobs.get_container_client(account.settings.state_container)
+    count = 0
+    try:
+        for name in [blob.name for blob in state.list_blobs() if blob.name.endswith(".json")]:
+            try:
+                record = decode_submission(state.download_blob(name).readall())
+            except ResourceNotFoundError:
+                continue
+            count += record.claimed_date_time is not None
+    except ResourceNotFoundError:
+        return 0
+    return count
+
+
+def wait_for_the_end(account: Account, books: Books, stats: Callable[[], Stats]) -> None:
+    """Wait until nothing is missing and nothing moves, then check that nothing was paid twice.
+
+    Raises:
+        AssertionError: something does not hold; the message names it.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    quiet_since: float | None = None
+    while True:
+        try:
+            missing = unfinished(account, books)
+        except AzureError as error:
+            missing = [type(error).__name__]
+        if missing:
+            quiet_since = None
+        elif quiet_since is None:
+            quiet_since = time.monotonic()
+        elif time.monotonic() - quiet_since >= STILL_SECONDS:
+            break
+        assert time.monotonic() < deadline, f"never came: {missing}"
+        time.sleep(0.5)
+    books.after = stats()
+    check_submissions(books)
+
+
+def unfinished(account: Account, books: Books) -> list[str]:
+    """Return what is missing, or left over."""
+    found = []
+    for name, versions in books.uploads.items():
+        outcome = read_outcome(account.blobs, account.settings, name, versions[-1].etag)
+        if outcome is None:
+            found.append(f"the outcome of {name!r}")
+        else:
+            check_outcome(name, versions[-1], outcome)
+    results = list(account.blobs.get_container_client(account.settings.results_container).list_blobs())
+    if len(results) > len(books.uploads):
+        raise AssertionError(f"{len(results)} outcomes of {len(books.uploads)} files")
+    state = account.blobs.get_container_client(account.settings.state_container)
+    if state.exists():
+        found += [f"the end of {blob.name}" for blob in state.list_blobs()]
+    settings = account.settings
+    for queue in account.queues.list_queues():
+        if queue.name in (settings.queue, settings.poison_queue, BLOB_POISON_QUEUE):
+            properties = account.queues.get_queue_client(queue.name).get_queue_properties()
+            found += [f"{properties.approximate_message_count} messages of {queue.name}"] * bool(
+                properties.approximate_message_count
+            )
+    return found
+
+
+def check_outcome(name: str, version: Uploaded, outcome: Outcome) -> None:
+    """Assert that an outcome is that of the version, and right."""
+    assert outcome.source.name == name
+    assert outcome.source.length == len(version.data), name
+    codes = {problem.code for problem in outcome.errors}
+    if not version.requests:
+        assert outcome.status is OutcomeStatus.FAILED, name
+        assert codes <= {"EmptyFile", "BinaryFile", "UnsupportedType"}, (name, codes)
+        return
+    if outcome.status is not OutcomeStatus.SUCCEEDED:
+        assert codes, name
+        assert codes <= JOB_ERRORS, (name, codes)
+        return
+    texts = texts_of(name, version.data)
+    assert [document.id for document in outcome.documents] == list(texts), name
+    for document in outcome.documents:
+        text = texts[document.id]
+        for entity in document.entities:
+            assert text[entity.offset : entity.offset + entity.length] == entity.text, name
+
+
+def texts_of(name: str, data: bytes) -> dict[str, str]:
+    """Return the documents of a file by their ids."""
+    text = data.decode()
+    if not name.endswith(".jsonl"):
+        return {name.rpartition("/")[2]: text}
+    lines = [msgspec.json.decode(line, type=dict[str, str]) for line in text.splitlines()]
+    return {line["id"]: line["text"] for line in lines}
+
+
+def check_submissions(books: Books) -> None:
+    """Assert that each request was paid once, but for those whose acceptance nobody could record."""
+    spare = sum(books.allowances)
+    for name in books.uploads:
+        submitted, lost = books.counted("submissions", name), books.counted("lost", name)
+        more = submitted - lost - books.requests(name)
+        assert more <= spare, f"{name!r}: {submitted} submissions, of which {lost} lost, for {books.requests(name)}"
+        newest = books.uploads[name][-1].requests
+        assert submitted >= newest, f"{name!r}: {submitted} submissions for {newest} requests"
+        spare -= max(0, more)

@@ -108,6 +108,20 @@ async def test_an_overwritten_version_stops_and_its_jobs_are_cancelled(first: by
     assert way.in_flight() == 0
 
 
+async def test_an_event_that_lingers_does_not_submit_a_version_that_was_replaced(way: Way) -> None:
+    """The host hands over bytes that it read before: nothing is paid for them, and the newer version is seen to."""
+    way.name = "lingering.txt"
+    way.upload()
+    old = await way.pipeline.storage.read_upload(way.name)
+    assert old is not None
+    way.upload(NEWER)
+    await way.pipeline.submit(way.name, old.data, old.source)
+    assert way.submissions() == 0
+    outcome = await way.poll_until_outcome()
+    assert outcome.source.etag == way.etag
+    assert way.submissions() == 1
+
+
 async def test_a_version_that_is_overwritten_at_the_last_moment_does_not_win(
     way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:

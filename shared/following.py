@@ -119,7 +119,7 @@ class Flight:
             log.info("%r has its outcome already: nothing to do", self.source.name)
             await self.clear()
             return False
-        if not self.is_queued and await self.following.newest(self.source) not in (None, self.source.etag):
+        if not self.is_queued and await self.following.newest(self.source) != self.source.etag:
             # Whoever followed it may have cleared its record away: nothing else tells that it was submitted already.
             await self.requeue_at_once()
             return False

@@ -122,6 +122,20 @@ async def test_an_event_that_lingers_does_not_submit_a_version_that_was_replaced
     assert way.submissions() == 1
 
 
+async def test_an_event_that_lingers_does_not_submit_a_file_that_was_deleted(way: Way) -> None:
+    """Nobody waits for it."""
+    way.name = "lingering-deleted.txt"
+    way.upload()
+    old = await way.pipeline.storage.read_upload(way.name)
+    assert old is not None
+    way.blobs.get_blob_client(way.settings.input_container, way.name).delete_blob()
+    await way.pipeline.submit(way.name, old.data, old.source)
+    await way.poll_until_empty()
+    assert way.submissions() == 0
+    assert way.in_flight() == 0
+    assert way.outcome() is None
+
+
 async def test_a_version_that_is_overwritten_at_the_last_moment_does_not_win(
     way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:

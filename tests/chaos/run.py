@@ -188,16 +188,17 @@ def ner_emulator() -> Iterator[str]:
 def show(runs: list[Run], console: Console) -> None:
     """Print what was done and what came of it."""
     table = Table(title="Faults injected and survived", title_justify="left")
-    table.add_column("")
+    table.add_column("seed", no_wrap=True)
     for run in runs:
-        table.add_column(f"seed {run.seed}", justify="right")
+        table.add_column(str(run.seed), justify="right", no_wrap=True)
     kinds = dict.fromkeys(kind for run in runs for kind in run.done if kind != "calm")
     for kind in kinds:
         table.add_row(kind, *(str(run.done[kind]) for run in runs))
     table.add_section()
     for line in runs[0].books.totals():
         table.add_row(line, *(str(run.books.totals()[line]) for run in runs))
-    console.print(table)
+    # Whatever the terminal's width, a log keeps the figures whole.
+    console.print(table, width=max(console.width, 40 + 8 * len(runs)), crop=False)
 
 
 def main() -> int:

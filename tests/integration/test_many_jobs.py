@@ -14,6 +14,7 @@ from shared.outcome import Outcome, OutcomeStatus
 from shared.pipeline import Pipeline
 from shared.source import Position
 from shared.storage import SentMessage
+from shared.submissions import Submission
 from tests.integration.conftest import Way
 
 SENTENCE = "Please book a table at Blue Heron in Bristol for four people at eight. "
@@ -192,6 +193,24 @@ async def test_work_that_takes_long_goes_on_in_other_invocations(way_of_lines: W
     assert outcome.status is OutcomeStatus.SUCCEEDED
     check(way, outcome, 60)
     assert way.submissions() - before == 3
+
+
+async def test_a_worker_that_still_submits_is_not_taken_over(way_of_lines: Way) -> None:
+    """However long ago it claimed the file: its ledger tells that it is alive, until it is not."""
+    way = way_of_lines
+    before = way.submissions()
+    way.pipeline.many.working_seconds = 0.0
+    await way.submit(lines(60))
+    source = decode_message(way.message().content).source
+    stored = await way.pipeline.state.read_submission(source)
+    assert stored is not None
+    long_ago = stored.submission.message.received_date_time - timedelta(hours=1)
+    await way.pipeline.state.write_submission(Submission(stored.submission.message, long_ago), stored.etag)
+    await way.pipeline.submit(way.name)
+    assert way.submissions() - before == 1
+    way.later = timedelta(hours=1)
+    await way.pipeline.submit(way.name)
+    assert way.submissions() - before == 2
 
 
 async def test_a_message_that_comes_once_more_changes_nothing(way_of_lines: Way) -> None:

@@ -61,9 +61,10 @@ def make_plan(seed: int, count: int) -> list[Action]:
     """Return the actions of a run; each kind comes at least once if there are enough of them."""
     chance = random.Random(seed)  # noqa: S311
     drawn = chance.choices([kind for kind, _ in KINDS], [weight for _, weight in KINDS], k=count)
-    if count >= 2 * len(KINDS):
-        for kind in {kind for kind, _ in KINDS} - set(drawn):
-            drawn[chance.randrange(count)] = kind
+    for kind, _ in KINDS:
+        spare = [place for place, other in enumerate(drawn) if drawn.count(other) > 1]
+        if kind not in drawn and spare:
+            drawn[chance.choice(spare)] = kind
     names: list[str] = []
     actions = [new_file(chance, names)]
     for kind in drawn:

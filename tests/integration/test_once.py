@@ -8,9 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.jobs import decode_message
+from shared.jobs import JobMessage, decode_message, encode_message
 from shared.outcome import OutcomeStatus
 from shared.pipeline import Pipeline
+from shared.submissions import new_claim_id
 from tests.integration.conftest import TEXT, Way
 from tests.integration.test_many_jobs import lines
 
@@ -225,3 +226,36 @@ async def test_a_poison_message_of_another_follower_changes_nothing(hasty: Way) 
     await way.pipeline.poll(mine.content.encode())
     assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
     await way.pipeline.aclose()
+
+
+async def test_a_failed_outcome_is_replaced_once_when_that_is_asked_for(way: Way) -> None:
+    """A late message of the first submission neither ends the second one nor deletes its record."""
+    way.name = "asked-for.txt"
+    way.switch(jobSeconds=0, jobEnd="failed")
+    await way.submit()
+    first = way.message().content
+    await way.pipeline.poll(first.encode())
+    failed = await way.pipeline.storage.present_outcome("asked-for.txt.json")
+    assert failed is not None
+    message = decode_message(first)
+    again = JobMessage(
+        source=message.source,
+        received_date_time=message.received_date_time,
+        claim_id=new_claim_id(),
+        replaces=failed.etag,
+    )
+    way.switch(faults=[{"status": 503, "method": "POST"}])
+    await way.pipeline.poll(encode_message(again).encode())
+    waiting = way.message()
+    await way.pipeline.poll(first.encode())
+    assert way.in_flight() == 1
+    way.switch(jobSeconds=0)
+    await way.pipeline.poll(waiting.content.encode())
+    await way.poll_until_empty()
+    assert (outcome := way.outcome()) is not None
+    assert outcome.status is OutcomeStatus.SUCCEEDED
+    await way.pipeline.poll(encode_message(again).encode())
+    await way.poll_until_empty()
+    assert way.outcome() == outcome
+    assert way.submissions() == 2
+    assert way.in_flight() == 0

@@ -1,13 +1,17 @@
-"""The command line: `run` shows the app once on some files, `start` keeps it up, `drop` uploads to it."""
+"""The command line: `run` shows the app once on some files, `start` keeps it up, `drop` uploads to it.
+
+For an operator, on any storage account: `status` shows what is on its way or went wrong, `redrive` sends it again.
+"""
 
 import os
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import msgspec
 import typer
@@ -16,14 +20,19 @@ from azure.storage.blob import BlobServiceClient
 from rich.console import Console
 from rich.markup import escape
 
-from local import show, stack
+from local import show, show_state, stack
+from local.account import opened
 from local.app_settings import AppSettingsError, local_values, wants_storage_emulator
 from local.children import ChildError, accepts_connections
+from local.choosing import Choice, Kind, parse_since
 from local.files import SAMPLES, FilesError, blob_names
 from local.install import ROOT, STATE, InstallError
+from local.redrive import Redrive
 from local.storage_emulator import BLOB_PORT, is_azurite
+from local.survey import survey
 from local.watch import Dropped, upload, watch
 from shared import outcome as outcomes
+from shared.jobs import utc_now
 from shared.outcome import OutcomeStatus
 from shared.settings import Settings, SettingsError
 
@@ -47,6 +56,25 @@ Labels = Annotated[
     Path | None,
     typer.Option(help="Labels of your own, exported from Language Studio, with their texts beside them."),
 ]
+Since = Annotated[
+    datetime | None,
+    typer.Option(
+        parser=parse_since,
+        metavar="TIME",
+        help="Only what happened since: 30m, 2h or 3d for so long ago, or a time in UTC such as 2026-11-24T10:00.",
+    ),
+]
+Limit = Annotated[int, typer.Option(min=1, help="Show so many files in each table.")]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(help="Files within the input container, or patterns such as 'letters/*.txt'.", show_default=False),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be sent, and change nothing.")]
+
+
+def flag(name: str, meaning: str) -> Any:
+    """Return an option that is off unless it is named."""
+    return typer.Option(name, help=meaning)
 
 
 class RunningApp(msgspec.Struct):
@@ -103,6 +131,58 @@ def drop(files: Files = None, *, wait: bool = True, seconds: Seconds = 300.0) ->
         emulator = running.ner_emulator if running else None
         dropped = drop_and_follow(settings, named, emulator, seconds if wait else 0.0)
     raise typer.Exit(exit_code(dropped) if wait else 0)
+
+
+@app.command()
+def status(*, since: Since = None, limit: Limit = 50) -> None:
+    """Show what is in flight, what failed, and what lies in the poison queues of a storage account.
+
+    The account is the one that NER_STORAGE names, in the environment or in local.settings.json, or that of
+    'make start'. --since is about outcomes.
+    """
+    with sentences_for_errors(), opened(running_values()) as account:
+        found = survey(account, since, limit)
+        show_state.show_survey(console, account, found, since=since, limit=limit, now=utc_now())
+
+
+@app.command()
+def redrive(
+    names: Names = None,
+    *,
+    failed: Annotated[bool, flag("--failed", "Submit anew what failed. Each file costs again.")] = False,
+    partial: Annotated[bool, flag("--partial", "Submit anew what partly succeeded. Each file costs again.")] = False,
+    in_flight: Annotated[bool, flag("--in-flight", "Send the messages of files in flight again.")] = False,
+    poison: Annotated[bool, flag("--poison", "Send again what lies in the poison queues.")] = False,
+    since: Since = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Send files again: those named, those of the kinds that the options name, or both: the named ones of these kinds.
+
+    Nothing is paid for twice, however often this is called, except with what failed or partly succeeded: that becomes a
+    new submission, which is what it is for. Names alone choose among all kinds; what partly succeeded must be named
+    exactly, or asked for with --partial.
+    """
+    asked = {Kind.FAILED: failed, Kind.PARTIAL: partial, Kind.IN_FLIGHT: in_flight, Kind.POISONED: poison}
+    choice = Choice(tuple(names or ()), frozenset(kind for kind in asked if asked[kind]), since)
+    if not choice.names and not choice.kinds:
+        raise typer.BadParameter(
+            "name the files to send again, or their kinds: --in-flight, --poison, --failed, --partial. "
+            "'status' shows what there is, and --dry-run what would be sent"
+        )
+    with sentences_for_errors(), opened(running_values()) as account:
+        work = Redrive(account, choice, dry_run=dry_run)
+        found = show_state.show_lines(console, work, dry_run=dry_run)
+    for name in choice.missing(found):
+        complain(f"Nothing to send again has the name {show_state.printable(name)}")
+    if not found and not choice.names:
+        complain("There is nothing of that kind to send again.")
+    raise typer.Exit(0 if found and not choice.missing(found) else 1)
+
+
+def running_values() -> dict[str, str] | None:
+    """Return the settings of what `start` keeps up, or None."""
+    running = running_app()
+    return running.values if running else None
 
 
 def running_app() -> RunningApp | None:

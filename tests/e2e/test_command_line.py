@@ -6,13 +6,20 @@ import re
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from azure.storage.blob import BlobServiceClient
 
 from local.children import accepts_connections
 from local.install import ROOT, STATE
+from local.stack import create_containers_and_queues
 from local.storage_emulator import BLOB_PORT
+from shared.jobs import JobMessage
+from shared.settings import Settings
+from shared.source import Source
+from shared.submissions import Submission, encode_submission, new_claim_id
 from tests.waiting import PATIENCE_SECONDS, eventually
 
 
@@ -113,3 +120,25 @@ def test_core_tools_are_used_where_they_are_installed(tmp_path: Path) -> None:
     environment = (tmp_path / "environment").read_text()
     assert "FUNCTIONS_WORKER_RUNTIME=python" in environment
     assert "NER_STORAGE=DefaultEndpointsProtocol=http;AccountName=devstoreaccount1" in environment
+
+
+def test_an_operator_looks_at_any_account(values: dict[str, str], blobs: BlobServiceClient) -> None:
+    """`status` and `redrive --dry-run` on the account that the environment names; a wrong option gives a sentence."""
+    settings = Settings.from_environ(values)
+    create_containers_and_queues(settings)
+    source = Source(settings.input_container, "lost\n[red].txt", "0x1", datetime.now(UTC), 9)
+    record = Submission(JobMessage(source=source, received_date_time=datetime.now(UTC), claim_id=new_claim_id()))
+    blobs.create_container(settings.state_container).upload_blob("record.json", encode_submission(record))
+    result = local("status", environ=values)
+    assert result.returncode == 0, result.stderr
+    assert "lost\\n[red].txt" in result.stdout
+    assert "waits for the service" in result.stdout
+    assert "lost" in result.stdout
+    result = local("redrive", "--in-flight", "--dry-run", environ=values)
+    assert result.returncode == 0, result.stderr
+    assert "would be sent again" in result.stdout
+    assert local("redrive", "nobody's.txt", environ=values).returncode == 1
+    for arguments in (["redrive"], ["redrive", "--failed", "--since", "soon"]):
+        result = local(*arguments, environ=values)
+        assert result.returncode != 0
+        assert "Traceback" not in result.stderr

@@ -197,8 +197,7 @@ def show(runs: list[Run], console: Console) -> None:
     table.add_section()
     for line in runs[0].books.totals():
         table.add_row(line, *(str(run.books.totals()[line]) for run in runs))
-    # Whatever the terminal's width, a log keeps the figures whole.
-    console.print(table, width=max(console.width, 40 + 8 * len(runs)), crop=False)
+    console.print(table)
 
 
 def main() -> int:
@@ -208,7 +207,8 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1, help="the seed of the first")
     parser.add_argument("--actions", type=int, default=ACTIONS, help="how many actions a run has")
     arguments = parser.parse_args()
-    console = Console()
+    # Whatever the terminal's width, a log keeps the figures whole.
+    console = Console(width=max(Console().width, 40 + 8 * arguments.seeds))
     runs, failed = [], []
     with ner_emulator() as emulator:
         for seed in range(arguments.first, arguments.first + arguments.seeds):

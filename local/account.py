@@ -67,11 +67,7 @@ def chosen_values(environ: Mapping[str, str], running: Mapping[str, str] | None)
     named = [name for name in environ if name == CONNECTION or name.startswith(f"{CONNECTION}__")]
     if running is not None and not named:
         return dict(running)
-    values = local_values(environ)
-    if named and not environ.get(CONNECTION):
-        # An identity: a connection string from a file would win over it.
-        values.pop(CONNECTION, None)
-    return values
+    return local_values(environ)
 
 
 @contextmanager

@@ -44,14 +44,14 @@ def read_values(path: Path) -> dict[str, str]:
 def local_values(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the app settings for a run on this machine."""
     values = read_values(SAMPLE)
-    if OWN.is_file():
-        own = read_values(OWN)
-        # A connection by identity is several settings, and the sample's one would win over them.
+    own = read_values(OWN) if OWN.is_file() else {}
+    for layer in (own, {name: value for name, value in environ.items() if name.startswith(PREFIXES)}):
+        # A connection by identity is several settings, and a connection string of the layer below would win over them.
         for name in ("AzureWebJobsStorage", "NER_STORAGE"):
-            if any(key.startswith(f"{name}__") for key in own):
+            if any(key.startswith(f"{name}__") for key in layer):
                 values.pop(name, None)
-        values |= own
-    return values | {name: value for name, value in environ.items() if name.startswith(PREFIXES)}
+        values |= layer
+    return values
 
 
 def wants_storage_emulator(values: Mapping[str, str]) -> bool:

@@ -135,10 +135,11 @@ def drop(files: Files = None, *, wait: bool = True, seconds: Seconds = 300.0) ->
 
 @app.command()
 def status(*, since: Since = None, limit: Limit = 50) -> None:
-    """Show what is in flight, what failed, and what lies in the poison queues of a storage account.
+    """Show what is in flight, what failed, and what lies in the poison queues.
 
-    The account is the one that NER_STORAGE names, in the environment or in local.settings.json, or that of
-    'make start'. --since is about outcomes.
+    The storage account is the one that NER_STORAGE names, in the environment
+    or in local.settings.json, or that of 'make start'. --since is about
+    outcomes: files in flight and poison messages are shown however old.
     """
     with sentences_for_errors(), opened(running_values()) as account:
         found = survey(account, since, limit)
@@ -156,11 +157,12 @@ def redrive(
     since: Since = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Send files again: those named, those of the kinds that the options name, or both: the named ones of these kinds.
+    """Send files again: those named, or of the kinds named; with both, the named ones of these kinds.
 
-    Nothing is paid for twice, however often this is called, except with what failed or partly succeeded: that becomes a
-    new submission, which is what it is for. Names alone choose among all kinds; what partly succeeded must be named
-    exactly, or asked for with --partial.
+    However often this is called, no file in flight or poisoned is paid for
+    twice. What failed or partly succeeded becomes a new submission: that is
+    what it is for. Names alone choose among all kinds, but what partly
+    succeeded must be named exactly, or asked for with --partial.
     """
     asked = {Kind.FAILED: failed, Kind.PARTIAL: partial, Kind.IN_FLIGHT: in_flight, Kind.POISONED: poison}
     choice = Choice(tuple(names or ()), frozenset(kind for kind in asked if asked[kind]), since)

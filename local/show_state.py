@@ -64,12 +64,13 @@ def show_survey(
         f"{queue} {'does not exist' if count is None else count}" for queue, count in survey.queues.items()
     )
     say(console, f"Messages, about: {messages}.")
-    for advice in advices(account.settings.queue, survey, poisoned):
+    is_ours = any(found.name for found in survey.poisoned) or poisoned > len(survey.poisoned)
+    for advice in advices(account.settings.queue, survey, may_be_poisoned=is_ours):
         say(console, advice, style="bold yellow")
 
 
-def advices(queue: str, survey: Survey, poisoned: int) -> list[str]:
-    """Return what an operator should know and do."""
+def advices(queue: str, survey: Survey, *, may_be_poisoned: bool) -> list[str]:
+    """Return what an operator should know and do; some poison messages may be this app's, or none is."""
     found = []
     if survey.lost_count:
         count = survey.in_flight_count
@@ -80,12 +81,12 @@ def advices(queue: str, survey: Survey, poisoned: int) -> list[str]:
             else f"at least {survey.lost_count} of their messages are lost"
         )
         has = survey.queues[queue] or "no"
-        where = " (or poisoned: see to those first)" if poisoned else ""
+        where = " (or poisoned: see to those first)" if may_be_poisoned else ""
         found.append(
             f"{files} in flight, but the queue {queue} has {has} message{'s' * (has != 1)}: {lost}{where}, and nothing "
             f"goes on with them. Send them again, at no cost:  {COMMAND} --in-flight"
         )
-    if poisoned:
+    if may_be_poisoned:
         found.append(f"Poison messages stay while the app is down. Send this app's again:  {COMMAND} --poison")
     if survey.counts[OutcomeStatus.FAILED]:
         found.append(f"Once the cause is gone, submit what failed anew (each costs):  {COMMAND} --failed")

@@ -26,6 +26,7 @@ from shared.storage import JSON_CONTENT, LONGEST_BODY, creating_if_missing
 from shared.submissions import Submission, decode_submission, encode_submission
 
 SUBMISSION_SUFFIX: Final = ".json"
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError)
 
 
 class LedgerConflictError(Exception):
@@ -75,7 +76,7 @@ class StateStorage:
             return None
         try:
             submission = decode_submission(data)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise StateError(f"the record of its submission cannot be read: {error}") from None
         return StoredSubmission(submission, download.properties.etag.strip('"'))
 
@@ -125,7 +126,7 @@ class StateStorage:
             return decode_ledger(name, await download.readall())
         except ResourceNotFoundError:
             return Ledger(name)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise StateError(f"its ledger cannot be read: {error}") from None
 
     async def append(self, ledger: Ledger, record: Record) -> None:

@@ -191,7 +191,10 @@ async def test_a_lost_answer_costs_one_submission_at_most(way: Way) -> None:
     assert way.submissions() == 2
 
 
-async def test_an_unreadable_record_ends_in_an_outcome(way: Way) -> None:
+@pytest.mark.parametrize(
+    "data", [b'{"from": "the future"}\n', b'{"message": {"version": 1, "source": {"name": "\xff"}}}\n']
+)
+async def test_an_unreadable_record_ends_in_an_outcome(data: bytes, way: Way) -> None:
     """Another version of the app wrote it: the host's tries come to nothing, and giving up cleans up."""
     way.name = "lines.jsonl"
     await way.submit(lines(30))
@@ -201,7 +204,7 @@ async def test_an_unreadable_record_ends_in_an_outcome(way: Way) -> None:
     state_blobs = way.blobs.get_container_client(way.settings.state_container)
     for blob in [blob.name for blob in state_blobs.list_blobs()]:
         state_blobs.delete_blob(blob)
-        state_blobs.upload_blob(blob, b'{"from": "the future"}\n')
+        state_blobs.upload_blob(blob, data)
     with pytest.raises(Exception, match="cannot be read"):
         await way.pipeline.poll(body)
     await way.pipeline.poison.give_up(body)

@@ -251,7 +251,11 @@ async def test_faults_happen_as_often_as_they_are_set(service: Service) -> None:
     assert len(list(service.emulator.jobs.all())) == 1
     assert (await service.post(submission(TEXT))).status_code == 202
     stats = (await service.http.get("/emulator/stats")).json()
-    assert stats == {"calls": {"POST 503": 1, "POST 500": 1, "POST 202": 1}, "submissions": {"name": 2}}
+    assert stats == {
+        "calls": {"POST 503": 1, "POST 500": 1, "POST 202": 1},
+        "submissions": {"name": 2},
+        "lost": {"name": 1},
+    }
 
 
 @pytest.mark.parametrize("switches", [{"jobSecond": 1}, {"jobSeconds": -1}, {"faults": [{"status": 200}]}, []])

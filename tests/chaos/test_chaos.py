@@ -1,5 +1,6 @@
 """A short run, and that a plan is what its seed makes it."""
 
+import pytest
 from rich.console import Console
 
 from tests.chaos.plan import KINDS, make_plan
@@ -14,6 +15,7 @@ def test_a_plan_is_a_function_of_its_seed() -> None:
         assert {action.kind for action in make_plan(seed, 60)} == {kind for kind, _ in KINDS}
 
 
+@pytest.mark.timeout(900)
 def test_nothing_is_lost_and_nothing_paid_twice(ner_emulator: str) -> None:
     """In a short run; `make chaos` has long ones."""
     show([run_seed(1, 26, ner_emulator)], Console())

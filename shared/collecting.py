@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Final
 
+from shared.delays import Delays
 from shared.ledger import CollectedRecord, JobRecord, Ledger, RefusalRecord, RequestRecord
 from shared.merging import Merger
 from shared.ner.client import NerClient
@@ -21,10 +22,11 @@ TIMED_OUT: Final = Problem("JobTimeout", "The job had not ended within NER_JOB_T
 class Collector:
     """Collects by ledgers. Safe to share between concurrent invocations."""
 
-    def __init__(self, ner: NerClient, state: StateStorage) -> None:
+    def __init__(self, ner: NerClient, state: StateStorage, delays: Delays) -> None:
         """Use these connections."""
         self.ner = ner
         self.state = state
+        self.delays = delays
 
     async def collect(self, ledger: Ledger, end_of_work: float, *, overdue: bool) -> None:
         """Collect the results of the jobs that have ended, in order, until one has not or the time is up.
@@ -69,6 +71,7 @@ class Collector:
                 return Problem(error.code, error.message)
             raise
         if job.status.is_final:
+            self.delays.learn(record.transactions_count, job.seconds)
             return job
         return TIMED_OUT if overdue else None
 

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 import msgspec
 
 from shared import outcome as outcomes
-from shared.jobs import JobMessage, SubmittedJob, encode_message, is_overdue, next_delay, waiting_delay
+from shared.delays import MOST_TRANSACTIONS, Delays
+from shared.jobs import JobMessage, SubmittedJob, encode_message, is_overdue, waiting_delay
 from shared.ledger import ledger_name
 from shared.ner.dialects import STRING_INDEX_TYPE, dialect_for
 from shared.ner.errors import NerError, Remedy
@@ -37,6 +38,7 @@ class Following:
         self.storage = storage
         self.state = state
         self.now = now
+        self.delays = Delays(least=settings.poll_min_seconds, most=settings.poll_max_seconds)
         self.random = random.Random()  # noqa: S311  # spreads looks, guards nothing
         self.patience = timedelta(seconds=settings.submit_timeout_seconds)
         self.call_seconds = settings.submit_timeout_seconds * CLAIM_SHARE
@@ -166,16 +168,18 @@ class Flight:
             # Also where somebody has received it meanwhile, who may have found nothing to do.
             await storage.send(text, delay_seconds)
 
-    async def requeue(self, since: datetime | None = None) -> None:
-        """Let the message come back when the next look is due; `since` is when the waiting began, if not as it says."""
-        settings = self.following.settings
-        delay = next_delay(
-            self.following.now() - (since or self.message.since),
-            least=settings.poll_min_seconds,
-            most=settings.poll_max_seconds,
-            jitter=self.following.random.uniform(-1, 1),
-        )
-        await self.send(delay)
+    async def requeue(self, job: SubmittedJob | None = None, submitted: datetime | None = None) -> None:
+        """Let the message come back when the next look is due.
+
+        Args:
+            job: which one it is due at, if not at the first one in the message.
+            submitted: when that was, if not when the message says.
+        """
+        job = job or next(iter(self.message.jobs), None)
+        age = self.following.now() - (submitted or self.message.since)
+        jitter = self.following.random.uniform(-1, 1)
+        size = job.transactions_count if job else MOST_TRANSACTIONS
+        await self.send(self.following.delays.next_delay(size, age.total_seconds(), jitter))
 
     async def requeue_at_once(self) -> None:
         """Let the message come back for more work that is due already."""
@@ -192,6 +196,8 @@ class Flight:
             since: when the waiting began, if not when the message says; the deadline counts from there as ever.
         """
         overdue = self.following.is_overdue(self.message)
+        if error.throttled:
+            self.following.delays.throttle(error.retry_after)
         if error.remedy is Remedy.NONE or overdue:
             await self.fail(Problem(error.code, explain(error, overdue=overdue)), submitted)
             return
@@ -199,15 +205,18 @@ class Flight:
             log.error("%r waits until the app settings are mended: %s", self.source.name, error.for_log)
         else:
             log.warning("%r waits for the service: %s", self.source.name, error.for_log)
-        if not await self.record_progress():
-            return
+        if await self.record_progress():
+            await self.wait(error.retry_after, since)
+
+    async def wait(self, retry_after: float | None, since: datetime | None = None) -> None:
+        """Let the message come back when the service may be used again: in so many seconds at least, if it said so."""
         settings = self.following.settings
         delay = waiting_delay(
             self.following.now() - (since or self.message.since),
             least=settings.poll_min_seconds,
             most=settings.poll_max_seconds,
             jitter=self.following.random.random(),
-            retry_after=error.retry_after,
+            retry_after=retry_after,
         )
         await self.send(delay)
 

@@ -1,8 +1,8 @@
-"""The queue message that follows a file, and when it is looked at next.
+"""The queue message that follows a file, and when it comes back if the service could not be used.
 
 For a file of one job the message holds all there is to know; without a job it is a submission that the service has not
 accepted yet. The jobs of a larger file stand in its ledger, and the message only says when to look there. Nothing in it
-grows with the number of looks: the delay comes from the age alone.
+grows with the number of looks: `delays` needs the age alone.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -13,12 +13,10 @@ import msgspec
 from shared.settings import LONGEST_DELAY_SECONDS
 from shared.source import Instant, Position, Source
 
-LOOK_FRACTION: Final = 0.5
-"""The next look is due after this fraction of the age: 2, 3, 4.5, 6.75 ... seconds after submission."""
-JITTER: Final = 0.1
-"""The delay between two looks is stretched or shortened by up to this fraction."""
+WAIT_FRACTION: Final = 0.5
+"""What the service could not take is offered again after this fraction of the time that it has waited."""
 WAIT_JITTER: Final = 0.5
-"""The same where the service could not be used: what it could not take at once should not come back at once."""
+"""That delay is shortened by up to this fraction: what could not be taken at once should not come back at once."""
 
 JobId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 ClaimId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
@@ -90,21 +88,6 @@ def decode_message(body: bytes | str, container: str | None = None) -> JobMessag
     return message
 
 
-def next_delay(age: timedelta, *, least: float, most: float, jitter: float) -> float:
-    """Return how many seconds pass until the next look at a job.
-
-    Args:
-        age: how long the waiting has lasted (a clock that went backwards counts as no time).
-        least: shortest delay, in seconds.
-        most: longest delay, in seconds.
-        jitter: from -1 to 1, drawn at random by the caller.
-    """
-    due = max(age.total_seconds(), 0.0) * LOOK_FRACTION
-    bounded = min(max(due, least), most)
-    # Jitter stays within the bounds too.
-    return min(max(bounded * (1 + JITTER * jitter), least), most)
-
-
 def waiting_delay(
     age: timedelta, *, least: float, most: float, jitter: float, retry_after: float | None = None
 ) -> float:
@@ -117,7 +100,7 @@ def waiting_delay(
         jitter: from 0 to 1, drawn at random by the caller.
         retry_after: what the service asked for, in seconds; it wins over a shorter delay.
     """
-    due = min(max(age.total_seconds() * LOOK_FRACTION, least), most)
+    due = min(max(age.total_seconds() * WAIT_FRACTION, least), most)
     # The longest delays are the most alike, so these are shortened; what was asked for may only grow.
     spread = max(due * (1 - WAIT_JITTER * jitter), least)
     asked = 0.0 if retry_after is None else max(retry_after, least) * (1 + WAIT_JITTER * jitter)

@@ -38,7 +38,7 @@ class ManyJobs:
         self.ner = ner
         self.state = state
         self.following = following
-        self.collector = Collector(ner, state)
+        self.collector = Collector(ner, state, following.delays)
         self.working_seconds = WORKING_SECONDS
 
     async def begin(self, flight: Flight, found: Survey, documents: Documents) -> None:
@@ -106,7 +106,8 @@ class ManyJobs:
         try:
             await self.collector.collect(ledger, end_of_work, overdue=self.following.is_overdue(flight.message))
             if ledger.collected_count < len(ledger.requests):
-                await flight.requeue()
+                job = ledger.requests[ledger.collected_count]
+                await flight.requeue(job if isinstance(job, JobRecord) else None, job.submitted_date_time)
                 return
             outcome = merged_outcome(ledger, flight.source, self.following.api)
             await flight.finish_merged(outcome, lambda: self.collector.pieces(ledger, outcome))

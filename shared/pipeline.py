@@ -142,6 +142,11 @@ class Pipeline:
         """
         message = decode_message(body, self.settings.input_container)
         flight = Flight(self.following, message, is_queued=True)
+        closed_seconds = self.following.delays.closed_seconds
+        if closed_seconds and not self.following.is_overdue(message):
+            # The call would be refused like the one before it, and what comes before it would be done in vain.
+            await flight.wait(closed_seconds)
+            return
         newest = await self.following.newest(message.source)
         if newest != message.source.etag and (newest or not message.submitted_date_time):
             await self.supersede(flight, newest)
@@ -186,6 +191,7 @@ class Pipeline:
             await flight.wait_or_fail(error)
             return
         if job.status.is_final:
+            self.following.delays.learn(submitted.transactions_count, job.seconds)
             await flight.finish(outcomes.from_job(flight.source, self.following.api, submitted, job))
         elif self.following.is_overdue(flight.message):
             await flight.fail(TIMED_OUT)

@@ -42,16 +42,25 @@ class NerError(Exception):
         message: a sentence for the person who can act; never holds document text or the key.
         remedy: whether trying again makes sense.
         retry_after: seconds that the service asks to wait at least, or None.
+        throttled: whether there were too many calls.
         for_log: what the log may say: one line, without a message that might quote the text of a document.
     """
 
     def __init__(
-        self, code: str, message: str, remedy: Remedy, retry_after: float | None = None, *, may_quote: bool = False
+        self,
+        code: str,
+        message: str,
+        remedy: Remedy,
+        retry_after: float | None = None,
+        *,
+        may_quote: bool = False,
+        throttled: bool = False,
     ) -> None:
         self.code = code
         self.message = message
         self.remedy = remedy
         self.retry_after = retry_after
+        self.throttled = throttled
         self.for_log = code if may_quote else f"{code}: {printable(message)[:LONGEST_LOGGED]}"
         super().__init__(self.for_log)
 
@@ -69,8 +78,10 @@ def from_response(response: httpx.Response) -> NerError:
     submitting = response.request.method == "POST"
     remedy = remedy_for(status, code, submitting=submitting)
     # What is wrong with settings or quota has nothing to do with a text; other messages may quote what was sent.
-    may_quote = remedy is not Remedy.MEND_SETTINGS and status != 429
-    return NerError(code, message, remedy, retry_after(response.headers), may_quote=may_quote)
+    throttled = status == 429
+    may_quote = remedy is not Remedy.MEND_SETTINGS and not throttled
+    seconds = retry_after(response.headers)
+    return NerError(code, message, remedy, seconds, may_quote=may_quote, throttled=throttled)
 
 
 def from_transport(error: httpx.TransportError) -> NerError:

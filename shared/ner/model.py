@@ -5,6 +5,7 @@ What the documentation shows and what the service was recorded to answer differ:
 `state`, `lastUpdateDateTime` and `lastUpdatedDateTime`. All of them end up here.
 """
 
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -105,6 +106,15 @@ class Job(msgspec.Struct, frozen=True):
     problems: list[Problem] = []
     statistics: Statistics | None = None
     next_page: Page | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the job took, by the service's own clock; None where it does not say, or says nonsense."""
+        try:
+            taken = datetime.fromisoformat(self.last_update or "") - datetime.fromisoformat(self.created or "")
+        except (ValueError, TypeError):  # no time, or only one of them has a time zone
+            return None
+        return taken.total_seconds() if taken >= timedelta() else None
 
 
 class TaskResults(msgspec.Struct):

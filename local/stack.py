@@ -102,16 +102,24 @@ def start_ner_emulator(values: Mapping[str, str], port: int, labels: Path | None
 
 def start_host(values: Mapping[str, str], log: Path, options: Sequence[str] = ()) -> Child:
     """Start the Functions host: Azure Functions Core Tools where they are installed, else the stand-in with options."""
-    environ = {**os.environ, **values}
     core_tools = find_core_tools()
-    if core_tools is not None:
-        # Core Tools runs the worker with the first Python on PATH.
-        environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", "")])
-        command = [core_tools, "start", "--port", str(free_port(7071))]
-        seconds = 180.0
-    else:
-        command = [sys.executable, "-m", "local.host", "--exit-with-stdin", "--root", str(ROOT), *options]
-        seconds = 60.0
+    if core_tools is None:
+        return start_stand_in(values, log, ROOT, options)
+    environ = {**os.environ, **values}
+    # Core Tools runs the worker with the first Python on PATH.
+    environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", "")])
+    command = [core_tools, "start", "--port", str(free_port(7071))]
+    return start_listening(command, log, environ, 180.0)
+
+
+def start_stand_in(values: Mapping[str, str], log: Path, root: Path, options: Sequence[str] = ()) -> Child:
+    """Start the stand-in for the host with the function app of a folder."""
+    command = [sys.executable, "-m", "local.host", "--exit-with-stdin", "--root", str(root), *options]
+    return start_listening(command, log, {**os.environ, **values}, 60.0)
+
+
+def start_listening(command: Sequence[str], log: Path, environ: Mapping[str, str], seconds: float) -> Child:
+    """Start a host and wait until it has read its functions."""
     child = Child("The Functions host", command, log, environ=environ, cwd=ROOT)
     try:
         # Both list the functions once they have read them.

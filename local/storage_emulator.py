@@ -27,13 +27,21 @@ def is_azurite(connection_string: str | None) -> bool:
 class Azurite(Child):
     """A running Azurite with its three services."""
 
-    def __init__(self, log: Path, *, data: Path | None = None, ports: tuple[int, int, int] | None = None) -> None:
+    def __init__(
+        self,
+        log: Path,
+        *,
+        data: Path | None = None,
+        ports: tuple[int, int, int] | None = None,
+        access_log: bool = False,
+    ) -> None:
         """Start it and wait until it answers.
 
         Args:
             log: file for what it prints.
             data: folder that keeps the data; None keeps it in memory until the process ends.
             ports: of the blob, queue and table service; None takes the usual ones, or free ones.
+            access_log: whether a line for each call is among what it prints.
 
         Raises:
             ChildError: it did not come up.
@@ -53,7 +61,7 @@ class Azurite(Child):
             str(AZURITE_PACKAGE / "stop_with_parent.cjs"),
             str(AZURITE_NODE_MODULES / "azurite" / "dist" / "src" / "azurite.js"),
             # The SDK speaks newer API versions than Azurite lists; --loose takes the parameters that came with them.
-            *("--skipApiVersionCheck", "--disableTelemetry", "--silent", "--loose"),
+            *("--skipApiVersionCheck", "--disableTelemetry", *([] if access_log else ["--silent"]), "--loose"),
             *where,
             *services,
         ]

@@ -157,6 +157,7 @@ class Flight:
             await self.take_back()
             return False
         self.record = StoredSubmission(submission, etag)
+        self.message = msgspec.structs.replace(self.message, record_etag=etag)
         return True
 
     async def send(self, delay_seconds: float) -> None:
@@ -249,7 +250,8 @@ class Flight:
                 except OutcomeConflictError:
                     decided = None
         if decided is Verdict.SUPERSEDED and newest is not None:
-            # The next look ends it, and sees to the newer version.
+            # The next look ends it, and sees to the newer version; there is no point in looking at its jobs.
+            self.message = msgspec.structs.replace(self.message, jobs=[], submitted_date_time=None)
             await self.requeue_at_once()
             return
         ending = f"ended: {described}" if decided is Verdict.WRITE else f"needs no outcome: {decided.value}"
@@ -259,6 +261,10 @@ class Flight:
     async def clear(self) -> list[SubmittedJob]:
         """Delete all that was kept about the version; return the jobs that its record knew of."""
         state = self.following.state
+        known_etag = None if self.message.has_ledger else self.message.record_etag
+        if known_etag and await state.delete_submission(self.source, known_etag):
+            await self.take_back()
+            return self.message.jobs
         try:
             record = self.record or await state.read_submission(self.source)
         except StateError as error:
@@ -268,7 +274,7 @@ class Flight:
         if self.message.has_ledger or (record and record.submission.message.has_ledger):
             await state.delete(ledger_name(self.source))
         if record and record.submission.message.claim_id == self.message.claim_id:
-            await state.delete_submission(record)
+            await state.delete_submission(self.source, record.etag)
         await self.take_back()
         return record.submission.message.jobs if record else []
 

@@ -45,8 +45,9 @@ class JobMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     `received_date_time` is when the app first saw the file, `submitted_date_time` when its jobs were accepted, the last
     one if there are many. `has_ledger` says that the jobs of the file stand in its ledger, not here. `claim_id` tells
-    the message that follows a version from others about it. `replaces` is the etag of an outcome that this is to be
-    written in place of; any other outcome of the version means that the version has ended.
+    the message that follows a version from others about it; with `record_etag`, the version's record can be deleted
+    without being read. `replaces` is the etag of an outcome that this is to be written in place of; any other outcome
+    of the version means that the version has ended.
     """
 
     version: Literal[1] = 1
@@ -57,6 +58,7 @@ class JobMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     has_ledger: bool = False
     claim_id: ClaimId | None = None
     replaces: str | None = None
+    record_etag: str | None = None
 
     @property
     def since(self) -> datetime:

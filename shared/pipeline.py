@@ -70,9 +70,11 @@ class Pipeline:
         Args:
             name: the blob's name within the input container.
             data: its bytes as the host read them.
-            version: which version the bytes are; None if the host did not say, then the blob is read again.
+            version: which version the bytes are; None if the host did not say.
         """
-        upload = Upload(version, data) if version and data is not None else await self.storage.read_upload(name)
+        upload = (
+            Upload(version, data) if version and data is not None else await self.storage.read_upload(name, seen=data)
+        )
         if upload is None:
             log.info("%r is gone before it was submitted: nothing to do", name)
             return
@@ -147,15 +149,19 @@ class Pipeline:
             # The call would be refused like the one before it, and what comes before it would be done in vain.
             await flight.wait(closed_seconds)
             return
-        newest = await self.following.newest(message.source)
-        if newest != message.source.etag and (newest or not message.submitted_date_time):
-            await self.supersede(flight, newest)
-        elif message.has_ledger:
-            await self.go_on_by_ledger(flight)
-        elif message.jobs:
+        if message.jobs:
+            # Whoever writes the outcome looks at the file, so only a job that goes on is a reason to do it before.
             await self.look_at_job(flight, message.jobs[0])
-        else:
-            await self.submit_again(flight)
+        elif await self.is_newest(flight):
+            await (self.go_on_by_ledger(flight) if message.has_ledger else self.submit_again(flight))
+
+    async def is_newest(self, flight: Flight) -> bool:
+        """Tell whether a version is to be followed further; if not, all that there is to do has been done."""
+        newest = await self.following.newest(flight.source)
+        if newest == flight.source.etag or (newest is None and flight.message.submitted_date_time):
+            return True
+        await self.supersede(flight, newest)
+        return False
 
     async def supersede(self, flight: Flight, newest: str | None) -> None:
         """End a version that was replaced or deleted, and see to it that the newest one is on its way.
@@ -196,7 +202,7 @@ class Pipeline:
         elif self.following.is_overdue(flight.message):
             await flight.fail(TIMED_OUT)
             await self.cancel(flight.source.name, [submitted])
-        else:
+        elif await self.is_newest(flight):
             await flight.requeue()
 
     async def go_on_by_ledger(self, flight: Flight) -> None:

@@ -106,12 +106,14 @@ class StateStorage:
             return found.etag
         return str(answer["etag"]).strip('"')
 
-    async def delete_submission(self, stored: StoredSubmission) -> None:
-        """Delete a record, unless it has changed."""
-        with suppress(ResourceNotFoundError, ResourceModifiedError):
-            await self.submission_blob(stored.submission.message.source).delete_blob(
-                etag=f'"{stored.etag}"', match_condition=MatchConditions.IfNotModified
-            )
+    async def delete_submission(self, source: Source, etag: str) -> bool:
+        """Delete the record of a version's submission; False if it is gone or has changed."""
+        condition: dict[str, Any] = {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}
+        try:
+            await self.submission_blob(source).delete_blob(**condition)
+        except (ResourceNotFoundError, ResourceModifiedError):
+            return False
+        return True
 
     async def delete_unreadable(self, source: Source) -> None:
         """Delete a record that cannot be read."""

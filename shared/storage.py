@@ -1,5 +1,6 @@
 """The storage account: the uploaded file, the outcome blob and the queue, over one connection pool per process."""
 
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -99,9 +100,26 @@ class Storage:
             return None
         return source_of(self.settings.input_container, name, properties)
 
-    async def read_upload(self, name: str, etag: str | None = None) -> Upload | None:
-        """Return a file of the input container; None if it is gone, or (given an etag) is no longer that version."""
+    async def read_upload(self, name: str, etag: str | None = None, seen: bytes | None = None) -> Upload | None:
+        """Return a file of the input container.
+
+        Args:
+            name: of the blob.
+            etag: the only version that is wanted; None is the newest.
+            seen: bytes of some version; they are not read again where they are those of the newest.
+
+        Returns:
+            None if the file is gone, or no longer that version.
+        """
         blob = self.blobs.get_blob_client(self.settings.input_container, name)
+        if seen is not None and etag is None:
+            try:
+                properties = await blob.get_blob_properties()
+            except ResourceNotFoundError:
+                return None
+            digest = properties.content_settings.content_md5  # none where the blob was uploaded in blocks
+            if digest and bytes(digest) == hashlib.md5(seen, usedforsecurity=False).digest():
+                return Upload(source_of(self.settings.input_container, name, properties), seen)
         condition: dict[str, Any] = {}
         if etag is not None:
             condition = {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}

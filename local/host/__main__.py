@@ -17,7 +17,7 @@ from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueServiceClient
 
 from local.children import stop_with_parent
-from local.host import blobs, queues
+from local.host import blobs, event_grid, queues
 from local.host.configuration import MESSAGE_LEASE_SECONDS, HostConfiguration, HostError, read_host_json, seconds
 from local.host.functions import Function, Worker, load_functions
 from shared.settings import SettingsError
@@ -54,8 +54,8 @@ def host_id(environ: Mapping[str, str], root: Path) -> str:
 class Host:
     """The listeners of one function app."""
 
-    def __init__(self, root: Path, environ: Mapping[str, str], lease_seconds: int) -> None:
-        """Load the app.
+    def __init__(self, root: Path, environ: Mapping[str, str], lease_seconds: int, port: int | None) -> None:
+        """Load the app; without a port there is no webhook for events.
 
         Raises:
             HostError, SettingsError: the app or its settings are not in order.
@@ -65,6 +65,7 @@ class Host:
         self.configuration: HostConfiguration = read_host_json(root / "host.json")
         self.functions = load_functions(root)
         self.lease_seconds = lease_seconds
+        self.port = port
         self.worker = Worker(seconds(self.configuration.function_timeout))
 
     async def run(self) -> None:
@@ -85,13 +86,15 @@ class Host:
         for function in self.functions:
             connection = connection_string(self.environ, str(function.binding.get("connection", "")))
             if function.trigger == "blobTrigger":
-                if function.binding.get("source") == "EventGrid":
+                by_events = function.binding.get("source") == "EventGrid"
+                if by_events and self.port is None:
                     raise HostError(
                         f"function {function.name} waits for Event Grid, and the storage emulator sends no events: "
-                        "set NER_BLOB_TRIGGER_SOURCE to LogsAndContainerScan"
+                        "set NER_BLOB_TRIGGER_SOURCE to LogsAndContainerScan, or start this stand-in with --port and "
+                        "post the events there"
                     )
                 container, pattern = blobs.parse_path(function.text("path", self.environ))
-                trigger = blobs.BlobTrigger(function, container, pattern)
+                trigger = blobs.BlobTrigger(function, container, pattern, by_events)
                 blob_triggers.setdefault(connection, []).append(trigger)
                 continue
             service = await stack.enter_async_context(QueueServiceClient.from_connection_string(connection, **NO_RETRY))
@@ -121,6 +124,8 @@ class Host:
                 lease_seconds=self.lease_seconds,
             )
             listeners.append(blob_listener.run())
+            if self.port is not None and any(trigger.by_events for trigger in triggers):
+                listeners.append(event_grid.serve(blob_listener, self.port))
         return listeners
 
     def queue_handler(self, function: Function) -> queues.Handler:
@@ -133,9 +138,9 @@ class Host:
         return handle
 
 
-async def serve(root: Path, environ: Mapping[str, str], lease_seconds: int) -> None:
+async def serve(root: Path, environ: Mapping[str, str], lease_seconds: int, port: int | None) -> None:
     """Run the host until SIGTERM or SIGINT."""
-    host = Host(root, environ, lease_seconds)
+    host = Host(root, environ, lease_seconds, port)
     running = asyncio.create_task(host.run())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)
@@ -150,6 +155,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local.host", description=__doc__)
     parser.add_argument("--root", type=Path, default=Path.cwd(), help="the function app's folder (default: this one)")
     parser.add_argument("--exit-with-stdin", action="store_true", help="stop when standard input ends")
+    parser.add_argument("--port", type=int, help="port on 127.0.0.1 for Event Grid's webhook")
     parser.add_argument(
         "--lease-seconds",
         type=int,
@@ -162,7 +168,7 @@ def main() -> int:
         stop_with_parent()
     log.info("This is a stand-in for the Azure Functions host, for tests and offline use.")
     try:
-        asyncio.run(serve(arguments.root, os.environ, arguments.lease_seconds))
+        asyncio.run(serve(arguments.root, os.environ, arguments.lease_seconds, arguments.port))
     except (HostError, SettingsError) as error:
         log.error("%s", error)  # noqa: TRY400  # the message says it all
         return 1

@@ -36,6 +36,8 @@ class BlobTrigger(NamedTuple):
     function: Function
     container: str
     pattern: re.Pattern[str]
+    by_events: bool = False
+    """Whether Event Grid tells of new blobs, in place of the listener's own looking."""
 
 
 def parse_path(path: str) -> tuple[str, re.Pattern[str]]:
@@ -87,12 +89,13 @@ class BlobListener:
                 continue
         async with asyncio.TaskGroup() as group:
             group.create_task(self.listener.run())
-            group.create_task(self.scan_for_ever())
+            if not all(trigger.by_events for trigger in self.triggers):
+                group.create_task(self.scan_for_ever())
 
     async def scan_for_ever(self) -> None:
         """List the containers every two seconds; an account that does not answer is tried again."""
         while True:
-            for trigger in self.triggers:
+            for trigger in (trigger for trigger in self.triggers if not trigger.by_events):
                 try:
                     await self.scan(trigger)
                 except ResourceNotFoundError:
@@ -129,17 +132,21 @@ class BlobListener:
             known = await receipt.get_blob_properties()
             if "Incomplete" not in known.metadata:
                 return
+        await self.enqueue(trigger, trigger.container, name, etag)
+        # Complete once it is enqueued, whatever becomes of the function.
+        await receipt.set_blob_metadata({})
+
+    async def enqueue(self, trigger: BlobTrigger, container: str, name: str, etag: str) -> None:
+        """Put a version of a blob into the internal queue."""
         body = {
             "Type": "BlobTrigger",
             "FunctionId": trigger.function.function_id,
             "BlobType": "BlockBlob",
-            "ContainerName": trigger.container,
+            "ContainerName": container,
             "BlobName": name,
             "ETag": f'"{etag}"',
         }
         await self.internal.send_message(json.dumps(body))
-        # Complete once it is enqueued, whatever becomes of the function.
-        await receipt.set_blob_metadata({})
         self.listener.notify()
 
     async def execute(self, text: str, message: QueueMessage) -> None:
@@ -150,7 +157,7 @@ class BlobListener:
             log.warning("Message %s is for the unknown function %s: dropped", message.id, notice["FunctionId"])
             return
         try:
-            download, content = await self.read(notice)
+            download, content = await self.read(notice, any_version=trigger.by_events)
         except ResourceNotFoundError:
             return
         except ResourceModifiedError:
@@ -162,10 +169,13 @@ class BlobListener:
         data, metadata = trigger_data(path, download, content, trigger.pattern)
         await self.worker.invoke(trigger.function, data, metadata, f"New blob detected: {path}")
 
-    async def read(self, notice: dict[str, str]) -> tuple[StorageStreamDownloader[bytes], bytes]:
-        """Return the version of a blob that a message is about."""
+    async def read(self, notice: dict[str, str], *, any_version: bool) -> tuple[StorageStreamDownloader[bytes], bytes]:
+        """Return the version of a blob that a message is about; after an event, the host takes whichever is there."""
         blob = self.blobs.get_blob_client(notice["ContainerName"], notice["BlobName"])
-        download = await blob.download_blob(etag=notice["ETag"], match_condition=MatchConditions.IfNotModified)
+        condition: dict[str, Any] = (
+            {} if any_version else {"etag": notice["ETag"], "match_condition": MatchConditions.IfNotModified}
+        )
+        download = await blob.download_blob(**condition)
         return download, await download.readall()
 
     async def notify_of_newer(self, trigger: BlobTrigger, name: str) -> None:

@@ -180,6 +180,7 @@ class Emulator:
                 "displayName": job.request.display_name,
                 "status": job.status(now).value,
                 "createdDateTime": job.created,
+                "seconds": job.seconds,
                 "documentsCount": len(job.request.documents),
             }
             for job in self.jobs.all()

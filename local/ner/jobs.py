@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
+import math
+import random
 import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import takewhile
 from typing import Final
 
 from local.ner.errors import ApiError
@@ -103,6 +106,7 @@ class Jobs:
         self._recogniser = recogniser
         self._deployment = deployment
         self._jobs: dict[str, Job] = {}
+        self._chance = random.Random(0)  # noqa: S311  # the same durations in every run
         # One job at a time: recognising is work for one processor, and the calls are to be answered meanwhile.
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="recogniser")
 
@@ -117,7 +121,7 @@ class Jobs:
             request=request,
             created=created,
             expires=created + timedelta(seconds=switches.retention_seconds),
-            seconds=switches.job_seconds,
+            seconds=switches.job_seconds * math.exp(self._chance.gauss(0.0, switches.job_spread)),
             end=switches.job_end,
             answers=answers,
         )
@@ -133,7 +137,7 @@ class Jobs:
         """
         self._forget_expired()
         job = self._jobs.get(job_id)
-        if job is None or job.dialect != dialect:
+        if job is None or job.expires <= self.now() or job.dialect != dialect:
             raise ApiError(404, "NotFound", f"There is no job {job_id[:64]!r}.", inner_code="OperationNotFound")
         return job
 
@@ -144,8 +148,8 @@ class Jobs:
 
     def all(self) -> Iterable[Job]:
         """Return the jobs in the order of their submission."""
-        self._forget_expired()
-        return list(self._jobs.values())
+        now = self.now()
+        return [job for job in self._jobs.values() if job.expires > now]
 
     def close(self) -> None:
         """Stop working."""
@@ -153,7 +157,8 @@ class Jobs:
 
     def _forget_expired(self) -> None:
         now = self.now()
-        for job_id in [job.job_id for job in self._jobs.values() if job.expires <= now]:
+        # Mostly in the order in which they expire, so that the first one that stays ends the search.
+        for job_id in [job.job_id for job in takewhile(lambda job: job.expires <= now, self._jobs.values())]:
             del self._jobs[job_id]
 
     def _answer(self, documents: list[InputDocument]) -> list[DocumentAnswer]:

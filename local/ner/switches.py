@@ -35,6 +35,7 @@ class Switches(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
     Attributes:
         job_seconds: how long a job takes, from the 202 to its end.
+        job_spread: how much that varies: sigma of a lognormal distribution with `job_seconds` as its median.
         latency_seconds: how long a call takes at least.
         calls_per_minute: more are answered with 429.
         page_size: documents on a page of results.
@@ -44,6 +45,7 @@ class Switches(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """
 
     job_seconds: Seconds = 1.0
+    job_spread: Annotated[float, msgspec.Meta(ge=0, le=3)] = 0.0
     latency_seconds: Seconds = 0.0
     calls_per_minute: Annotated[int, msgspec.Meta(ge=0)] = 1000
     page_size: Annotated[int, msgspec.Meta(ge=1)] = 20

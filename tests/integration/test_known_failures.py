@@ -58,7 +58,7 @@ async def test_the_limit_that_is_named_is_the_limit_that_counts(make_way: Callab
     way.switch(jobEnd="never")
     await way.submit()
     body = way.message().content.encode()
-    way.later = timedelta(seconds=98)
+    way.later = timedelta(seconds=90)
     await way.pipeline.poll(body)
     assert way.outcome() is None
     way.queue.clear_messages()

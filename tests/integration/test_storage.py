@@ -120,3 +120,18 @@ async def test_outcomes_of_any_size_are_written_whole_or_in_pieces(
         assert download.readall() == body
         assert download.properties.metadata == {"status": status}
         assert download.properties.content_settings.content_type == "application/json; charset=utf-8"
+
+
+@pytest.mark.parametrize(("seen", "read_again"), [(b"new", False), (b"old", True)])
+async def test_bytes_that_were_seen_are_read_again_only_if_they_are_old(
+    storage: Storage, blobs: BlobServiceClient, *, seen: bytes, read_again: bool
+) -> None:
+    """The service's MD5 says whether the host's bytes are those of the version that is there now."""
+    blob = blobs.get_blob_client(storage.settings.input_container, "a.txt")
+    etag = str(blob.upload_blob(b"new")["etag"]).strip('"')
+    upload = await storage.read_upload("a.txt", seen=seen)
+    assert upload is not None
+    assert (upload.data, upload.source.etag) == (b"new", etag)
+    assert (upload.data is seen) is not read_again
+    blob.delete_blob()
+    assert await storage.read_upload("a.txt", seen=seen) is None

@@ -54,6 +54,7 @@ def test_the_names_are_the_contract() -> None:
         "hasLedger": False,
         "claimId": "0123456789abcdef0123456789abcdef",
         "replaces": None,
+        "recordEtag": None,
     }
 
 

@@ -1,0 +1,330 @@
+"""One measured run: a fresh Azurite, the service's emulator, a host with some app, and files that are dropped at once.
+
+What is counted: at the emulator its calls; at Azurite the operations, from its access log; of the host's process, which
+is its worker too, processor time and memory, from the kernel; from its log the executions and when each file ended.
+"""
+
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from azure.storage.blob import BlobServiceClient
+
+from benchmarks import prices
+from local import stack
+from local.app_settings import SAMPLE, read_values
+from local.children import Child, free_port
+from local.install import ROOT, STATE
+from local.storage_emulator import Azurite
+from shared.settings import Settings
+
+APPS: Final = ROOT / "benchmarks" / "apps"
+EVENTS_AT_ONCE: Final = 10
+PATIENCE_SECONDS: Final = 3600.0
+TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+ACCESS = re.compile(rb'"(?P<method>[A-Z]+) /devstoreaccount1/(?P<place>[^/?]+)(?P<rest>[^ ]*) HTTP')
+EXECUTION = re.compile(
+    r"^(?P<time>\S+ \S+) INFO host: (?P<what>Executing|Executed) '(?P<function>[^']+)' .*Id=(?P<id>[0-9a-f-]+)\)", re.MULTILINE
+)
+ENDED = re.compile(r"^(?P<time>\S+ \S+) INFO \w+: '(?P<name>[^']+)' ended", re.MULTILINE)
+
+QUEUES: Final = re.compile(r"azure-webjobs-blobtrigger-.*|ner-jobs.*|webjobs-.*")
+
+
+@dataclass(frozen=True)
+class App:
+    """A function app to measure."""
+
+    name: str
+    root: Path
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+THIS_APP: Final = App("this app", ROOT)
+PEERS: Final = (
+    App("blocking", APPS / "blocking"),
+    App("blocking, asyncio", APPS / "blocking_async"),
+    App("requeue every 5 s", APPS / "fixed_interval", {"POLL_SECONDS": "5"}),
+    App("requeue every 30 s", APPS / "fixed_interval", {"POLL_SECONDS": "30"}),
+)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a run gave. Times are in seconds, memory in bytes."""
+
+    files: int
+    seconds: float
+    calls: dict[str, int]
+    """Of the service, by method and status."""
+    operations: dict[str, int]
+    """Of the storage account, by what they do; `host` before those that the host makes for any app."""
+    processor_seconds: float
+    memory_before: int
+    memory_waiting: int
+    """While most files wait."""
+    waits: list[float]
+    """From a job's end to its outcome, over the job's duration; one for each file."""
+    looks: list[float]
+    executions: list[float]
+    """How long each took."""
+
+    @property
+    def files_per_second(self) -> float:
+        """The worker's throughput."""
+        return self.files / self.seconds
+
+    @property
+    def calls_per_file(self) -> float:
+        """Calls of the service."""
+        return sum(self.calls.values()) / self.files
+
+    def operations_per_file(self, *, of_host: bool | None = None) -> float:
+        """Operations on the storage account, without looks at empty queues: those of the app, of the host, or both."""
+        count = sum(
+            number
+            for name, number in self.operations.items()
+            if name != "host: receive" and (of_host is None or name.startswith("host") is of_host)
+        )
+        return count / self.files
+
+    @property
+    def processor_milliseconds(self) -> float:
+        """Of host and worker, for each file."""
+        return 1000 * self.processor_seconds / self.files
+
+    @property
+    def dollars(self) -> float:
+        """What storage and executions of a thousand files cost."""
+        storage = sum(number * price_of(name) for name, number in self.operations.items() if name != "host: receive")
+        steps = -(-self.memory_waiting // int(prices.MEMORY_STEP_GIGABYTES * 2**30))
+        gigabyte_seconds = sum(max(seconds, prices.SHORTEST_EXECUTION_SECONDS) for seconds in self.executions)
+        # Executions share an instance's memory; each is billed by its own time.
+        gigabyte_seconds *= steps * prices.MEMORY_STEP_GIGABYTES / max(self.most_at_once, 1)
+        executions = len(self.executions) * prices.EXECUTION + gigabyte_seconds * prices.GIGABYTE_SECOND
+        return 1000 * (storage + executions) / self.files
+
+    @property
+    def most_at_once(self) -> float:
+        """How many executions ran at the same time, on average over the time."""
+        return sum(self.executions) / self.seconds
+
+
+def price_of(operation: str) -> float:
+    """Return the price of a storage operation."""
+    if "queue" in operation or "message" in operation:
+        return prices.QUEUE
+    if "delete" in operation:
+        return prices.DELETE
+    return prices.BLOB_WRITE if "write" in operation else prices.BLOB_OTHER
+
+
+def operation_of(method: str, place: str, rest: str) -> str | None:
+    """Return what a call of the storage account did; None if it was none of the app's or the host's."""
+    if "restype=" in rest or "comp=list" in rest or place.startswith("?") or not rest.startswith("/"):
+        return None
+    if QUEUES.fullmatch(place):
+        own = place == "ner-jobs"
+        if method == "GET":
+            return "host: receive"
+        if method == "DELETE":
+            return "host: delete message"
+        if own:
+            return "put message" if method == "POST" else "update message"
+        return "host: put message"
+    if place == "incoming" and method == "PUT":
+        return None
+    verb = {"PUT": "write", "GET": "read", "HEAD": "head", "DELETE": "delete"}.get(method, method)
+    if place == "azure-webjobs-hosts":
+        return f"host: {verb} blob"
+    if place == "incoming" and method == "GET":
+        return "read upload"
+    return f"{verb} {place}"
+
+
+class Run:
+    """A running app, to be measured."""
+
+    def __init__(self, app: App, azurite: Azurite, emulator: str, host: Child, port: int) -> None:
+        self.app = app
+        self.azurite = azurite
+        self.emulator = emulator
+        self.host = host
+        self.port = port
+        self.blobs = BlobServiceClient.from_connection_string(azurite.connection_string)
+
+    def upload(self, texts: Mapping[str, bytes]) -> None:
+        """Upload files of which nobody hears yet."""
+        container = self.blobs.get_container_client("incoming")
+        for name, data in texts.items():
+            container.upload_blob(name, data, overwrite=True)
+
+    def announce(self, names: list[str]) -> None:
+        """Post the events of uploaded files, as Event Grid does."""
+        function = next(iter(re.findall(r"Functions: (\w+)", self.host.log.read_text(encoding="utf-8"))))
+        with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60) as client:
+            for start in range(0, len(names), EVENTS_AT_ONCE):
+                events = [
+                    {
+                        "data": {
+                            "url": self.blobs.get_blob_client("incoming", name).url,
+                            "eTag": "",
+                            "blobType": "BlockBlob",
+                        }
+                    }
+                    for name in names[start : start + EVENTS_AT_ONCE]
+                ]
+                client.post(
+                    "/runtime/webhooks/blobs",
+                    params={"functionName": f"Host.Functions.{function}"},
+                    headers={"aeg-event-type": "Notification"},
+                    json=events,
+                ).raise_for_status()
+
+    def ended(self) -> dict[str, datetime]:
+        """Return when each file ended that has."""
+        log = self.host.log.read_text(encoding="utf-8")
+        return {match["name"]: instant_of(match["time"]) for match in ENDED.finditer(log)}
+
+    def wait_for(self, count: int) -> None:
+        """Wait until so many files have ended."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self.host.log.read_bytes().count(b"' ended") < count:
+            if not self.host.is_running or time.monotonic() > deadline:
+                raise RuntimeError(
+                    f"{self.app.name}: {len(self.ended())} of {count} files ended. {self.host.last_words()}"
+                )
+            time.sleep(0.25)
+
+    def processor_seconds(self) -> float:
+        """Return the processor time of the host's process so far."""
+        fields = Path(f"/proc/{self.host.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def memory(self) -> int:
+        """Return what the host's process has in memory."""
+        fields = Path(f"/proc/{self.host.process.pid}/statm").read_text(encoding="ascii").split()
+        return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def operations(self) -> Counter[str]:
+        """Return the operations on the storage account so far."""
+        found: Counter[str] = Counter()
+        for match in ACCESS.finditer(self.azurite.log.read_bytes()):
+            operation = operation_of(*(match[key].decode() for key in ("method", "place", "rest")))
+            if operation is not None:
+                found[operation] += 1
+        return found
+
+    def calls(self) -> Counter[str]:
+        """Return the calls of the service so far."""
+        answer = httpx.get(f"{self.emulator}/emulator/stats").raise_for_status().json()
+        return Counter({name: int(number) for name, number in answer["calls"].items()})
+
+    def jobs(self) -> dict[str, tuple[datetime, float]]:
+        """Return when the job of each file was created, and how long it took."""
+        shown: list[dict[str, Any]] = (
+            httpx.get(f"{self.emulator}/emulator/jobs", timeout=60).raise_for_status().json()["jobs"]
+        )
+        return {
+            str(job["displayName"]): (datetime.fromisoformat(job["createdDateTime"]), float(job["seconds"]))
+            for job in shown
+        }
+
+    def executions(self) -> Iterator[float]:
+        """Yield how long each execution took that has ended."""
+        begun: dict[str, datetime] = {}
+        for match in EXECUTION.finditer(self.host.log.read_text(encoding="utf-8")):
+            instant = instant_of(match["time"])
+            if match["what"] == "Executing":
+                begun[match["id"]] = instant
+            else:
+                yield (instant - begun.pop(match["id"])).total_seconds()
+
+    def measure(self, texts: Mapping[str, bytes], waiting_after: float = 5.0) -> Figures:
+        """Drop files, wait until all have ended, and return what that took.
+
+        Args:
+            texts: by name.
+            waiting_after: seconds after which most files wait: then the memory is looked at.
+        """
+        before = len(self.ended())
+        self.upload(texts)
+        processor, memory = self.processor_seconds(), self.memory()
+        operations, calls, executions = self.operations(), self.calls(), len(list(self.executions()))
+        begin = time.monotonic()
+        self.announce(list(texts))
+        memory_waiting = memory
+        while time.monotonic() < begin + waiting_after:
+            memory_waiting = max(memory_waiting, self.memory())
+            time.sleep(0.2)
+        self.wait_for(before + len(texts))
+        memory_waiting = max(memory_waiting, self.memory())
+        ended, jobs = self.ended(), self.jobs()
+        seconds = time.monotonic() - begin
+        time.sleep(1.0)  # what follows an outcome: records and messages are deleted
+        waits = []
+        for name in texts:
+            created, duration = jobs[name]
+            job_end = created.timestamp() + duration
+            waits.append(max(ended[name].timestamp() - job_end, 0.0) / duration)
+        new_calls = self.calls() - calls
+        return Figures(
+            files=len(texts),
+            seconds=seconds,
+            calls=dict(new_calls),
+            operations=dict(self.operations() - operations),
+            processor_seconds=self.processor_seconds() - processor,
+            memory_before=memory,
+            memory_waiting=memory_waiting,
+            waits=sorted(waits),
+            looks=[],
+            executions=list(self.executions())[executions:],
+        )
+
+
+def instant_of(text: str) -> datetime:
+    """Return the time of a log line, which is this machine's."""
+    return datetime.strptime(text, "%Y-%m-%d %H:%M:%S,%f").astimezone(UTC)
+
+
+def letters(count: int, prefix: str = "letter") -> dict[str, bytes]:
+    """Return small files by name."""
+    return {
+        f"{prefix}-{number:05}.txt": f"Please book a table at the Blue Heron in Zürich for {number} people.".encode()
+        for number in range(count)
+    }
+
+
+@contextmanager
+def running(app: App, *, switches: Mapping[str, Any], values: Mapping[str, str] | None = None) -> Iterator[Run]:
+    """Run an app with a storage account and a service of its own until the block ends.
+
+    Args:
+        app: which.
+        switches: of the service's emulator.
+        values: app settings that differ from the sample.
+    """
+    logs = STATE / "logs" / "bench"
+    settings = {**read_values(SAMPLE), **app.values, **(values or {}), "NER_BLOB_TRIGGER_SOURCE": "EventGrid"}
+    with ExitStack() as opened:
+        ports = (free_port(), free_port(), free_port())
+        azurite = opened.enter_context(Azurite(logs / "azurite.log", ports=ports, access_log=True))
+        settings |= dict.fromkeys(("AzureWebJobsStorage", "NER_STORAGE"), azurite.connection_string)
+        port, webhook = free_port(), free_port()
+        opened.enter_context(stack.start_ner_emulator(settings, port, None, logs / "ner-emulator.log"))
+        settings["NER_ENDPOINT"] = emulator = f"http://127.0.0.1:{port}"
+        httpx.put(f"{emulator}/emulator/switches", json=dict(switches)).raise_for_status()
+        stack.create_containers_and_queues(Settings.from_environ(settings))
+        host = opened.enter_context(
+            stack.start_stand_in(settings, logs / "host.log", app.root, ["--port", str(webhook)])
+        )
+        yield Run(app, azurite, emulator, host, webhook)

@@ -2,6 +2,7 @@
 # make start   keeps everything up for dropping files
 # make test    sets everything up and runs all tests
 # make chaos   runs the app through random faults, ten times (SEEDS=10 FIRST=1), and checks that all is well in the end
+# make bench   measures the app beside its peers and writes benchmarks/RESULTS.md (two hours; PARTS="delays" a part)
 # make lint    formatting, lint, types
 #
 # PYTHON=/path/to/python3.13 chooses the interpreter, VENV=.venv-3.13 the folder of its virtual environment.
@@ -15,8 +16,9 @@ IN_VENV = $(VENV)/bin/python
 FILES ?=
 SEEDS ?= 10
 FIRST ?= 1
+PARTS ?=
 
-.PHONY: setup run start test chaos lint bench-ner bench-text clean
+.PHONY: setup run start test chaos lint bench bench-ner bench-text clean
 
 setup:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed (what Azure Functions runs). Install one from \
@@ -39,6 +41,10 @@ lint: setup
 	$(IN_VENV) -m ruff format --check .
 	$(IN_VENV) -m ruff check .
 	$(IN_VENV) -m mypy .
+
+bench: setup
+	@$(IN_VENV) -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@$(IN_VENV) -m benchmarks $(PARTS)
 
 bench-ner: setup
 	@$(IN_VENV) -m benchmarks.ner_quality

@@ -22,6 +22,7 @@ from benchmarks import prices
 from local import stack
 from local.app_settings import SAMPLE, read_values
 from local.children import Child, free_port
+from local.host import event_grid
 from local.install import ROOT, STATE
 from local.storage_emulator import Azurite
 from shared.settings import Settings
@@ -33,7 +34,8 @@ TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 ACCESS = re.compile(rb'"(?P<method>[A-Z]+) /devstoreaccount1/(?P<place>[^/?]+)(?P<rest>[^ ]*) HTTP')
 EXECUTION = re.compile(
-    r"^(?P<time>\S+ \S+) INFO host: (?P<what>Executing|Executed) '(?P<function>[^']+)' .*Id=(?P<id>[0-9a-f-]+)\)", re.MULTILINE
+    r"^(?P<time>\S+ \S+) INFO host: (?P<what>Executing|Executed) '(?P<function>[^']+)' .*Id=(?P<id>[0-9a-f-]+)\)",
+    re.MULTILINE,
 )
 ENDED = re.compile(r"^(?P<time>\S+ \S+) INFO \w+: '(?P<name>[^']+)' ended", re.MULTILINE)
 
@@ -70,11 +72,9 @@ class Figures:
     """Of the storage account, by what they do; `host` before those that the host makes for any app."""
     processor_seconds: float
     memory_before: int
-    memory_waiting: int
-    """While most files wait."""
+    memory_most: int
     waits: list[float]
     """From a job's end to its outcome, over the job's duration; one for each file."""
-    looks: list[float]
     executions: list[float]
     """How long each took."""
 
@@ -106,17 +106,12 @@ class Figures:
     def dollars(self) -> float:
         """What storage and executions of a thousand files cost."""
         storage = sum(number * price_of(name) for name, number in self.operations.items() if name != "host: receive")
-        steps = -(-self.memory_waiting // int(prices.MEMORY_STEP_GIGABYTES * 2**30))
-        gigabyte_seconds = sum(max(seconds, prices.SHORTEST_EXECUTION_SECONDS) for seconds in self.executions)
-        # Executions share an instance's memory; each is billed by its own time.
-        gigabyte_seconds *= steps * prices.MEMORY_STEP_GIGABYTES / max(self.most_at_once, 1)
+        # Executions share the worker's memory; each is billed for a step at least, by its own time.
+        gigabyte_seconds = prices.MEMORY_STEP_GIGABYTES * sum(
+            max(seconds, prices.SHORTEST_EXECUTION_SECONDS) for seconds in self.executions
+        )
         executions = len(self.executions) * prices.EXECUTION + gigabyte_seconds * prices.GIGABYTE_SECOND
         return 1000 * (storage + executions) / self.files
-
-    @property
-    def most_at_once(self) -> float:
-        """How many executions ran at the same time, on average over the time."""
-        return sum(self.executions) / self.seconds
 
 
 def price_of(operation: str) -> float:
@@ -130,25 +125,17 @@ def price_of(operation: str) -> float:
 
 def operation_of(method: str, place: str, rest: str) -> str | None:
     """Return what a call of the storage account did; None if it was none of the app's or the host's."""
-    if "restype=" in rest or "comp=list" in rest or place.startswith("?") or not rest.startswith("/"):
+    if "restype=" in rest or "comp=list" in rest or not rest.startswith("/"):
         return None
     if QUEUES.fullmatch(place):
-        own = place == "ner-jobs"
-        if method == "GET":
-            return "host: receive"
-        if method == "DELETE":
-            return "host: delete message"
-        if own:
-            return "put message" if method == "POST" else "update message"
-        return "host: put message"
-    if place == "incoming" and method == "PUT":
-        return None
-    verb = {"PUT": "write", "GET": "read", "HEAD": "head", "DELETE": "delete"}.get(method, method)
-    if place == "azure-webjobs-hosts":
-        return f"host: {verb} blob"
-    if place == "incoming" and method == "GET":
-        return "read upload"
-    return f"{verb} {place}"
+        by_host = place != "ner-jobs" or method in ("GET", "DELETE")
+        verb = {"GET": "receive", "DELETE": "delete message", "POST": "put message", "PUT": "update message"}[method]
+        return f"host: {verb}" if by_host else verb
+    verb = {"PUT": "write", "GET": "read", "HEAD": "head", "DELETE": "delete"}[method]
+    if place == "incoming":
+        # Files are written by those who drop them. The host reads each once, for any app.
+        return {"PUT": None, "GET": "host: read incoming"}.get(method, f"{verb} {place}")
+    return f"host: {verb} {place}" if place == "azure-webjobs-hosts" else f"{verb} {place}"
 
 
 class Run:
@@ -159,7 +146,7 @@ class Run:
         self.azurite = azurite
         self.emulator = emulator
         self.host = host
-        self.port = port
+        self.webhook = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
         self.blobs = BlobServiceClient.from_connection_string(azurite.connection_string)
 
     def upload(self, texts: Mapping[str, bytes]) -> None:
@@ -169,40 +156,42 @@ class Run:
             container.upload_blob(name, data, overwrite=True)
 
     def announce(self, names: list[str]) -> None:
-        """Post the events of uploaded files, as Event Grid does."""
-        function = next(iter(re.findall(r"Functions: (\w+)", self.host.log.read_text(encoding="utf-8"))))
-        with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60) as client:
-            for start in range(0, len(names), EVENTS_AT_ONCE):
-                events = [
-                    {
-                        "data": {
-                            "url": self.blobs.get_blob_client("incoming", name).url,
-                            "eTag": "",
-                            "blobType": "BlockBlob",
-                        }
-                    }
-                    for name in names[start : start + EVENTS_AT_ONCE]
-                ]
-                client.post(
-                    "/runtime/webhooks/blobs",
-                    params={"functionName": f"Host.Functions.{function}"},
-                    headers={"aeg-event-type": "Notification"},
-                    json=events,
-                ).raise_for_status()
+        """Post the events of uploaded files, as Event Grid does: again until they are taken."""
+        function = re.findall(r"Functions: (\w+)", self.host.log.read_text(encoding="utf-8"))[0]
+        urls = [self.blobs.get_blob_client("incoming", name).url for name in names]
+        delivered = False
+        while not delivered:
+            answer = self.webhook.post(
+                event_grid.PATH,
+                params={"functionName": f"Host.Functions.{function}"},
+                headers={"aeg-event-type": "Notification"},
+                json=[{"data": {"url": url, "eTag": "", "blobType": "BlockBlob"}} for url in urls],
+            )
+            delivered = not answer.is_server_error
+        answer.raise_for_status()
 
     def ended(self) -> dict[str, datetime]:
         """Return when each file ended that has."""
         log = self.host.log.read_text(encoding="utf-8")
         return {match["name"]: instant_of(match["time"]) for match in ENDED.finditer(log)}
 
-    def wait_for(self, count: int) -> None:
-        """Wait until so many files have ended."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while self.host.log.read_bytes().count(b"' ended") < count:
+    def wait_for(self, count: int) -> int:
+        """Wait until so many files have ended; return the most memory that the host's process had meanwhile."""
+        deadline, memory_most = time.monotonic() + PATIENCE_SECONDS, 0
+        seen, position = 0, 0
+        while True:
+            with self.host.log.open("rb") as log:
+                log.seek(position)
+                # Whole lines only: the last one may still be being written.
+                lines, newline, _ = log.read().rpartition(b"\n")
+            seen, position = seen + lines.count(b"' ended"), position + len(lines) + len(newline)
+            if seen >= count:
+                return memory_most
             if not self.host.is_running or time.monotonic() > deadline:
                 raise RuntimeError(
                     f"{self.app.name}: {len(self.ended())} of {count} files ended. {self.host.last_words()}"
                 )
+            memory_most = max(memory_most, self.memory())
             time.sleep(0.25)
 
     def processor_seconds(self) -> float:
@@ -249,25 +238,24 @@ class Run:
             else:
                 yield (instant - begun.pop(match["id"])).total_seconds()
 
-    def measure(self, texts: Mapping[str, bytes], waiting_after: float = 5.0) -> Figures:
+    def measure(self, texts: Mapping[str, bytes], per_second: float | None = None) -> Figures:
         """Drop files, wait until all have ended, and return what that took.
 
         Args:
             texts: by name.
-            waiting_after: seconds after which most files wait: then the memory is looked at.
+            per_second: how many are dropped; None drops all at once.
         """
         before = len(self.ended())
         self.upload(texts)
         processor, memory = self.processor_seconds(), self.memory()
         operations, calls, executions = self.operations(), self.calls(), len(list(self.executions()))
         begin = time.monotonic()
-        self.announce(list(texts))
-        memory_waiting = memory
-        while time.monotonic() < begin + waiting_after:
-            memory_waiting = max(memory_waiting, self.memory())
-            time.sleep(0.2)
-        self.wait_for(before + len(texts))
-        memory_waiting = max(memory_waiting, self.memory())
+        names = list(texts)
+        for number in range(0, len(names), EVENTS_AT_ONCE):
+            self.announce(names[number : number + EVENTS_AT_ONCE])
+            if per_second is not None:
+                time.sleep(max(begin + (number + EVENTS_AT_ONCE) / per_second - time.monotonic(), 0.0))
+        memory_most = self.wait_for(before + len(texts))
         ended, jobs = self.ended(), self.jobs()
         seconds = time.monotonic() - begin
         time.sleep(1.0)  # what follows an outcome: records and messages are deleted
@@ -284,9 +272,8 @@ class Run:
             operations=dict(self.operations() - operations),
             processor_seconds=self.processor_seconds() - processor,
             memory_before=memory,
-            memory_waiting=memory_waiting,
+            memory_most=memory_most,
             waits=sorted(waits),
-            looks=[],
             executions=list(self.executions())[executions:],
         )
 
@@ -327,4 +314,6 @@ def running(app: App, *, switches: Mapping[str, Any], values: Mapping[str, str] 
         host = opened.enter_context(
             stack.start_stand_in(settings, logs / "host.log", app.root, ["--port", str(webhook)])
         )
-        yield Run(app, azurite, emulator, host, webhook)
+        run = Run(app, azurite, emulator, host, webhook)
+        with run.webhook, run.blobs:
+            yield run

@@ -11,6 +11,7 @@ from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from urllib.request import getproxies
 
 from azure.storage.blob.aio import BlobServiceClient
 from azure.storage.queue import QueueMessage
@@ -25,7 +26,7 @@ from shared.settings import SettingsError
 log = logging.getLogger("host")
 
 # The listeners come back by themselves within seconds; the SDK's own retries would sleep for 15 s and more.
-NO_RETRY: dict[str, Any] = {"retry_total": 0}
+NO_RETRY: dict[str, Any] = {"retry_total": 0, "use_env_settings": bool(getproxies())}
 
 
 def connection_string(environ: Mapping[str, str], name: str) -> str:

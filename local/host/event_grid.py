@@ -7,12 +7,13 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 import uvicorn
+from azure.core.exceptions import AzureError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from local.host.blobs import BlobListener
+from local.host.blobs import BlobListener, BlobTrigger
 
 PATH: Final = "/runtime/webhooks/blobs"
 
@@ -57,12 +58,23 @@ def blob_path(url: str) -> BlobPath:
     return BlobPath(container, name)
 
 
+def read_events(body: bytes) -> list[tuple[BlobPath, str]]:
+    """Return the blobs that events are about, with their etags; one event or a list.
+
+    Raises:
+        ValueError: the body is not one that Event Grid sends, or an event is about no blob.
+    """
+    found: Any = msgspec.json.decode(body)
+    events = msgspec.convert(found if isinstance(found, list) else [found], list[Event])
+    return [(blob_path(event.data.url), event.data.e_tag) for event in events]
+
+
 def make_app(listener: BlobListener) -> Starlette:
     """Return the application that hands events to a listener."""
     triggers = {trigger.function.function_id: trigger for trigger in listener.triggers if trigger.by_events}
 
     async def take(request: Request) -> Response:
-        """`POST`: validation of the subscription, or events, one or a list."""
+        """`POST`: validation of the subscription, or events."""
         trigger = triggers.get(request.query_params.get("functionName", ""))
         if trigger is None:
             return JSONResponse({"error": "functionName is not that of a function with source EventGrid"}, 404)
@@ -73,19 +85,18 @@ def make_app(listener: BlobListener) -> Starlette:
                     code = msgspec.json.decode(body)[0]["data"]["validationCode"]
                     return JSONResponse({"validationResponse": code})
                 case "Notification":
-                    found: Any = msgspec.json.decode(body)
-                    events = msgspec.convert(found if isinstance(found, list) else [found], list[Event])
-                    paths = [(blob_path(event.data.url), event.data.e_tag) for event in events]
-                case _:
-                    return JSONResponse({"error": "aeg-event-type is neither of those that are known"}, 400)
-        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, KeyError, IndexError, TypeError):
-            return JSONResponse({"error": "the body is not one that Event Grid sends"}, 400)
-        except ValueError:
-            return JSONResponse({"error": "an event is about no blob"}, 400)
+                    await hand_over(trigger, read_events(body))
+                    return Response(status_code=202)
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            return JSONResponse({"error": f"the body is not one that Event Grid sends: {error}"}, 400)
+        except AzureError as error:
+            return JSONResponse({"error": f"the storage account does not answer: {type(error).__name__}"}, 503)
+        return JSONResponse({"error": "aeg-event-type is neither of those that are known"}, 400)
+
+    async def hand_over(trigger: BlobTrigger, events: list[tuple[BlobPath, str]]) -> None:
         # The path of the trigger is not looked at: it is the subscription's filter that decides.
-        for path, etag in paths:
+        for path, etag in events:
             await listener.enqueue(trigger, path.container, path.name, etag)
-        return Response(status_code=202)
 
     return Starlette(routes=[Route(PATH, take, methods=["POST"])])
 
@@ -100,5 +111,7 @@ class Server(uvicorn.Server):
 
 async def serve(listener: BlobListener, port: int) -> None:
     """Take events until cancelled."""
-    config = uvicorn.Config(make_app(listener), host="127.0.0.1", port=port, log_level="warning", access_log=False)
+    config = uvicorn.Config(
+        make_app(listener), host="127.0.0.1", port=port, log_level="warning", access_log=False, lifespan="off"
+    )
     await Server(config).serve()

@@ -1,0 +1,45 @@
+"""What a cold start imports: fresh processes, as ratios to one that imports `azure.functions` alone."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from typing import Final
+
+from local.app_settings import SAMPLE, read_values
+from local.install import ROOT
+
+RUNS: Final = 15
+BASE: Final = "import azure.functions"
+STEPS: Final = {
+    "`import azure.functions`": BASE,
+    "`import function_app`": "import function_app",
+    "and what the first invocation imports": "import function_app; function_app.pipeline()",
+    "the blocking sample": "import sys; sys.path.insert(0, 'benchmarks/apps/blocking'); import function_app",
+    "the sample with a fixed interval": (
+        "import sys; sys.path.insert(0, 'benchmarks/apps/fixed_interval'); import function_app"
+    ),
+}
+
+
+def seconds(code: str) -> float:
+    """Return how long a fresh process takes to run some code."""
+    begin = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, env={**os.environ, **read_values(SAMPLE)})
+    return time.perf_counter() - begin
+
+
+def ratios() -> dict[str, list[float]]:
+    """Return for each step the ratios to the base, each of a pair of processes run one after the other."""
+    seconds(STEPS["and what the first invocation imports"])  # compiles everything
+    found: dict[str, list[float]] = {name: [] for name in STEPS}
+    for _ in range(RUNS):
+        for name, code in STEPS.items():
+            found[name].append(seconds(code) / seconds(BASE))
+    return found
+
+
+if __name__ == "__main__":
+    for name, values in ratios().items():
+        print(f"{name}: {statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})")

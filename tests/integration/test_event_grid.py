@@ -1,0 +1,102 @@
+"""The stand-in takes Event Grid's events as the host's webhook does, and the app goes its whole way from them."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+from azure.storage.blob import BlobServiceClient
+
+from local.children import Child, free_port
+from local.host.event_grid import PATH, BlobPath, blob_path
+from local.watch import read_outcome
+from shared.settings import Settings
+from tests.conftest import LOGS, hosted
+from tests.waiting import eventually
+
+NOTIFICATION = {"aeg-event-type": "Notification"}
+
+
+@pytest.fixture
+def webhook(values: dict[str, str], ner_emulator: str) -> Iterator[tuple[httpx.Client, Settings]]:
+    """A client of the webhook of a running app that waits for events."""
+    values |= {"NER_ENDPOINT": ner_emulator, "NER_BLOB_TRIGGER_SOURCE": "EventGrid"}
+    port = free_port()
+    log = LOGS / "event-grid.log"
+    with hosted(values, log, "--port", str(port)) as host, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        eventually(lambda: answers(client, host), "the webhook")
+        client.params = httpx.QueryParams(functionName="Host.Functions.submit")
+        yield client, Settings.from_environ(values)
+
+
+def answers(client: httpx.Client, host: Child) -> bool:
+    """Tell whether the webhook is there."""
+    assert host.is_running, host.last_words()
+    try:
+        return client.post(PATH).status_code == 404
+    except httpx.TransportError:
+        return False
+
+
+def event(url: str) -> dict[str, object]:
+    """Return an event as Event Grid posts it, as far as the host reads it."""
+    return {
+        "eventType": "Microsoft.Storage.BlobCreated",
+        "subject": "/blobServices/default/containers/incoming/blobs/a.txt",
+        "data": {"api": "PutBlob", "url": url, "eTag": "0x8D", "blobType": "BlockBlob"},
+    }
+
+
+def test_an_event_brings_a_file_to_its_outcome(
+    webhook: tuple[httpx.Client, Settings], blobs: BlobServiceClient
+) -> None:
+    """One event or a list, twice the same: one outcome. A blob of which no event tells is left alone."""
+    client, settings = webhook
+    etags = {}
+    for name in ("a b/ü.txt", "second.txt", "unheard.txt"):
+        blob = blobs.get_blob_client(settings.input_container, name)
+        etags[name] = str(blob.upload_blob(b"Please book a table in Paris.")["etag"]).strip('"')
+    urls = [blobs.get_blob_client(settings.input_container, name).url for name in etags]
+    assert client.post(PATH, headers=NOTIFICATION, json=event(urls[0])).status_code == 202
+    assert client.post(PATH, headers=NOTIFICATION, json=[event(urls[0]), event(urls[1])]).status_code == 202
+    for name in ("a b/ü.txt", "second.txt"):
+        eventually(partial(read_outcome, blobs, settings, name, etags[name]), "an outcome")
+    assert read_outcome(blobs, settings, "unheard.txt", etags["unheard.txt"]) is None
+
+
+def test_the_webhook_answers_as_the_host_does(webhook: tuple[httpx.Client, Settings]) -> None:
+    """Validation of a subscription, and refusals of what Event Grid does not send."""
+    client, _ = webhook
+    validation = [{"data": {"validationCode": "512d38b6"}}]
+    answer = client.post(PATH, headers={"aeg-event-type": "SubscriptionValidation"}, json=validation)
+    assert answer.json() == {"validationResponse": "512d38b6"}
+    assert client.post(PATH, json=[event("http://127.0.0.1:1/account/incoming/a")]).status_code == 400
+    assert client.post(PATH, headers=NOTIFICATION, content=b"{").status_code == 400
+    assert client.post(PATH, headers=NOTIFICATION, json=[{"data": {}}]).status_code == 400
+    assert (
+        client.post(PATH, headers=NOTIFICATION, json=[event("http://127.0.0.1:1/account/incoming")]).status_code == 400
+    )
+    elsewhere = client.post(PATH, params={"functionName": "Host.Functions.poll"}, headers=NOTIFICATION, json=[])
+    assert elsewhere.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("https://account.blob.core.windows.net/incoming/a/b%20c.txt", BlobPath("incoming", "a/b c.txt")),
+        ("http://127.0.0.1:10000/devstoreaccount1/incoming/a%231.txt", BlobPath("incoming", "a#1.txt")),
+    ],
+)
+def test_where_a_blob_is(url: str, path: BlobPath) -> None:
+    """The account is in the path on an emulator only."""
+    assert blob_path(url) == path
+
+
+def test_without_a_webhook_an_app_that_waits_for_events_does_not_start(values: dict[str, str], tmp_path: Path) -> None:
+    """It would wait for ever."""
+    with (
+        pytest.raises(Exception, match="start this stand-in with --port"),
+        hosted({**values, "NER_BLOB_TRIGGER_SOURCE": "EventGrid"}, tmp_path / "host.log"),
+    ):
+        pass

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import httpx
@@ -304,7 +305,9 @@ def running(app: App, *, switches: Mapping[str, Any], values: Mapping[str, str] 
     settings = {**read_values(SAMPLE), **app.values, **(values or {}), "NER_BLOB_TRIGGER_SOURCE": "EventGrid"}
     with ExitStack() as opened:
         ports = (free_port(), free_port(), free_port())
-        azurite = opened.enter_context(Azurite(logs / "azurite.log", ports=ports, access_log=True))
+        # In memory, Azurite keeps each message for itself, and stops for half a minute to look through thousands of them.
+        data = Path(opened.enter_context(TemporaryDirectory(dir=STATE)))
+        azurite = opened.enter_context(Azurite(logs / "azurite.log", data=data, ports=ports, access_log=True))
         settings |= dict.fromkeys(("AzureWebJobsStorage", "NER_STORAGE"), azurite.connection_string)
         port, webhook = free_port(), free_port()
         opened.enter_context(stack.start_ner_emulator(settings, port, None, logs / "ner-emulator.log"))

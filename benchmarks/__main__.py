@@ -15,8 +15,9 @@ import msgspec
 
 from benchmarks import cold_start, delays
 from benchmarks.delays import Distribution, Part
+from benchmarks.figures import Figures
 from benchmarks.report import Results, write_report
-from benchmarks.running import PEERS, THIS_APP, App, Figures, letters, running
+from benchmarks.running import PEERS, THIS_APP, App, letters, running
 from local.install import STATE
 from shared.delays import WAIT_WEIGHT
 

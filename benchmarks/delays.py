@@ -1,4 +1,4 @@
-"""How close `shared/delays.py` comes to knowing how long jobs take, by simulation. Run it with `make bench PARTS=delays`.
+"""How close `shared/delays.py` comes to knowing how long jobs take, by simulation: `make bench PARTS=delays`.
 
 A schedule of looks costs its looks plus WAIT_WEIGHT x (wait / duration), on average. For a known distribution the
 cheapest one is found here by dynamic programming on a fine grid: no schedule has a lower cost, and none can be better

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from benchmarks.running import Figures
+from benchmarks.figures import Figures
 
 VERSIONS: Final = ("azure-functions", "azure-storage-blob", "azure-storage-queue", "azure-ai-textanalytics", "httpx")
 APPS: Final = ("this app", "blocking", "blocking, asyncio", "requeue every 5 s", "requeue every 30 s")

@@ -200,7 +200,7 @@ class Flight:
         if error.throttled:
             self.following.delays.throttle(error.retry_after)
         if error.remedy is Remedy.NONE or overdue:
-            await self.fail(Problem(error.code, explain(error, overdue=overdue)), submitted)
+            await self.fail(Problem(error.code, outcomes.explain(error, overdue=overdue)), submitted)
             return
         if error.remedy is Remedy.MEND_SETTINGS:
             log.error("%r waits until the app settings are mended: %s", self.source.name, error.for_log)
@@ -211,15 +211,28 @@ class Flight:
 
     async def wait(self, retry_after: float | None, since: datetime | None = None) -> None:
         """Let the message come back when the service may be used again: in so many seconds at least, if it said so."""
+        await self.send(self.waiting_seconds(retry_after, since))
+
+    def waiting_seconds(self, retry_after: float | None, since: datetime | None = None) -> float:
+        """Return when the service may be used again, in seconds; `since` is when the waiting began, if not as told."""
         settings = self.following.settings
-        delay = waiting_delay(
+        return waiting_delay(
             self.following.now() - (since or self.message.since),
             least=settings.poll_min_seconds,
             most=settings.poll_max_seconds,
             jitter=self.following.random.random(),
             retry_after=retry_after,
         )
-        await self.send(delay)
+
+    async def put_off(self, seconds: float) -> None:
+        """Leave a version of which the host has just told to a message that comes back in so many seconds at least."""
+        storage, state = self.following.storage, self.following.state
+        self.sent = await storage.send(encode_message(self.message), self.waiting_seconds(seconds))
+        try:
+            await state.write_submission(Submission(self.message), None)
+        except ClaimConflictError:
+            log.info("%r is followed by another message: nothing to do", self.source.name)
+            await self.take_back()
 
     async def fail(self, problem: Problem, submitted: Sequence[SubmittedJob] | None = None) -> None:
         """End a file that gave no entities, or whose entities cannot be brought together."""
@@ -283,16 +296,3 @@ class Flight:
         if self.sent:
             await self.following.storage.take_back(self.sent)
             self.sent = None
-
-
-def explain(error: NerError, *, overdue: bool) -> str:
-    """Return the uploader's sentence for a call that failed for good."""
-    if error.remedy is Remedy.NONE:
-        return error.message
-    waited = " while this app waited for it until NER_JOB_TIMEOUT_SECONDS" if overdue else ""
-    return f"The service could not be used{waited}: {error.message}"
-
-
-def with_jobs(message: JobMessage, submitted: datetime, jobs: list[SubmittedJob]) -> JobMessage:
-    """Return the message that follows jobs which the service has accepted."""
-    return msgspec.structs.replace(message, submitted_date_time=submitted, jobs=jobs)

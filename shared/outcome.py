@@ -9,6 +9,7 @@ import msgspec
 
 from shared.jobs import SubmittedJob
 from shared.merging import MergeState, in_line, results_of, transactions_of
+from shared.ner.errors import NerError, Remedy
 from shared.ner.model import DocumentResult, Job, JobStatus, Problem, Statistics
 from shared.source import Source
 
@@ -82,6 +83,14 @@ def failure(source: Source, api: dict[str, str], problem: Problem, submitted: Se
     transactions = sum(job.transactions_count for job in submitted)
     statistics = Statistics(count, 0, count, transactions)
     return Outcome(OutcomeStatus.FAILED, source, api, jobs, [], [problem], statistics)
+
+
+def explain(error: NerError, *, overdue: bool) -> str:
+    """Return the uploader's sentence for a call that failed for good."""
+    if error.remedy is Remedy.NONE:
+        return error.message
+    waited = " while this app waited for it until NER_JOB_TIMEOUT_SECONDS" if overdue else ""
+    return f"The service could not be used{waited}: {error.message}"
 
 
 def from_job(source: Source, api: dict[str, str], submitted: SubmittedJob, job: Job) -> Outcome:

@@ -101,6 +101,11 @@ class Pipeline:
             count, problems = found.documents_count, found.problems
             await flight.finish(outcomes.invalid(source, self.following.api, count, problems))
             return
+        closed_seconds = self.following.delays.closed_seconds
+        if closed_seconds and not flight.is_queued:
+            log.info("%r waits for the service, which takes no calls now", source.name)
+            await flight.put_off(closed_seconds)
+            return
         first = next(pack(documents.entries()))
         if first.end is None and not found.problems:
             await self.submit_request(first, flight)

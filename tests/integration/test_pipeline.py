@@ -7,6 +7,7 @@ import pytest
 
 from shared.jobs import MessageError, decode_message
 from shared.outcome import OutcomeStatus
+from tests.emulator import stats
 from tests.integration.conftest import TEXT, Way
 
 
@@ -73,6 +74,39 @@ async def test_a_submission_waits_as_long_as_the_service_asks(way: Way) -> None:
     assert decode_message(message.content).jobs == []
     await way.pipeline.poll(message.content.encode())
     assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
+
+
+async def test_while_the_service_takes_no_calls_none_is_made(way: Way) -> None:
+    """Not for files that arrive meanwhile: each has a record and one message, and goes its way later."""
+    way.switch(faults=[{"status": 429, "method": "POST", "retryAfter": 4, "times": 1}])
+    etags = {}
+    for way.name in ("first.txt", "second.txt"):
+        await way.submit()
+        etags[way.name] = way.etag
+        if way.name == "first.txt":
+            before = stats(way.ner_emulator)["calls"]
+    await way.pipeline.submit(way.name, TEXT, None)
+    assert way.in_flight() == 2
+    assert way.queue.get_queue_properties().approximate_message_count == 2
+    assert stats(way.ner_emulator)["calls"] == before
+    for name in ("first.txt", "second.txt"):
+        way.name, way.etag = name, etags[name]
+        assert (await way.poll_until_there()).status is OutcomeStatus.SUCCEEDED
+        assert way.submissions() == 1
+    await way.poll_until_empty()
+    assert way.in_flight() == 0
+
+
+async def test_a_look_waits_for_the_service_too(way: Way) -> None:
+    """A call that would be refused is not made."""
+    await way.submit()
+    message = way.message()
+    way.pipeline.following.delays.throttle(30)
+    before = stats(way.ner_emulator)["calls"]
+    await way.pipeline.poll(message.content.encode())
+    assert stats(way.ner_emulator)["calls"] == before
+    assert way.queue.get_queue_properties().approximate_message_count == 1
+    assert way.outcome() is None
 
 
 async def test_looks_survive_an_outage(way: Way) -> None:

@@ -80,16 +80,16 @@ async def test_while_the_service_takes_no_calls_none_is_made(way: Way) -> None:
     """Not for files that arrive meanwhile: each has a record and one message, and goes its way later."""
     way.switch(faults=[{"status": 429, "method": "POST", "retryAfter": 4, "times": 1}])
     etags = {}
-    for way.name in ("first.txt", "second.txt"):
+    for way.name in ("unasked-first.txt", "unasked-second.txt"):
         await way.submit()
         etags[way.name] = way.etag
-        if way.name == "first.txt":
+        if way.name == "unasked-first.txt":
             before = stats(way.ner_emulator)["calls"]
     await way.pipeline.submit(way.name, TEXT, None)
     assert way.in_flight() == 2
     assert way.queue.get_queue_properties().approximate_message_count == 2
     assert stats(way.ner_emulator)["calls"] == before
-    for name in ("first.txt", "second.txt"):
+    for name in ("unasked-first.txt", "unasked-second.txt"):
         way.name, way.etag = name, etags[name]
         assert (await way.poll_until_there()).status is OutcomeStatus.SUCCEEDED
         assert way.submissions() == 1

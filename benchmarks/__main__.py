@@ -77,13 +77,13 @@ def waiting(results: Results) -> None:
     files = 10_000
     values = {"NER_POLL_MIN_SECONDS": "3600", "NER_POLL_MAX_SECONDS": "3600"}
     with running(THIS_APP, switches=switches(7200.0), values=values) as run:
-        run.upload(letters(files))
-        names = list(letters(files))
+        texts = letters(files)
+        run.upload(texts)
+        names = list(texts)
         run.announce(names[:WARM_UP])
         time.sleep(5)
         before = run.memory()
-        for number in range(WARM_UP, files, 10):
-            run.announce(names[number : number + 10])
+        run.announce(names[WARM_UP:])
         while run.calls()["POST 202"] < files:
             time.sleep(1)
         results.bytes_per_waiting_file = (run.memory() - before) / files

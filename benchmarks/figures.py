@@ -11,7 +11,7 @@ QUEUES: Final = re.compile(r"azure-webjobs-blobtrigger-.*|ner-jobs.*|webjobs-.*"
 
 @dataclass(frozen=True)
 class Figures:
-    """What a run gave. Times are in seconds, memory in bytes."""
+    """What a run gave. Times are in seconds."""
 
     files: int
     seconds: float
@@ -20,8 +20,6 @@ class Figures:
     operations: dict[str, int]
     """Of the storage account, by what they do; `host` before those that the host makes for any app."""
     processor_seconds: float
-    memory_before: int
-    memory_most: int
     waits: list[float]
     """From a job's end to its outcome, over the job's duration; one for each file."""
     executions: list[float]
@@ -37,14 +35,10 @@ class Figures:
         """Calls of the service."""
         return sum(self.calls.values()) / self.files
 
-    def operations_per_file(self, *, of_host: bool | None = None) -> float:
-        """Operations on the storage account, without looks at empty queues: those of the app, of the host, or both."""
-        count = sum(
-            number
-            for name, number in self.operations.items()
-            if name != "host: receive" and (of_host is None or name.startswith("host") is of_host)
-        )
-        return count / self.files
+    @property
+    def operations_per_file(self) -> float:
+        """Operations on the storage account, of app and host, without the looks for messages."""
+        return sum(number for name, number in self.operations.items() if name != "host: receive") / self.files
 
     @property
     def processor_milliseconds(self) -> float:
@@ -65,7 +59,7 @@ class Figures:
 
 def price_of(operation: str) -> float:
     """Return the price of a storage operation."""
-    if "queue" in operation or "message" in operation:
+    if "message" in operation:
         return prices.QUEUE
     if "delete" in operation:
         return prices.DELETE

@@ -49,7 +49,7 @@ def percentile(figures: Figures, share: float) -> float:
 COLUMNS: Final[dict[str, tuple[Callable[[Figures], float], str]]] = {
     "files/s": (lambda figures: figures.files_per_second, ".1f"),
     "calls": (lambda figures: figures.calls_per_file, ".2f"),
-    "storage operations": (lambda figures: figures.operations_per_file(), ".1f"),
+    "storage operations": (lambda figures: figures.operations_per_file, ".1f"),
     "$ per 1,000": (lambda figures: figures.dollars, ".3f"),
     "CPU ms": (lambda figures: figures.processor_milliseconds, ".0f"),
     "wait, median": (lambda figures: percentile(figures, 0.5), ".2f"),
@@ -87,10 +87,10 @@ def growth(results: Results) -> Iterator[str]:
     base = results.growth["100"]
     for files, figures in results.growth.items():
         processor = figures.processor_milliseconds
-        count = figures.operations_per_file()
+        count = figures.operations_per_file
         yield (
             f"| {files} | {processor:.1f} | {processor / base.processor_milliseconds:.2f} | {count:.2f} | "
-            f"{count / base.operations_per_file():.2f} | {figures.files_per_second:.1f} |"
+            f"{count / base.operations_per_file:.2f} | {figures.files_per_second:.1f} |"
         )
 
 

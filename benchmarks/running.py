@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -69,6 +69,8 @@ class Run:
         self.host = host
         self.webhook = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
         self.blobs = BlobServiceClient.from_connection_string(azurite.connection_string)
+        # The one with the blob trigger is the first in each app.
+        self.function = re.findall(r"Functions: (\w+)", host.log.read_text(encoding="utf-8"))[0]
 
     def upload(self, texts: Mapping[str, bytes]) -> None:
         """Upload files of which nobody hears yet."""
@@ -76,15 +78,22 @@ class Run:
         for name, data in texts.items():
             container.upload_blob(name, data, overwrite=True)
 
-    def announce(self, names: list[str]) -> None:
-        """Post the events of uploaded files, as Event Grid does: again until they are taken."""
-        function = re.findall(r"Functions: (\w+)", self.host.log.read_text(encoding="utf-8"))[0]
+    def announce(self, names: Sequence[str], per_second: float | None = None) -> None:
+        """Post the events of uploaded files, so many files a second or all at once."""
+        begin = time.monotonic()
+        for number in range(0, len(names), EVENTS_AT_ONCE):
+            self.post(names[number : number + EVENTS_AT_ONCE])
+            if per_second is not None:
+                time.sleep(max(begin + (number + EVENTS_AT_ONCE) / per_second - time.monotonic(), 0.0))
+
+    def post(self, names: Sequence[str]) -> None:
+        """Post events as Event Grid does: again until they are taken."""
         urls = [self.blobs.get_blob_client("incoming", name).url for name in names]
         delivered = False
         while not delivered:
             answer = self.webhook.post(
                 event_grid.PATH,
-                params={"functionName": f"Host.Functions.{function}"},
+                params={"functionName": f"Host.Functions.{self.function}"},
                 headers={"aeg-event-type": "Notification"},
                 json=[{"data": {"url": url, "eTag": "", "blobType": "BlockBlob"}} for url in urls],
             )
@@ -96,9 +105,9 @@ class Run:
         log = self.host.log.read_text(encoding="utf-8")
         return {match["name"]: instant_of(match["time"]) for match in ENDED.finditer(log)}
 
-    def wait_for(self, count: int) -> int:
-        """Wait until so many files have ended; return the most memory that the host's process had meanwhile."""
-        deadline, memory_most = time.monotonic() + PATIENCE_SECONDS, 0
+    def wait_for(self, count: int) -> None:
+        """Wait until so many files have ended."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
         seen, position = 0, 0
         while True:
             with self.host.log.open("rb") as log:
@@ -107,12 +116,11 @@ class Run:
                 lines, newline, _ = log.read().rpartition(b"\n")
             seen, position = seen + lines.count(b"' ended"), position + len(lines) + len(newline)
             if seen >= count:
-                return memory_most
+                return
             if not self.host.is_running or time.monotonic() > deadline:
                 raise RuntimeError(
                     f"{self.app.name}: {len(self.ended())} of {count} files ended. {self.host.last_words()}"
                 )
-            memory_most = max(memory_most, self.memory())
             time.sleep(0.25)
 
     def processor_seconds(self) -> float:
@@ -168,15 +176,11 @@ class Run:
         """
         before = len(self.ended())
         self.upload(texts)
-        processor, memory = self.processor_seconds(), self.memory()
+        processor = self.processor_seconds()
         operations, calls, executions = self.operations(), self.calls(), len(list(self.executions()))
         begin = time.monotonic()
-        names = list(texts)
-        for number in range(0, len(names), EVENTS_AT_ONCE):
-            self.announce(names[number : number + EVENTS_AT_ONCE])
-            if per_second is not None:
-                time.sleep(max(begin + (number + EVENTS_AT_ONCE) / per_second - time.monotonic(), 0.0))
-        memory_most = self.wait_for(before + len(texts))
+        self.announce(list(texts), per_second)
+        self.wait_for(before + len(texts))
         ended, jobs = self.ended(), self.jobs()
         seconds = time.monotonic() - begin
         time.sleep(1.0)  # what follows an outcome: records and messages are deleted
@@ -192,8 +196,6 @@ class Run:
             calls=dict(new_calls),
             operations=dict(self.operations() - operations),
             processor_seconds=self.processor_seconds() - processor,
-            memory_before=memory,
-            memory_most=memory_most,
             waits=sorted(waits),
             executions=list(self.executions())[executions:],
         )

@@ -9,11 +9,12 @@ import heapq
 import math
 import random
 import statistics
-from collections import deque
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from local.ner.errors import ApiError
+from local.ner.requests import RateLimit
 from shared.delays import Delays
 from shared.jobs import waiting_delay
 
@@ -50,23 +51,6 @@ class Outcome:
     """When the last file had its outcome, after the end of the hour, in seconds."""
 
 
-class Limit:
-    """So many calls in any minute."""
-
-    def __init__(self) -> None:
-        """Begin to count."""
-        self.taken: deque[float] = deque()
-
-    def take(self, now: float) -> float | None:
-        """Count a call; return None, or after how many seconds there is room."""
-        while self.taken and self.taken[0] <= now - 60:
-            self.taken.popleft()
-        if len(self.taken) >= CALLS_PER_MINUTE:
-            return max(1.0, self.taken[0] + 60 - now)
-        self.taken.append(now)
-        return None
-
-
 class Simulation:
     """An hour of one app with a resource of its own."""
 
@@ -74,7 +58,7 @@ class Simulation:
         """Draw when files arrive, and how long their jobs take."""
         self.chance = random.Random(SEED)
         self.now = 0.0
-        self.limit = Limit()
+        self.limit = RateLimit(lambda: self.now)
         self.instances = [Delays(least=2, most=60, clock=lambda: self.now) for _ in range(INSTANCES)]
         self.files = [
             File(self.chance.uniform(0, HOUR), MEDIAN_SECONDS * math.exp(self.chance.gauss(0, SIGMA)))
@@ -107,11 +91,12 @@ class Simulation:
         if delays.closed_seconds:
             return self.wait(file, delays.closed_seconds)
         self.calls += 1
-        refusal = self.limit.take(self.now)
-        if refusal is not None:
+        try:
+            self.limit.take(CALLS_PER_MINUTE)
+        except ApiError as refusal:
             self.refused += 1
-            delays.throttle(refusal)
-            return self.wait(file, refusal)
+            delays.throttle(refusal.retry_after)
+            return self.wait(file, refusal.retry_after)
         if file.submitted is None:
             file.submitted = self.now
         elif self.now >= file.submitted + file.seconds:
@@ -120,7 +105,7 @@ class Simulation:
             return None
         return round(delays.next_delay(1, self.now - file.submitted, self.chance.uniform(-1, 1)))
 
-    def wait(self, file: File, retry_after: float) -> float:
+    def wait(self, file: File, retry_after: float | None) -> float:
         """Return when a file comes back that the service cannot take now."""
         age = timedelta(seconds=self.now - (file.submitted or file.arrived))
         return round(waiting_delay(age, least=2, most=60, jitter=self.chance.random(), retry_after=retry_after))

@@ -7,7 +7,7 @@ the version has its outcome.
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 from azure.core import MatchConditions
@@ -22,7 +22,7 @@ from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
 from shared.ledger import Extent, Ledger, Record, decode_ledger, encode_record, ledger_name
 from shared.source import Source
-from shared.storage import JSON_CONTENT, LONGEST_BODY, creating_if_missing
+from shared.storage import JSON_CONTENT, LONGEST_BODY, creating_if_missing, in_place_of, only_if
 from shared.submissions import Submission, decode_submission, encode_submission
 
 SUBMISSION_SUFFIX: Final = ".json"
@@ -86,15 +86,12 @@ class StateStorage:
         Raises:
             ClaimConflictError: somebody else was faster.
         """
-        condition: dict[str, Any] = {"overwrite": False}
-        if known is not None:
-            condition = {"overwrite": True, "etag": f'"{known}"', "match_condition": MatchConditions.IfNotModified}
         blob = self.submission_blob(submission.message.source)
         write = partial(
             blob.upload_blob,
             encode_submission(submission),
             content_settings=ContentSettings(JSON_CONTENT),
-            **condition,
+            **in_place_of(known),
         )
         try:
             answer = await creating_if_missing(self.container.create_container, write)
@@ -108,9 +105,8 @@ class StateStorage:
 
     async def delete_submission(self, source: Source, etag: str) -> bool:
         """Delete the record of a version's submission; False if it is gone or has changed."""
-        condition: dict[str, Any] = {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}
         try:
-            await self.submission_blob(source).delete_blob(**condition)
+            await self.submission_blob(source).delete_blob(**only_if(etag))
         except (ResourceNotFoundError, ResourceModifiedError):
             return False
         return True

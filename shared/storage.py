@@ -66,15 +66,15 @@ class Storage:
         self.credential: AsyncTokenCredential | None = None
         # Else aiohttp looks through the whole environment at each call, which is two fifths of a call's processor time.
         options: dict[str, Any] = {"use_env_settings": bool(getproxies())}
-        sizes: dict[str, Any] = {"max_single_put_size": LONGEST_BODY, "max_block_size": LONGEST_BODY}
+        blob_options = {**options, "max_single_put_size": LONGEST_BODY, "max_block_size": LONGEST_BODY}
         if connection.connection_string:
-            self.blobs = BlobServiceClient.from_connection_string(connection.connection_string, **sizes, **options)
+            self.blobs = BlobServiceClient.from_connection_string(connection.connection_string, **blob_options)
             self.queues = QueueServiceClient.from_connection_string(connection.connection_string, **options)
         else:
             from azure.identity.aio import DefaultAzureCredential
 
             self.credential = DefaultAzureCredential(managed_identity_client_id=connection.client_id)
-            self.blobs = BlobServiceClient(connection.blob_service_uri, credential=self.credential, **sizes, **options)
+            self.blobs = BlobServiceClient(connection.blob_service_uri, credential=self.credential, **blob_options)
             self.queues = QueueServiceClient(connection.queue_service_uri, credential=self.credential, **options)
         self.queue: QueueClient = self.queues.get_queue_client(
             settings.queue,
@@ -123,9 +123,7 @@ class Storage:
             digest = properties.content_settings.content_md5  # none where the blob was uploaded in blocks
             if digest and bytes(digest) == hashlib.md5(seen, usedforsecurity=False).digest():
                 return Upload(source_of(self.settings.input_container, name, properties), seen)
-        condition: dict[str, Any] = {}
-        if etag is not None:
-            condition = {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}
+        condition = {} if etag is None else only_if(etag)
         try:
             download = await blob.download_blob(**condition)
             data = await download.readall()
@@ -159,13 +157,7 @@ class Storage:
             OutcomeConflictError: another outcome than `present` is there.
         """
         container = self.blobs.get_container_client(self.settings.results_container)
-        condition: dict[str, Any] = {"overwrite": False}
-        if present is not None:
-            condition = {
-                "overwrite": True,
-                "etag": f'"{present.etag}"',
-                "match_condition": MatchConditions.IfNotModified,
-            }
+        condition = in_place_of(present.etag if present else None)
 
         async def write() -> object:
             return await container.upload_blob(
@@ -227,6 +219,16 @@ async def creating_if_missing(create: Callable[[], Awaitable[object]], write: Ca
         with suppress(ResourceExistsError):  # another invocation was faster
             await create()
         return await write()
+
+
+def only_if(etag: str) -> dict[str, Any]:
+    """Return the options of a call that works on this version of a blob alone."""
+    return {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}
+
+
+def in_place_of(etag: str | None) -> dict[str, Any]:
+    """Return the options of an upload that replaces this version of a blob alone, or, without one, none at all."""
+    return {"overwrite": False} if etag is None else {"overwrite": True, **only_if(etag)}
 
 
 def source_of(container: str, name: str, properties: BlobProperties) -> Source:

@@ -18,7 +18,7 @@ from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueServiceClient
 
 from local.children import stop_with_parent
-from local.host import blobs, event_grid, queues
+from local.host import blobs, queues
 from local.host.configuration import MESSAGE_LEASE_SECONDS, HostConfiguration, HostError, read_host_json, seconds
 from local.host.functions import Function, Worker, load_functions
 from shared.settings import SettingsError
@@ -126,6 +126,9 @@ class Host:
             )
             listeners.append(blob_listener.run())
             if self.port is not None and any(trigger.by_events for trigger in triggers):
+                # A web server is rarely asked for.
+                from local.host import event_grid
+
                 listeners.append(event_grid.serve(blob_listener, self.port))
         return listeners
 

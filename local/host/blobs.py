@@ -70,6 +70,7 @@ class BlobListener:
     ) -> None:
         self.blobs = blobs
         self.triggers = triggers
+        self.scanned = [trigger for trigger in triggers if not trigger.by_events]
         self.worker = worker
         self.host_id = host_id
         self.receipts = blobs.get_container_client(HOSTS_CONTAINER)
@@ -89,13 +90,13 @@ class BlobListener:
                 continue
         async with asyncio.TaskGroup() as group:
             group.create_task(self.listener.run())
-            if not all(trigger.by_events for trigger in self.triggers):
+            if self.scanned:
                 group.create_task(self.scan_for_ever())
 
     async def scan_for_ever(self) -> None:
         """List the containers every two seconds; an account that does not answer is tried again."""
         while True:
-            for trigger in (trigger for trigger in self.triggers if not trigger.by_events):
+            for trigger in self.scanned:
                 try:
                     await self.scan(trigger)
                 except ResourceNotFoundError:

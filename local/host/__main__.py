@@ -63,7 +63,7 @@ class Host:
         """
         self.root = root
         self.environ = environ
-        self.configuration: HostConfiguration = read_host_json(root / "host.json")
+        self.configuration: HostConfiguration = read_host_json(root / "host.json", environ)
         self.functions = load_functions(root)
         self.lease_seconds = lease_seconds
         self.port = port

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -11,6 +12,9 @@ MESSAGE_LEASE_SECONDS: Final = 600
 """The host takes each queue message for ten minutes; that is fixed in its source."""
 LONGEST_BLOB_POLLING_SECONDS: Final = 60.0
 """The internal queue of the blob trigger backs off to this, whatever host.json says."""
+
+OVERRIDE: Final = "AzureFunctionsJobHost__"
+"""How an app setting begins that stands for a value of host.json; `__` is between the names on the way there."""
 
 TIME_SPAN = re.compile(r"(?:(\d+)\.)?(\d{1,2}):(\d{2}):(\d{2})(?:\.(\d{1,7}))?")
 
@@ -85,14 +89,21 @@ class HostConfiguration(msgspec.Struct, rename="camel"):
     extension_bundle: dict[str, Any] | None = None
 
 
-def read_host_json(path: Path) -> HostConfiguration:
+def read_host_json(path: Path, environ: Mapping[str, str] | None = None) -> HostConfiguration:
     """Read and check host.json.
+
+    Args:
+        path: of the file.
+        environ: the app settings, some of which may stand for values of the file.
 
     Raises:
         HostError: it is missing, or holds what the host would refuse.
     """
     try:
-        configuration = msgspec.json.decode(path.read_bytes(), type=HostConfiguration)
+        document = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        override(document, environ or {})
+        # Values of app settings are texts; to the host, those of the file are too.
+        configuration = msgspec.convert(document, HostConfiguration, strict=False)
     except FileNotFoundError:
         raise HostError(f"{path} is missing: this folder is no function app") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -104,3 +115,20 @@ def read_host_json(path: Path) -> HostConfiguration:
     ):
         seconds(time_span)
     return configuration
+
+
+def override(document: dict[str, Any], environ: Mapping[str, str]) -> None:
+    """Put the values of app settings into what host.json says.
+
+    Raises:
+        HostError: a setting's name leads into a value.
+    """
+    for name, value in environ.items():
+        if name.startswith(OVERRIDE):
+            *sections, key = name.removeprefix(OVERRIDE).split("__")
+            place: Any = document
+            for section in sections:
+                place = place.setdefault(section, {})
+                if not isinstance(place, dict):
+                    raise HostError(f"the app setting {name} goes on where host.json has a value: {section}")
+            place[key] = value

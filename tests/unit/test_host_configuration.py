@@ -50,6 +50,27 @@ def test_what_the_host_would_refuse_is_refused(queues: str, tmp_path: Path) -> N
         read_host_json(path)
 
 
+def test_app_settings_stand_for_values_of_the_file() -> None:
+    """As on the platform; what they hold is checked likewise."""
+    queues = "AzureFunctionsJobHost__extensions__queues__"
+    changed = read_host_json(
+        ROOT / "host.json",
+        {
+            f"{queues}batchSize": "16",
+            "AzureFunctionsJobHost__extensions__blobs__maxDegreeOfParallelism": "3",
+            "AzureFunctionsJobHost__functionTimeout": "00:01:00",
+            "AzureFunctionsWebHost__hostid": "another",
+        },
+    )
+    assert changed.extensions.queues.batch_size == 16
+    assert changed.extensions.queues.threshold == 32
+    assert changed.extensions.blobs.max_degree_of_parallelism == 3
+    assert seconds(changed.function_timeout) == 60.0
+    for name, value in ((f"{queues}batchSize", "33"), (f"{queues}batchSize__more", "1"), (f"{queues}size", "1")):
+        with pytest.raises(HostError):
+            read_host_json(ROOT / "host.json", {name: value})
+
+
 def test_a_missing_host_json_is_an_error(tmp_path: Path) -> None:
     """The folder is no function app."""
     with pytest.raises(HostError, match="no function app"):

@@ -37,7 +37,7 @@ MOST_TRANSACTIONS: Final = 125
 LOG_RATIO: Final = math.log(RATIO)
 AGES: Final = tuple(SHORTEST * RATIO**cell for cell in range(CELLS + 1))
 
-GUESS_MEDIAN: Final = 6.0
+GUESS_MEDIAN: Final = 7.0
 GUESS_SIGMA: Final = 1.0
 """Small documents have been seen to take 1 to 6 seconds; nothing is known of long ones."""
 GUESS_WEIGHT: Final = 1.0

@@ -14,6 +14,12 @@ def test_the_law_comes_close_to_knowing_the_distribution(distribution: Distribut
     assert law.first.cost <= 1.5 * known.cost
 
 
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS[:4], ids=lambda distribution: distribution.name)
+def test_knowing_nothing_it_starts_sensibly(distribution: Distribution) -> None:
+    """The very first looks cost no more than half as much again as the best ones."""
+    assert learned(distribution).at_first.cost <= 1.5 * best(distribution).cost
+
+
 @pytest.mark.parametrize(
     ("sigma", "calls", "median", "p95"), [(0.3, 2.71, 0.17, 0.67), (0.5, 3.14, 0.23, 0.94), (0.8, 3.73, 0.29, 1.09)]
 )

@@ -158,6 +158,15 @@ async def unannounced(host: Host, data: bytes, newer: bytes) -> None:
     await host.messages()
 
 
+async def throttled(host: Host, data: bytes, _newer: bytes) -> None:
+    """Two events of a version while the service takes no calls, as far as this worker knows."""
+    host.way.upload(data)
+    host.way.pipeline.following.delays.throttle(1.0)
+    await host.event()
+    await host.event()
+    await host.messages()
+
+
 @pytest.mark.parametrize(
     ("walk", "data", "newer", "requests"),
     [
@@ -165,6 +174,8 @@ async def unannounced(host: Host, data: bytes, newer: bytes) -> None:
         pytest.param(plain, lines(60), b"", 3, id="many jobs"),
         pytest.param(plain, b"", b"", 0, id="bad file"),
         pytest.param(repeated, TEXT, b"", 1, id="repeated events"),
+        pytest.param(throttled, TEXT, b"", 1, id="throttled"),
+        pytest.param(throttled, lines(30), b"", 2, id="throttled many jobs"),
         pytest.param(overwritten, TEXT, TEXT + b" Newer.", 2, id="overwritten"),
         pytest.param(overwritten, lines(30), lines(2), 3, id="overwritten many jobs"),
         pytest.param(unannounced, TEXT, TEXT + b" Newer.", 2, id="overwritten without an event"),

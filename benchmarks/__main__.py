@@ -7,7 +7,7 @@ was measured before stays in `.local/bench` and is told again.
 import argparse
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,8 +16,9 @@ import msgspec
 from benchmarks import cold_start, delays
 from benchmarks.delays import Distribution, Part
 from benchmarks.figures import Figures
-from benchmarks.report import Results, write_report
+from benchmarks.report import write_report
 from benchmarks.running import PEERS, THIS_APP, App, letters, running
+from benchmarks.tables import Results
 from local.install import STATE
 from shared.delays import WAIT_WEIGHT
 
@@ -25,30 +26,56 @@ MEASURED: Final = STATE / "bench"
 SPREAD: Final = 0.5
 UNLIMITED: Final = 10**9
 WARM_UP: Final = 5
+REPETITIONS: Final = 3
+ROUND_TRIP_SECONDS: Final = 0.2
+"""What a call of the service has been seen to take at least, for the sweep; elsewhere it takes none."""
+QUEUES: Final = "AzureFunctionsJobHost__extensions__queues__"
+BLOBS: Final = "AzureFunctionsJobHost__extensions__blobs__"
+SWEEP: Final[dict[str, dict[str, str]]] = {
+    "as shipped": {},
+    **{f"`maxDegreeOfParallelism` {many}": {f"{BLOBS}maxDegreeOfParallelism": str(many)} for many in (4, 16, 32)},
+    **{
+        f"`batchSize` {size}, `newBatchThreshold` {threshold}": {
+            f"{QUEUES}batchSize": str(size),
+            f"{QUEUES}newBatchThreshold": str(threshold),
+        }
+        for size, threshold in ((16, 8), (32, 16), (32, 64))
+    },
+}
+"""App settings that stand for values of host.json."""
 
 
-def switches(job_seconds: float, calls_per_minute: int = UNLIMITED) -> dict[str, Any]:
+def switches(job_seconds: float, calls_per_minute: int = UNLIMITED, latency: float = 0.0) -> dict[str, Any]:
     """Return what the service is told: jobs of a lognormal duration with this median."""
-    return {"jobSeconds": job_seconds, "jobSpread": SPREAD, "callsPerMinute": calls_per_minute}
+    told = {"jobSeconds": job_seconds, "jobSpread": SPREAD, "callsPerMinute": calls_per_minute}
+    return {**told, "latencySeconds": latency}
 
 
-def measure_app(app: App, job_seconds: float, files: int) -> Figures:
+def measure_app(
+    app: App, told: Mapping[str, Any], files: int, values: Mapping[str, str] | None = None, warm_up: int = WARM_UP
+) -> Figures:
     """Drop files all at once on a warm app."""
-    with running(app, switches=switches(job_seconds)) as run:
-        run.measure(letters(WARM_UP, "warm"))
+    with running(app, switches=told, values=values) as run:
+        run.measure(letters(warm_up, "warm"))
         return run.measure(letters(files))
 
 
 def side_by_side(results: Results) -> None:
     """Measure all apps at all durations, in turns."""
     results.side_by_side = {}
-    for repetition, job_seconds, app in itertools.product(range(3), (1, 5, 30), (THIS_APP, *PEERS)):
+    for _, job_seconds, app in itertools.product(range(REPETITIONS), (1, 5, 30), (THIS_APP, *PEERS)):
         # As many as keep an app busy; the blocking ones would take an hour for those that the others take in a minute.
-        files = 48 if app.name.startswith("blocking") else 1000
-        if job_seconds == 30 and repetition:
-            continue
-        figures = measure_app(app, job_seconds, files)
+        files = {1: 96, 5: 96, 30: 48}[job_seconds] if app.name.startswith("blocking") else 1000
+        figures = measure_app(app, switches(job_seconds), files)
         results.side_by_side.setdefault(str(job_seconds), {}).setdefault(app.name, []).append(figures)
+
+
+def sweep(results: Results) -> None:
+    """Measure this app with other values in its host.json, in turns, at a service that is further away."""
+    results.sweep = {}
+    for _, (name, values) in itertools.product(range(2), SWEEP.items()):
+        figures = measure_app(THIS_APP, switches(1.0, latency=ROUND_TRIP_SECONDS), 1000, values)
+        results.sweep.setdefault(name, []).append(figures)
 
 
 def unhurried(results: Results) -> None:
@@ -58,7 +85,7 @@ def unhurried(results: Results) -> None:
     for _ in range(3):
         with running(THIS_APP, switches=switches(5.0)) as run:
             results.unhurried.append(run.measure(letters(files), per_second))
-    seen = delays.as_deployed(files, per_second, Distribution("", (Part(1.0, 5.0, SPREAD),)), pick_up=0.25)
+    seen = delays.as_deployed(files, per_second, Distribution("", (Part(1.0, 5.0, SPREAD),)))
     results.simulated_cost, results.simulated = seen.cost, seen.describe()
     results.measured_costs = [
         figures.calls_per_file - 1 + WAIT_WEIGHT * sum(figures.waits) / figures.files for figures in results.unhurried
@@ -66,10 +93,12 @@ def unhurried(results: Results) -> None:
 
 
 def growth(results: Results) -> None:
-    """Drop 100, 1,000 and 10,000 files."""
+    """Drop 100, 1,000 and 10,000 files, the fewer the more often."""
     results.growth = {}
-    for files in (100, 1_000, 10_000):
-        results.growth[str(files)] = measure_app(THIS_APP, 5.0, files)
+    for files, repetitions in ((100, 5), (1_000, REPETITIONS), (10_000, 1)):
+        results.growth[str(files)] = [
+            measure_app(THIS_APP, switches(5.0), files, warm_up=100) for _ in range(repetitions)
+        ]
 
 
 def waiting(results: Results) -> None:
@@ -111,7 +140,7 @@ def cold(results: Results) -> None:
 
 def law(results: Results) -> None:
     """Simulate the delays."""
-    results.delays = list(delays.table())
+    results.delays, results.polling = list(delays.table()), list(delays.polling_table())
 
 
 PARTS: Final[dict[str, Callable[[Results], None]]] = {
@@ -119,6 +148,7 @@ PARTS: Final[dict[str, Callable[[Results], None]]] = {
     "cold-start": cold,
     "unhurried": unhurried,
     "side-by-side": side_by_side,
+    "sweep": sweep,
     "bulk": bulk,
     "growth": growth,
     "waiting": waiting,

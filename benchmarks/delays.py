@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Final, NamedTuple
 
+from benchmarks import prices
+from local.host.queues import Backoff
 from shared.delays import WAIT_WEIGHT, Delays
 
 SEED: Final = 1
@@ -174,31 +176,46 @@ def learned(distribution: Distribution) -> Learned:
     return result
 
 
-def as_deployed(files: int, per_second: float, distribution: Distribution, *, pick_up: float) -> Seen:
+class Listener:
+    """When the host receives messages: the longer its queue was empty, the more rarely it looks."""
+
+    def __init__(self, longest: float) -> None:
+        """Begin to look; `longest` is `maxPollingInterval` in seconds."""
+        self.backoff = Backoff(longest)
+        self.now = 0.0
+
+    def receive(self, due: float) -> float:
+        """Return when a message is received that becomes visible then."""
+        while self.now < due:
+            self.now += self.backoff.next_delay(found=False)
+        self.backoff.next_delay(found=True)
+        return self.now
+
+
+def as_deployed(files: int, per_second: float, distribution: Distribution, longest_polling: float = 2.0) -> Seen:
     """Return what the law comes to in an app: bounds, whole seconds, jitter, jobs that overlap, the host's own delay.
 
     Args:
         files: dropped one after another.
         per_second: how many.
         distribution: of the jobs' durations.
-        pick_up: the longest time from a message's being due to its being received, in seconds.
+        longest_polling: `maxPollingInterval`, in seconds.
     """
+    random.seed(SEED)  # of the host's back-off
     chance, seen = random.Random(SEED), Seen()
-    delays = Delays(least=2, most=60)
-
-    def next_look(age: float) -> float:
-        return age + round(delays.next_delay(1, age, chance.uniform(-1, 1))) + chance.uniform(0, pick_up)
-
+    delays, listener = Delays(least=2, most=60), Listener(longest_polling)
     durations = [distribution.draw(chance) for _ in range(files)]
     due = [(number / per_second, number, 0) for number in range(files)]
     while due:
         now, number, looks = heapq.heappop(due)
+        now = listener.receive(now) if looks else now
         age = now - number / per_second
         if looks and age >= durations[number]:
             seen.add(looks, age / durations[number] - 1)
             delays.learn(1, told(durations[number], chance))
         else:
-            heapq.heappush(due, (number / per_second + next_look(age), number, looks + 1))
+            delay = round(delays.next_delay(1, age, chance.uniform(-1, 1)))
+            heapq.heappush(due, (now + delay, number, looks + 1))
     return seen
 
 
@@ -211,6 +228,17 @@ def table() -> Iterator[str]:
         ratios = [seen.cost / known.cost for seen in (law.later, law.first, law.at_first)]
         cells = [distribution.name, known.describe(), law.later.describe(), *(f"{ratio:.2f}" for ratio in ratios)]
         yield f"| {' | '.join(cells)} |"
+
+
+def polling_table() -> Iterator[str]:
+    """Yield the lines of a table: what the host's own delay adds, and what its looks at an idle queue cost."""
+    month = 30 * 24 * 3600
+    yield "| `maxPollingInterval` | 4 files a second | a file a minute | looks at an idle queue, a month |"
+    yield "| --- | --- | --- | --- |"
+    for longest in (0.1, 1.0, 2.0, 5.0, 60.0):
+        seen = [as_deployed(1000, per_second, DISTRIBUTIONS[1], longest) for per_second in (4.0, 1 / 60)]
+        cells = [f"{one.describe()} ({one.cost:.2f})" for one in seen]
+        yield f"| {longest:g} s | {' | '.join(cells)} | {month / longest * prices.QUEUE:.2f} dollars |"
 
 
 if __name__ == "__main__":

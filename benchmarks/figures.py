@@ -24,6 +24,8 @@ class Figures:
     """From a job's end to its outcome, over the job's duration; one for each file."""
     executions: list[float]
     """How long each took."""
+    peak_memory: int
+    """The most that the host's process has had in memory, in bytes."""
 
     @property
     def files_per_second(self) -> float:

@@ -20,3 +20,12 @@ GIGABYTE_SECOND: Final = 0.000016
 SHORTEST_EXECUTION_SECONDS: Final = 0.1
 MEMORY_STEP_GIGABYTES: Final = 0.125
 """Memory is billed in steps of 128 MB."""
+
+LEAST: Final = 1000 * (
+    BLOB_WRITE
+    + BLOB_OTHER
+    + 4 * QUEUE
+    + 2 * (EXECUTION + SHORTEST_EXECUTION_SECONDS * MEMORY_STEP_GIGABYTES * GIGABYTE_SECOND)
+)
+"""For a thousand files of this way: one read, one write, two messages put and deleted, two executions."""
+LEAST_OPERATIONS: Final = 6

@@ -1,149 +1,120 @@
-"""What was measured, and its telling: `RESULTS.md` with a plot."""
+"""The report: `RESULTS.md` with a plot."""
 
 import os
 import platform
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-import msgspec
-
-from benchmarks.figures import Figures
+from benchmarks import tables
+from benchmarks.tables import APPS, LIMIT_AT_CALLS, Results, middle, percentile
 
 VERSIONS: Final = ("azure-functions", "azure-storage-blob", "azure-storage-queue", "azure-ai-textanalytics", "httpx")
-APPS: Final = ("this app", "blocking", "blocking, asyncio", "requeue every 5 s", "requeue every 30 s")
-LIMIT_AT_CALLS: Final = 2.5
-"""Calls per file, by which the time for a bulk drop is judged."""
 
 
-class Results(msgspec.Struct):
-    """Everything that was measured; what was not, is empty."""
-
-    delays: list[str] = []
-    cold_start: dict[str, list[float]] = {}
-    side_by_side: dict[str, dict[str, list[Figures]]] = {}
-    unhurried: list[Figures] = []
-    measured_costs: list[float] = []
-    simulated_cost: float = 0.0
-    simulated: str = ""
-    growth: dict[str, Figures] = {}
-    bulk: Figures | None = None
-    bytes_per_waiting_file: float = 0.0
-    bytes_per_blocked_file: float = 0.0
-
-
-def middle(values: Sequence[float], form: str = ".2f") -> str:
-    """Return a median with its range."""
-    text = f"{statistics.median(values):{form}}"
-    return text if len(values) < 2 else f"{text} ({min(values):{form}} to {max(values):{form}})"
-
-
-def percentile(figures: Figures, share: float) -> float:
-    """Return a percentile of the waits."""
-    return figures.waits[min(int(share * len(figures.waits)), len(figures.waits) - 1)]
-
-
-COLUMNS: Final[dict[str, tuple[Callable[[Figures], float], str]]] = {
-    "files/s": (lambda figures: figures.files_per_second, ".1f"),
-    "calls": (lambda figures: figures.calls_per_file, ".2f"),
-    "storage operations": (lambda figures: figures.operations_per_file, ".1f"),
-    "$ per 1,000": (lambda figures: figures.dollars, ".3f"),
-    "CPU ms": (lambda figures: figures.processor_milliseconds, ".0f"),
-    "wait, median": (lambda figures: percentile(figures, 0.5), ".2f"),
-    "wait, p95": (lambda figures: percentile(figures, 0.95), ".2f"),
-}
-
-
-def side_by_side(results: Results) -> Iterator[str]:
-    """Yield the tables of all apps."""
-    for seconds, apps in results.side_by_side.items():
-        yield f"\n### Jobs of {seconds} s\n"
-        yield f"| | {' | '.join(COLUMNS)} | files/s over blocking | runs |"
-        yield "| --- |" + " --- |" * (len(COLUMNS) + 2)
-        base = statistics.median(figures.files_per_second for figures in apps["blocking"])
-        for name in APPS:
-            runs = apps[name]
-            cells = [middle([value(figures) for figures in runs], form) for value, form in COLUMNS.values()]
-            ratio = middle([figures.files_per_second / base for figures in runs], ".1f")
-            yield f"| {name} | {' | '.join(cells)} | {ratio} | {len(runs)} x {runs[0].files} files |"
-        yield "| *the limit* | | 2 | 2 and the queue's own | | | 0 | 0 | | |"
-
-
-def operations(figures: Figures) -> Iterator[str]:
-    """Yield a table of the operations on the storage account."""
-    yield "| Operation | per file |"
-    yield "| --- | --- |"
-    for name, number in sorted(figures.operations.items()):
-        yield f"| {name} | {number / figures.files:.2f} |"
-
-
-def growth(results: Results) -> Iterator[str]:
-    """Yield a table of the growth."""
-    yield "| Files | CPU ms per file | over 100 files | storage operations per file | over 100 files | files/s |"
-    yield "| --- | --- | --- | --- | --- | --- |"
-    base = results.growth["100"]
-    for files, figures in results.growth.items():
-        processor = figures.processor_milliseconds
-        count = figures.operations_per_file
-        yield (
-            f"| {files} | {processor:.1f} | {processor / base.processor_milliseconds:.2f} | {count:.2f} | "
-            f"{count / base.operations_per_file:.2f} | {figures.files_per_second:.1f} |"
-        )
-
-
-def lines(results: Results) -> Iterator[str]:
-    """Yield the report."""
+def introduction() -> Iterator[str]:
+    """Yield what was measured with what."""
     yield "# What was measured\n"
     yield "`make bench` prints and writes this page (about two hours; `make bench PARTS=delays` a part of it)."
     versions = ", ".join(f"{name} {version(name)}" for name in VERSIONS)
-    yield (
-        f"{platform.machine()}, {os.cpu_count()} processors, {platform.system()} {platform.release()}, Python "
-        f"{sys.version.split()[0]}, {versions}. Azurite, the service's emulator and the host's stand-in run on the same "
-        "machine, so times mean something beside each other only: read the ratios. Seeds: 0 for the jobs' durations, 1 "
-        "and up for the simulations."
-    )
-    if results.delays:
-        yield "\n## When to look: the law beside the best schedule (simulated)\n"
-        yield "API calls per file / median / 95th percentile of the wait over the job's duration. Cost = looks + 5 x wait"
-        yield "/ duration; the best schedule knows the distribution, the law learns it from jobs told in whole seconds.\n"
-        yield from results.delays
-    if results.unhurried:
-        ratios = [cost / results.simulated_cost for cost in results.measured_costs]
-        yield "\n## The same law, the whole way\n"
-        yield f"Four files a second, jobs of 5 s (sigma 0.5), {results.unhurried[0].files} files: cost"
-        yield f"{middle(results.measured_costs)}; its simulation {results.simulated_cost:.2f} ({results.simulated}). Ratio"
-        yield f"{middle(ratios)}.\n"
-        yield from operations(results.unhurried[0])
-    if results.side_by_side:
-        yield "\n## Side by side\n"
-        yield "Small files, dropped at once by Event Grid's events on one worker; jobs lognormal with sigma 0.5. Per file:"
-        yield "calls of the service, operations on the storage account (host and app), dollars for these and the executions"
-        yield "(`benchmarks/prices.py`), processor time of host and worker, wait from the job's end to the outcome over the"
-        yield "job's duration. Median (range). ![plot](results.svg)"
-        yield from side_by_side(results)
-    if results.bulk:
-        limit = LIMIT_AT_CALLS * results.bulk.files / 1000 * 60
-        yield "\n## A bulk drop on a service that takes 1,000 calls a minute\n"
-        yield f"{results.bulk.files} files in {results.bulk.seconds:.0f} s: {results.bulk.seconds / limit:.2f} of the time"
-        yield f"that the limit allows at {LIMIT_AT_CALLS} calls a file ({limit:.0f} s). Calls: {results.bulk.calls}."
-    if results.growth:
-        yield "\n## Growth\n"
-        yield from growth(results)
-    if results.bytes_per_waiting_file:
-        ratio = results.bytes_per_waiting_file / results.bytes_per_blocked_file
-        yield "\n## Memory of the worker per waiting file\n"
-        yield f"This app, 10,000 files waiting: {results.bytes_per_waiting_file / 1024:.1f} KiB; the blocking sample:"
-        yield f"{results.bytes_per_blocked_file / 1024:.0f} KiB; ratio {ratio:.3f}."
-    if results.cold_start:
-        yield "\n## Cold start\n"
-        yield "Fresh processes, as ratios to one that imports `azure.functions` alone.\n"
-        yield "| | ratio |"
-        yield "| --- | --- |"
-        for name, values in results.cold_start.items():
-            yield f"| {name} | {middle(values)} |"
+    system = f"{platform.machine()}, {os.cpu_count()} processors, {platform.system()} {platform.release()}"
+    yield f"{system}, Python {sys.version.split()[0]}, {versions}."
+    yield "Azurite, the service's emulator and the host's stand-in run on the same machine, so times mean something"
+    yield "beside each other only: read the ratios. Seeds: 0 for the jobs' durations, 1 and up for the simulations."
+
+
+def delays(results: Results) -> Iterator[str]:
+    """Yield the simulations."""
+    yield "API calls per file / median / 95th percentile of the wait over the job's duration. Cost = looks + 5 x wait"
+    yield "/ duration; the best schedule knows the distribution, the law learns it from jobs told in whole seconds.\n"
+    yield from results.delays
+    yield "\nThe same in an app as it is deployed: delays of 2 to 60 s in whole seconds, jobs of 5 s (sigma 0.5), and the"
+    yield "host, which looks at an idle queue more and more rarely, up to `maxPollingInterval` (cost in brackets).\n"
+    yield from results.polling
+
+
+def unhurried(results: Results) -> Iterator[str]:
+    """Yield what the delays come to the whole way."""
+    ratios = [cost / results.simulated_cost for cost in results.measured_costs]
+    yield f"Four files a second, jobs of 5 s (sigma 0.5), {results.unhurried[0].files} files: cost"
+    yield f"{middle(results.measured_costs)}; its simulation {results.simulated_cost:.2f} ({results.simulated}). Ratio"
+    yield f"{middle(ratios)}.\n"
+    yield from tables.operations(results.unhurried[0])
+
+
+def side_by_side(results: Results) -> Iterator[str]:
+    """Yield the apps beside each other."""
+    yield "Small files, dropped at once by Event Grid's events on one worker; jobs lognormal with sigma 0.5. Per file:"
+    yield "calls of the service, operations on the storage account (host and app), dollars for these and the"
+    yield "executions (`benchmarks/prices.py`), processor time of host and worker; the most that both had in memory;"
+    yield "the wait from the job's end to the outcome over the job's duration. Median (range). ![plot](results.svg)"
+    yield from tables.side_by_side(results)
+
+
+def bulk(results: Results) -> Iterator[str]:
+    """Yield how long a bulk drop took."""
+    if results.bulk is not None:
+        calls = ", ".join(f"{number} {name}" for name, number in sorted(results.bulk.calls.items()))
+        ratio = tables.bulk_ratio(results.bulk)
+        yield f"{results.bulk.files} files in {results.bulk.seconds:.0f} s: {ratio:.2f} of the time that the"
+        yield f" limit allows at {LIMIT_AT_CALLS} calls a file ({tables.bulk_seconds(results.bulk):.0f} s)."
+        yield f"Calls: {calls}."
+
+
+def sweep(results: Results) -> Iterator[str]:
+    """Yield what other settings come to."""
+    yield "1,000 files at once, jobs of 1 s, each call of the service takes 0.2 s more. The instance has to have room"
+    yield "for `maxDegreeOfParallelism` files of `NER_MAX_BLOB_BYTES`, several times.\n"
+    yield from tables.sweep(results)
+
+
+def growth(results: Results) -> Iterator[str]:
+    """Yield what more files come to."""
+    yield "Dropped at once on a worker that has seen 100 files, jobs of 5 s.\n"
+    yield from tables.growth(results)
+
+
+def waiting(results: Results) -> Iterator[str]:
+    """Yield what waiting files take."""
+    ratio = results.bytes_per_waiting_file / results.bytes_per_blocked_file
+    yield f"This app, 10,000 files waiting: {results.bytes_per_waiting_file / 1024:.1f} KiB; the blocking sample:"
+    yield f"{results.bytes_per_blocked_file / 1024:.0f} KiB; ratio {ratio:.3f}."
+
+
+def cold_start(results: Results) -> Iterator[str]:
+    """Yield what is imported."""
+    yield "Fresh processes that have only what is deployed, as ratios to one that imports `azure.functions` alone.\n"
+    yield "| | ratio |"
+    yield "| --- | --- |"
+    for name, values in results.cold_start.items():
+        yield f"| {name} | {middle(values)} |"
+
+
+SECTIONS: Final[dict[str, tuple[Callable[[Results], Any], Callable[[Results], Iterator[str]]]]] = {
+    "When to look: the law beside the best schedule (simulated)": (lambda results: results.delays, delays),
+    "The same law, the whole way": (lambda results: results.unhurried, unhurried),
+    "Side by side": (lambda results: results.side_by_side, side_by_side),
+    "A bulk drop on a service that takes 1,000 calls a minute": (lambda results: results.bulk, bulk),
+    "Other values in `host.json`": (lambda results: results.sweep, sweep),
+    "Growth": (lambda results: results.growth, growth),
+    "Memory of the worker per waiting file": (lambda results: results.bytes_per_waiting_file, waiting),
+    "Cold start": (lambda results: results.cold_start, cold_start),
+}
+"""By title: what must have been measured for it, and the text."""
+
+
+def lines(results: Results) -> Iterator[str]:
+    """Yield the report of all that was measured."""
+    yield from introduction()
+    yield "\n## In short\n"
+    yield from tables.promises(results)
+    for title, (measured, text) in SECTIONS.items():
+        if measured(results):
+            yield f"\n## {title}\n"
+            yield from text(results)
 
 
 def plot(results: Results, path: Path) -> None:

@@ -133,6 +133,11 @@ class Run:
         fields = Path(f"/proc/{self.host.process.pid}/statm").read_text(encoding="ascii").split()
         return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def peak_memory(self) -> int:
+        """Return the most that the host's process has had in memory."""
+        status = Path(f"/proc/{self.host.process.pid}/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
     def operations(self) -> Counter[str]:
         """Return the operations on the storage account so far."""
         found: Counter[str] = Counter()
@@ -198,6 +203,7 @@ class Run:
             processor_seconds=self.processor_seconds() - processor,
             waits=sorted(waits),
             executions=list(self.executions())[executions:],
+            peak_memory=self.peak_memory(),
         )
 
 

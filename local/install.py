@@ -72,16 +72,22 @@ def run(step: str, command: "list[str]", cwd: Path = ROOT) -> None:
         )
 
 
-def install_python_packages(environment: Path) -> None:
-    """Make the virtual environment and install requirements-dev.txt (which includes requirements.txt) into it."""
+def install_python_packages(environment: Path, packages: "list[str]", files: "list[Path]") -> None:
+    """Make a virtual environment and install packages into it.
+
+    Args:
+        environment: the folder.
+        packages: as pip takes them.
+        files: those that they stand in; a change makes the environment anew.
+    """
     stamp = environment / ".installed"
-    wanted = sys.version + fingerprint([ROOT / "requirements.txt", ROOT / "requirements-dev.txt"])
+    wanted = " ".join([sys.version, *packages, fingerprint(files)])
     if is_current(stamp, wanted):
         return
     check_python()
     run("making a virtual environment", [sys.executable, "-m", "venv", "--clear", str(environment)])
     pip = [str(environment_python(environment)), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    run("installing Python packages", [*pip, "-r", str(ROOT / "requirements-dev.txt")])
+    run("installing Python packages", [*pip, *packages])
     stamp.write_text(wanted)
 
 
@@ -135,7 +141,11 @@ def main() -> int:
     """Install everything; return the process's exit code."""
     environment = ROOT / (sys.argv[1] if len(sys.argv) > 1 else ".venv")
     try:
-        install_python_packages(environment)
+        install_python_packages(
+            environment,
+            ["-r", "requirements-dev.txt"],
+            [ROOT / "requirements.txt", ROOT / "requirements-dev.txt"],
+        )
         install_azurite(environment)
     except InstallError as error:
         print(f"Cannot set up: {error}", file=sys.stderr)  # noqa: T201

@@ -175,7 +175,6 @@ async def throttled(host: Host, data: bytes, _newer: bytes) -> None:
         pytest.param(plain, b"", b"", 0, id="bad file"),
         pytest.param(repeated, TEXT, b"", 1, id="repeated events"),
         pytest.param(throttled, TEXT, b"", 1, id="throttled"),
-        pytest.param(throttled, lines(30), b"", 2, id="throttled many jobs"),
         pytest.param(overwritten, TEXT, TEXT + b" Newer.", 2, id="overwritten"),
         pytest.param(overwritten, lines(30), lines(2), 3, id="overwritten many jobs"),
         pytest.param(unannounced, TEXT, TEXT + b" Newer.", 2, id="overwritten without an event"),

@@ -32,9 +32,10 @@ def test_the_best_schedules_are_those_that_are_known(sigma: float, calls: float,
     assert waits[int(0.95 * len(waits))] == pytest.approx(p95, abs=0.04)
 
 
-def test_bounds_whole_seconds_and_the_host_cost_little() -> None:
-    """Jobs of 5 seconds, in an app as it is deployed."""
+@pytest.mark.parametrize("per_second", [4.0, 1 / 60])
+def test_bounds_whole_seconds_and_the_host_cost_little(per_second: float) -> None:
+    """Jobs of 5 seconds, in an app as it is deployed, whose queue is busy or mostly idle."""
     distribution = Distribution("", (Part(1.0, 5.0, 0.5),))
-    seen = as_deployed(1000, 4.0, distribution, pick_up=0.5)
+    seen = as_deployed(1000, per_second, distribution)
     assert len(seen.waits) == 1000
     assert seen.cost <= 1.15 * best(distribution).cost

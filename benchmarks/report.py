@@ -31,8 +31,8 @@ def delays(results: Results) -> Iterator[str]:
     yield "API calls per file / median / 95th percentile of the wait over the job's duration. Cost = looks + 5 x wait"
     yield "/ duration; the best schedule knows the distribution, the law learns it from jobs told in whole seconds.\n"
     yield from results.delays
-    yield "\nThe same in an app as it is deployed: delays of 2 to 60 s in whole seconds, jobs of 5 s (sigma 0.5), and the"
-    yield "host, which looks at an idle queue more and more rarely, up to `maxPollingInterval` (cost in brackets).\n"
+    yield "\nThe same in an app as it is deployed: delays of 2 to 60 s in whole seconds, jobs of 5 s (sigma 0.5), and"
+    yield "the host, which looks at an idle queue ever more rarely, up to `maxPollingInterval` (cost in brackets).\n"
     yield from results.polling
 
 

@@ -113,8 +113,8 @@ def growth_ratio(results: Results, files: str, column: str) -> float:
 
 
 def promises(results: Results) -> Iterator[str]:
-    """Yield the table of what is promised, as far as it was measured."""
-    yield "| | measured | wanted |"
+    """Yield the table of what is promised, as far as it was measured, and of what a file costs."""
+    yield "| | measured | promised, or the least |"
     yield "| --- | --- | --- |"
     for seconds, peer, wanted in (("5", "blocking", 10), ("1", "blocking, asyncio", 1)):
         if seconds in results.side_by_side:
@@ -122,6 +122,14 @@ def promises(results: Results) -> Iterator[str]:
             pairs = zip(apps["this app"], apps[peer], strict=True)
             ratio = middle([one.files_per_second / other.files_per_second for one, other in pairs], ".1f")
             yield f"| files/s over the sample that is {peer}, jobs of {seconds} s | {ratio} | at least {wanted} |"
+    if "5" in results.side_by_side:
+        least = {"calls": "2", "storage operations": str(prices.LEAST_OPERATIONS), "$ per 1,000": f"{prices.LEAST:.3f}"}
+        runs = results.side_by_side["5"]["this app"]
+        for column, limit in least.items():
+            value, form = COLUMNS[column]
+            text = middle([value(figures) for figures in runs], form)
+            files = "files" if column.endswith("1,000") else "for each file"
+            yield f"| {column} {files}, jobs of 5 s | {text} | least: {limit} |"
     if results.bytes_per_waiting_file:
         ratio = f"{results.bytes_per_waiting_file / results.bytes_per_blocked_file:.3f}"
         yield f"| memory per waiting file over the blocking sample's | {ratio} | at most 0.25 |"

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from local.host.blobs import parse_path
@@ -13,13 +14,15 @@ from local.install import ROOT
 
 def test_ours_has_the_values_that_the_readme_explains() -> None:
     """A long maxPollingInterval would dominate every wait."""
-    queues = read_host_json(ROOT / "host.json").extensions.queues
+    configuration = read_host_json(ROOT / "host.json")
+    queues = configuration.extensions.queues
     assert seconds(queues.max_polling_interval) == 2.0
     assert seconds(queues.visibility_timeout) == 30.0
     assert queues.message_encoding == "base64"
+    assert configuration.extensions.blobs.max_degree_of_parallelism == 8
     readme = (ROOT / "README.md").read_text()
-    for name in ("maxPollingInterval", "batchSize", "newBatchThreshold", "visibilityTimeout", "maxDequeueCount"):
-        assert f"`{name}`" in readme
+    sections = msgspec.json.decode((ROOT / "host.json").read_bytes())["extensions"]
+    assert all(f"| `{name}` |" in readme for name in sections["queues"] | sections["blobs"])
 
 
 def test_defaults_are_those_of_the_storage_extension() -> None:

@@ -54,13 +54,6 @@ class Following:
         newest = await self.storage.newest_source(source.name)
         return newest.etag if newest else None
 
-    async def has_ended(self, message: JobMessage) -> bool:
-        """Tell whether this version of a file has its outcome."""
-        present = await self.storage.present_outcome(outcomes.blob_name(message.source.name))
-        if present is None or present.source_etag != message.source.etag:
-            return False
-        return present.etag != message.replaces
-
 
 class Flight:
     """One version on its way, for the time of one invocation.
@@ -117,7 +110,8 @@ class Flight:
             except ClaimConflictError:
                 known = await state.read_submission(self.source)
         # Only now: whoever had claimed it before may have ended it until then.
-        if await self.following.has_ended(self.message):
+        present = await self.following.storage.present_outcome(outcomes.blob_name(self.source.name))
+        if present and present.source_etag == self.source.etag and present.etag != self.message.replaces:
             log.info("%r has its outcome already: nothing to do", self.source.name)
             await self.clear()
             return False
@@ -125,6 +119,7 @@ class Flight:
             # Whoever followed it may have cleared its record away: nothing else tells that it was submitted already.
             await self.requeue_at_once()
             return False
+        self.message = msgspec.structs.replace(self.message, is_first=present is None)
         return True
 
     async def leave(self, step: Step, known: Submission | None) -> None:
@@ -251,10 +246,12 @@ class Flight:
         """Write what stands in the outcome blob, unless the version has ended or been replaced; then clean up."""
         storage, name = self.following.storage, outcomes.blob_name(self.source.name)
         metadata = outcomes.metadata(status, self.source)
-        decided = None
+        decided, is_missing = None, self.message.is_first
         while decided is None:
-            # In this order: an outcome of a version newer than `newest` then makes the writing fail.
-            present = await storage.present_outcome(name)
+            # In this order: an outcome of a version newer than `newest` then makes the writing fail. Where there was
+            # none at the claim, the writing itself tells whether there is one now.
+            present = None if is_missing else await storage.present_outcome(name)
+            is_missing = False
             newest = await self.following.newest(self.source)
             decided = verdict(self.source, present, newest, self.message.replaces)
             if decided is Verdict.WRITE:

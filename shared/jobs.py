@@ -47,7 +47,8 @@ class JobMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     one if there are many. `has_ledger` says that the jobs of the file stand in its ledger, not here. `claim_id` tells
     the message that follows a version from others about it; with `record_etag`, the version's record can be deleted
     without being read. `replaces` is the etag of an outcome that this is to be written in place of; any other outcome
-    of the version means that the version has ended.
+    of the version means that the version has ended. `is_first` says that there was no outcome of any version when this
+    one was claimed.
     """
 
     version: Literal[1] = 1
@@ -59,6 +60,7 @@ class JobMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     claim_id: ClaimId | None = None
     replaces: str | None = None
     record_etag: str | None = None
+    is_first: bool = False
 
     @property
     def since(self) -> datetime:

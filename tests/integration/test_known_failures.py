@@ -71,17 +71,18 @@ async def test_the_limit_that_is_named_is_the_limit_that_counts(make_way: Callab
 
 
 @pytest.mark.parametrize("end", ["failed", "cancelled", "partiallyCompleted"])
-async def test_no_status_of_a_job_submits_its_file_again(end: str, way: Way) -> None:
+async def test_no_status_of_a_job_submits_its_file_again(end: str, make_way: Callable[..., Way]) -> None:
     """Elsewhere every status but two was unexpected, notStarted among them: the file was sent and paid again."""
+    way = make_way(NER_POLL_MAX_SECONDS="1")
     way.name = f"status-{end}.txt"
-    way.switch(jobSeconds=3, jobEnd=end)
+    way.switch(jobSeconds=6, jobEnd=end)
     await way.submit()
     await way.pipeline.poll(way.message().content.encode())
     assert way.outcome() is None, "a job that is not started yet is waited for"
-    way.switch(jobSeconds=0, jobEnd=end)
     outcome = await way.poll_until_outcome()
     assert outcome.status is not OutcomeStatus.SUCCEEDED
     assert way.submissions() == 1
+    await way.pipeline.aclose()
 
 
 async def test_what_nobody_foresaw_is_raised_and_the_message_stays(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,7 @@ def test_the_names_are_the_contract() -> None:
         "claimId": "0123456789abcdef0123456789abcdef",
         "replaces": None,
         "recordEtag": None,
+        "isFirst": False,
     }
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import msgspec
 from hypothesis import settings
@@ -32,6 +33,14 @@ class Worker:
     comes_again: Callable[[], None]
     forgets: bool = False
     """Whether the service has accepted a job that is recorded nowhere yet."""
+
+
+class Claim(NamedTuple):
+    """A claim that was made: the record's etag, when, and whether there was no outcome at all."""
+
+    etag: int
+    claimed: datetime
+    is_first: bool
 
 
 @dataclass
@@ -102,8 +111,8 @@ class Protocol(RuleBasedStateMachine):
         self.seen = 0
         self.had_slow_workers = False
 
-    def claim(self, message: JobMessage, *, is_queued: bool) -> Generator[None, None, tuple[int, datetime] | None]:
-        """Claim a version, as `Flight.claim` does; return the record's etag and time, or None if others submit."""
+    def claim(self, message: JobMessage, *, is_queued: bool) -> Generator[None, None, Claim | None]:
+        """Claim a version, as `Flight.claim` does; return None if others submit."""
         world, source = self.world, message.source
         if not is_queued:
             world.send(message, PATIENCE)
@@ -124,7 +133,8 @@ class Protocol(RuleBasedStateMachine):
             etag = world.write_record(Submission(message, claimed), known[1] if known else None)
             yield
             known = world.records.get(source.etag)
-        if world.outcome is not None and world.outcome.source_etag == source.etag:
+        present = world.outcome
+        if present is not None and present.source_etag == source.etag:
             world.delete_record(message)
             world.take_back(message)
             return None
@@ -134,7 +144,7 @@ class Protocol(RuleBasedStateMachine):
             world.send(message)
             return None
         yield
-        return etag, claimed
+        return Claim(etag, claimed, is_first=present is None)
 
     def submit(self, worker: list[Worker], message: JobMessage, *, is_queued: bool) -> Work:
         """Claim and submit, as `Pipeline.submit_request` does."""
@@ -147,12 +157,12 @@ class Protocol(RuleBasedStateMachine):
         job = SubmittedJob(f"job-{version}-{world.submissions[version]}", 1, 1)
         world.running.add(job.job_id)
         yield
-        followed = msgspec.structs.replace(message, submitted_date_time=world.now, jobs=[job])
-        recorded = world.write_record(Submission(followed), claim[0])
+        followed = msgspec.structs.replace(message, submitted_date_time=world.now, jobs=[job], is_first=claim.is_first)
+        recorded = world.write_record(Submission(followed), claim.etag)
         worker[0].forgets = False
         if recorded is None:
             # Somebody took it over; the app cancels this job.
-            assert world.now - claim[1] >= PATIENCE, "only from a worker that was too slow"
+            assert world.now - claim.claimed >= PATIENCE, "only from a worker that was too slow"
             world.forgotten += 1
             world.take_back(message)
             return
@@ -181,9 +191,10 @@ class Protocol(RuleBasedStateMachine):
         elif message.jobs[0].job_id in world.running:
             world.send(message)
         else:
-            decided = None
+            decided, is_missing = None, message.is_first
             while decided is None:
-                present = world.outcome
+                present = None if is_missing else world.outcome
+                is_missing = False
                 yield
                 newest = world.source(world.newest).etag
                 yield

@@ -1,0 +1,97 @@
+// The function app on Flex Consumption.
+param suffix string
+param location string
+param tags object
+param identityId string
+param identityClientId string
+param storageName string
+param deploymentContainer string
+param insightsConnectionString string
+
+@description('Subnet of the app; empty for none.')
+param subnetId string
+param pythonVersion string
+param maximumInstanceCount int
+param instanceMemoryMB int
+
+@description('App settings of the app itself.')
+param nerSettings object
+
+var storageDomain = environment().suffixes.storage
+var blobs = 'https://${storageName}.blob.${storageDomain}'
+var queues = 'https://${storageName}.queue.${storageDomain}'
+var tables = 'https://${storageName}.table.${storageDomain}'
+
+resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
+  name: 'plan-${suffix}'
+  location: location
+  tags: tags
+  kind: 'functionapp'
+  sku: { name: 'FC1', tier: 'FlexConsumption' }
+  properties: { reserved: true }
+}
+
+resource app 'Microsoft.Web/sites@2024-04-01' = {
+  name: 'func-${suffix}'
+  location: location
+  tags: union(tags, { 'azd-service-name': 'app' })
+  kind: 'functionapp,linux'
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: { '${identityId}': {} }
+  }
+  properties: {
+    serverFarmId: plan.id
+    httpsOnly: true
+    virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
+    functionAppConfig: {
+      deployment: {
+        storage: {
+          type: 'blobContainer'
+          value: '${blobs}/${deploymentContainer}'
+          authentication: {
+            type: 'UserAssignedIdentity'
+            userAssignedIdentityResourceId: identityId
+          }
+        }
+      }
+      runtime: { name: 'python', version: pythonVersion }
+      scaleAndConcurrency: {
+        maximumInstanceCount: maximumInstanceCount
+        instanceMemoryMB: instanceMemoryMB
+      }
+    }
+    siteConfig: { minTlsVersion: '1.2' }
+  }
+}
+
+resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
+  parent: app
+  name: 'appsettings'
+  properties: union(nerSettings, {
+    AzureWebJobsStorage__blobServiceUri: blobs
+    AzureWebJobsStorage__queueServiceUri: queues
+    AzureWebJobsStorage__tableServiceUri: tables
+    AzureWebJobsStorage__credential: 'managedidentity'
+    AzureWebJobsStorage__clientId: identityClientId
+    NER_STORAGE__blobServiceUri: blobs
+    NER_STORAGE__queueServiceUri: queues
+    NER_STORAGE__credential: 'managedidentity'
+    NER_STORAGE__clientId: identityClientId
+    // Which identity the NER API sees.
+    AZURE_CLIENT_ID: identityClientId
+    APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnectionString
+    APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
+  })
+}
+
+// Publishing works by Microsoft Entra ID, too.
+resource publishing 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01' = [
+  for name in ['ftp', 'scm']: {
+    parent: app
+    name: name
+    properties: { allow: false }
+  }
+]
+
+output name string = app.name

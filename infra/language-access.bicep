@@ -1,0 +1,25 @@
+// What the app may do with the Language resource, which may be another resource group's: submit, read and cancel jobs.
+param name string
+
+@description('Principal of the app.')
+param readerId string
+
+// Source: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
+var cognitiveServicesLanguageReader = '7628b7b8-a8b2-4cdc-b46f-e9b35248918e'
+
+resource account 'Microsoft.CognitiveServices/accounts@2024-10-01' existing = {
+  name: name
+}
+
+resource access 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: account
+  name: guid(account.id, readerId, cognitiveServicesLanguageReader)
+  properties: {
+    principalId: readerId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', cognitiveServicesLanguageReader)
+  }
+}
+
+output id string = account.id
+output endpoint string = account.properties.endpoint

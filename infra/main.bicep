@@ -1,0 +1,194 @@
+// Everything that the function app needs, in a resource group of its own: `azd up`.
+// Nothing here holds a key: the app, the host and Event Grid work by managed identities.
+targetScope = 'subscription'
+
+@description('Name of the azd environment; the resources are named after it.')
+@minLength(1)
+@maxLength(48)
+param environmentName string
+
+@description('Region of all resources. It must offer Flex Consumption: az functionapp list-flexconsumption-locations')
+@minLength(1)
+param location string
+
+@description('Resource id of the Language resource in which the project was trained. Empty makes a new resource, in which a project is yet to be made.')
+param languageResourceId string = ''
+
+@description('The project in Language Studio (case matters).')
+@minLength(1)
+param projectName string
+
+@description('The deployment of the project (case matters).')
+@minLength(1)
+param deploymentName string
+
+@description('Language of the documents that name none, as a BCP-47 tag.')
+param documentLanguage string = 'en'
+
+@description('Version of the API.')
+param apiVersion string = '2023-04-01'
+
+@description('Version of Python.')
+@allowed(['3.11', '3.12', '3.13'])
+param pythonVersion string = '3.13'
+
+@description('The most instances that the platform starts. More do not make the service faster: it takes 1,000 calls a minute.')
+@minValue(1)
+@maxValue(1000)
+param maximumInstanceCount int = 40
+
+@description('Memory of an instance in MB: eight files of NER_MAX_BLOB_BYTES have to fit into it, several times.')
+@allowed([512, 2048, 4096])
+param instanceMemoryMB int = 2048
+
+@description('Whether storage and the Language resource are reached through a virtual network only. Event Grid still delivers to the public address of the app.')
+param privateNetwork bool = false
+
+@description('Public IPv4 addresses or ranges from which files may be dropped although the network is private.')
+param allowedAddresses array = []
+
+@description('Object id of a user or group who may drop files and read results, and run the commands status and redrive. Empty gives nobody access.')
+param operatorId string = ''
+
+@description('What the operator is.')
+@allowed(['User', 'Group', 'ServicePrincipal'])
+param operatorType string = 'User'
+
+var suffix = toLower(uniqueString(subscription().id, environmentName, location))
+var tags = { 'azd-env-name': environmentName }
+var isNewLanguage = empty(languageResourceId)
+var languageParts = split(isNewLanguage ? '////////' : languageResourceId, '/')
+var inputContainer = 'incoming'
+var resultsContainer = 'results'
+var stateContainer = 'ner-state'
+var queue = 'ner-jobs'
+
+resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
+  name: 'rg-${environmentName}'
+  location: location
+  tags: tags
+}
+
+module identity 'identity.bicep' = {
+  scope: group
+  params: {
+    name: 'id-${suffix}'
+    location: location
+    tags: tags
+  }
+}
+
+module monitoring 'monitoring.bicep' = {
+  scope: group
+  params: {
+    suffix: suffix
+    location: location
+    tags: tags
+    publisherId: identity.outputs.principalId
+  }
+}
+
+module network 'network.bicep' = if (privateNetwork) {
+  scope: group
+  params: {
+    suffix: suffix
+    location: location
+    tags: tags
+  }
+}
+
+module storage 'storage.bicep' = {
+  scope: group
+  params: {
+    suffix: suffix
+    location: location
+    tags: tags
+    inputContainer: inputContainer
+    resultsContainer: resultsContainer
+    stateContainer: stateContainer
+    queue: queue
+    appPrincipalId: identity.outputs.principalId
+    operatorId: operatorId
+    operatorType: operatorType
+    isPrivate: privateNetwork
+    allowedAddresses: allowedAddresses
+  }
+}
+
+module newLanguage 'language.bicep' = if (isNewLanguage) {
+  scope: group
+  params: {
+    name: 'lang-${suffix}'
+    location: location
+    tags: tags
+    isPrivate: privateNetwork
+    allowedAddresses: allowedAddresses
+  }
+}
+
+module languageAccess 'language-access.bicep' = {
+  scope: resourceGroup(
+    isNewLanguage ? subscription().subscriptionId : languageParts[2],
+    isNewLanguage ? group.name : languageParts[4]
+  )
+  params: {
+    #disable-next-line BCP318 // it is there exactly when it is asked for
+    name: isNewLanguage ? newLanguage.outputs.name : languageParts[8]
+    readerId: identity.outputs.principalId
+  }
+}
+
+module privateEndpoints 'private-endpoints.bicep' = if (privateNetwork) {
+  scope: group
+  params: {
+    suffix: suffix
+    location: location
+    tags: tags
+    storageId: storage.outputs.id
+    languageId: languageAccess.outputs.id
+    #disable-next-line BCP318
+    networkId: network.outputs.id
+    #disable-next-line BCP318
+    subnetId: network.outputs.endpointsSubnetId
+  }
+}
+
+module app 'app.bicep' = {
+  scope: group
+  params: {
+    suffix: suffix
+    location: location
+    tags: tags
+    identityId: identity.outputs.id
+    identityClientId: identity.outputs.clientId
+    storageName: storage.outputs.name
+    deploymentContainer: storage.outputs.deploymentContainer
+    insightsConnectionString: monitoring.outputs.insightsConnectionString
+    #disable-next-line BCP318
+    subnetId: privateNetwork ? network.outputs.appSubnetId : ''
+    pythonVersion: pythonVersion
+    maximumInstanceCount: maximumInstanceCount
+    instanceMemoryMB: instanceMemoryMB
+    nerSettings: {
+      NER_INPUT_CONTAINER: inputContainer
+      NER_RESULTS_CONTAINER: resultsContainer
+      NER_STATE_CONTAINER: stateContainer
+      NER_QUEUE: queue
+      NER_BLOB_TRIGGER_SOURCE: 'EventGrid'
+      NER_ENDPOINT: languageAccess.outputs.endpoint
+      NER_API_VERSION: apiVersion
+      NER_PROJECT_NAME: projectName
+      NER_DEPLOYMENT_NAME: deploymentName
+      NER_LANGUAGE: documentLanguage
+    }
+  }
+}
+
+output AZURE_LOCATION string = location
+output AZURE_RESOURCE_GROUP string = group.name
+output FUNCTION_APP_NAME string = app.outputs.name
+output EVENT_TOPIC_NAME string = storage.outputs.eventTopicName
+output STORAGE_ACCOUNT_NAME string = storage.outputs.name
+output INPUT_CONTAINER string = inputContainer
+output RESULTS_CONTAINER string = resultsContainer
+output DEAD_LETTER_CONTAINER string = storage.outputs.deadLetterContainer

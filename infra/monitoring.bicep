@@ -1,0 +1,52 @@
+// Where logs, traces and metrics go. Without keys: the app writes as its identity.
+param suffix string
+param location string
+param tags object
+
+@description('Principal of the app, which writes.')
+param publisherId string
+
+@description('How long everything is kept, in days.')
+param retentionDays int = 30
+
+@description('The most that is taken in a day, in GB; -1 is without a limit.')
+param dailyQuotaGb int = 5
+
+// Source: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
+var monitoringMetricsPublisher = '3913510d-42f4-4e42-8a64-420c390055eb'
+
+resource workspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
+  name: 'log-${suffix}'
+  location: location
+  tags: tags
+  properties: {
+    sku: { name: 'PerGB2018' }
+    retentionInDays: retentionDays
+    workspaceCapping: { dailyQuotaGb: dailyQuotaGb }
+    features: { disableLocalAuth: true }
+  }
+}
+
+resource insights 'Microsoft.Insights/components@2020-02-02' = {
+  name: 'appi-${suffix}'
+  location: location
+  tags: tags
+  kind: 'web'
+  properties: {
+    Application_Type: 'web'
+    WorkspaceResourceId: workspace.id
+    DisableLocalAuth: true
+  }
+}
+
+resource access 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: insights
+  name: guid(insights.id, publisherId, monitoringMetricsPublisher)
+  properties: {
+    principalId: publisherId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', monitoringMetricsPublisher)
+  }
+}
+
+output insightsConnectionString string = insights.properties.ConnectionString

@@ -1,0 +1,138 @@
+// The storage account: files, outcomes, state, queues, the deployed package, and the events of uploads.
+param suffix string
+param location string
+param tags object
+param inputContainer string
+param resultsContainer string
+param stateContainer string
+param queue string
+
+@description('Principal of the app.')
+param appPrincipalId string
+param operatorId string
+param operatorType string
+param isPrivate bool
+param allowedAddresses array
+
+var deploymentContainer = 'deployments'
+var deadLetterContainer = 'event-dead-letters'
+var roles = {
+  // Source: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
+  storageBlobDataOwner: 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
+  storageBlobDataContributor: 'ba92f5b4-2d11-453d-a403-e96b0029c9fe'
+  storageQueueDataContributor: '974c5e8b-45b9-4653-ba55-5f855dd0fb88'
+  storageTableDataContributor: '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3'
+}
+// The host's triggers need the owner's role, its diagnostics the one for tables.
+var appRoles = [roles.storageBlobDataOwner, roles.storageQueueDataContributor, roles.storageTableDataContributor]
+var operatorRoles = empty(operatorId) ? [] : [roles.storageBlobDataContributor, roles.storageQueueDataContributor]
+
+resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
+  name: 'st${suffix}'
+  location: location
+  tags: tags
+  kind: 'StorageV2'
+  sku: { name: 'Standard_LRS' }
+  properties: {
+    accessTier: 'Hot'
+    allowBlobPublicAccess: false
+    allowCrossTenantReplication: false
+    allowSharedKeyAccess: false
+    defaultToOAuthAuthentication: true
+    minimumTlsVersion: 'TLS1_2'
+    supportsHttpsTrafficOnly: true
+    // Event Grid writes dead letters as a trusted service, so the address stays, and the firewall decides.
+    networkAcls: {
+      bypass: 'AzureServices'
+      defaultAction: isPrivate ? 'Deny' : 'Allow'
+      ipRules: [for address in allowedAddresses: { value: address, action: 'Allow' }]
+    }
+  }
+}
+
+resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2023-05-01' = {
+  parent: account
+  name: 'default'
+  properties: {
+    deleteRetentionPolicy: { enabled: true, days: 7 }
+  }
+}
+
+resource containers 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = [
+  for name in [inputContainer, resultsContainer, stateContainer, deploymentContainer]: {
+    parent: blobs
+    name: name
+    properties: { publicAccess: 'None' }
+  }
+]
+
+resource deadLetters 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = {
+  parent: blobs
+  name: deadLetterContainer
+  properties: { publicAccess: 'None' }
+}
+
+resource queueService 'Microsoft.Storage/storageAccounts/queueServices@2023-05-01' = {
+  parent: account
+  name: 'default'
+}
+
+// The host would make the poison queues when they are needed; alerts want them to be there before.
+resource queues 'Microsoft.Storage/storageAccounts/queueServices/queues@2023-05-01' = [
+  for name in [queue, '${queue}-poison', 'webjobs-blobtrigger-poison']: {
+    parent: queueService
+    name: name
+  }
+]
+
+resource appAccess 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for role in appRoles: {
+    scope: account
+    name: guid(account.id, appPrincipalId, role)
+    properties: {
+      principalId: appPrincipalId
+      principalType: 'ServicePrincipal'
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', role)
+    }
+  }
+]
+
+resource operatorAccess 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for role in operatorRoles: {
+    scope: account
+    name: guid(account.id, operatorId, role)
+    properties: {
+      principalId: operatorId
+      principalType: operatorType
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', role)
+    }
+  }
+]
+
+// The subscription to it follows once the app is deployed: subscription.bicep.
+resource topic 'Microsoft.EventGrid/systemTopics@2022-06-15' = {
+  name: 'evgt-${suffix}'
+  location: location
+  tags: tags
+  identity: { type: 'SystemAssigned' }
+  properties: {
+    source: account.id
+    topicType: 'Microsoft.Storage.StorageAccounts'
+  }
+}
+
+resource topicAccess 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: deadLetters
+  name: guid(deadLetters.id, topic.id, roles.storageBlobDataContributor)
+  properties: {
+    principalId: topic.identity.principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageBlobDataContributor)
+  }
+}
+
+output id string = account.id
+output name string = account.name
+output deploymentContainer string = deploymentContainer
+output deadLetterContainer string = deadLetterContainer
+output eventTopicName string = topic.name

@@ -1,0 +1,20 @@
+#!/bin/sh
+# Lets Event Grid tell the deployed app of new files. azd runs it after each deployment, with the outputs of main.bicep
+# in the environment; by hand: azd hooks run postdeploy
+set -eu
+tries=6
+until az deployment group create --only-show-errors --output none \
+    --subscription "$AZURE_SUBSCRIPTION_ID" --resource-group "$AZURE_RESOURCE_GROUP" --name uploads \
+    --template-file "$(dirname "$0")/subscription.bicep" --parameters \
+    functionAppName="$FUNCTION_APP_NAME" eventTopicName="$EVENT_TOPIC_NAME" storageAccountName="$STORAGE_ACCOUNT_NAME" \
+    inputContainer="$INPUT_CONTAINER" deadLetterContainer="$DEAD_LETTER_CONTAINER"
+do
+    tries=$((tries - 1))
+    if [ "$tries" -eq 0 ]; then
+        echo "Event Grid does not tell the app of new files yet. Once the app runs: azd hooks run postdeploy" >&2
+        exit 1
+    fi
+    # The webhook and its key are there only when the app has started.
+    echo "The app is not ready for events yet: trying again in 20 seconds"
+    sleep 20
+done

@@ -1,0 +1,54 @@
+// Event Grid tells the app of new files. Deployed after the code: the key of the webhook is the running app's.
+param functionAppName string
+param eventTopicName string
+param storageAccountName string
+param inputContainer string
+param deadLetterContainer string
+
+resource app 'Microsoft.Web/sites@2024-04-01' existing = {
+  name: functionAppName
+}
+
+resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' existing = {
+  name: storageAccountName
+}
+
+resource topic 'Microsoft.EventGrid/systemTopics@2022-06-15' existing = {
+  name: eventTopicName
+}
+
+resource uploads 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2022-06-15' = {
+  parent: topic
+  name: 'uploads'
+  properties: {
+    destination: {
+      endpointType: 'WebHook'
+      properties: {
+        endpointUrl: 'https://${app.properties.defaultHostName}/runtime/webhooks/blobs?functionName=Host.Functions.submit&code=${listKeys('${app.id}/host/default', app.apiVersion).systemKeys.blobs_extension}'
+        maxEventsPerBatch: 10
+        preferredBatchSizeInKilobytes: 64
+      }
+    }
+    eventDeliverySchema: 'EventGridSchema'
+    filter: {
+      includedEventTypes: ['Microsoft.Storage.BlobCreated']
+      // The app does not look at the container: without this, each outcome would be taken for an upload.
+      subjectBeginsWith: '/blobServices/default/containers/${inputContainer}/blobs/'
+    }
+    retryPolicy: {
+      maxDeliveryAttempts: 30
+      eventTimeToLiveInMinutes: 1440
+    }
+    // What could not be delivered for a day is not lost.
+    deadLetterWithResourceIdentity: {
+      identity: { type: 'SystemAssigned' }
+      deadLetterDestination: {
+        endpointType: 'StorageBlob'
+        properties: {
+          resourceId: storage.id
+          blobContainerName: deadLetterContainer
+        }
+      }
+    }
+  }
+}

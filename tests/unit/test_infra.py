@@ -1,0 +1,153 @@
+"""The deployment's templates: they parse, fit together, hold no key, and set what the app reads.
+
+There is no Bicep compiler in the package registries, so a parser written in Python reads them; what only the compiler
+or Azure itself can tell is not tested here.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pycep import BicepParser
+
+from local.app_settings import SAMPLE, read_values
+from local.install import ROOT
+from shared.settings import Settings
+
+INFRA = ROOT / "infra"
+TEMPLATES = sorted(INFRA.glob("*.bicep"))
+SCRIPTS = {"subscribe.sh": r"\$", "subscribe.ps1": r"\$env:"}
+"""With how they name a variable of the environment."""
+
+
+def parsed(path: Path) -> Any:
+    """Return what a template says."""
+    return BicepParser().parse(file_path=path)
+
+
+def without_condition(declared: Any) -> Any:
+    """Return what a module or resource is told, whether or not it is there only sometimes or many times."""
+    config = declared["config"]
+    return config["config"] if "config" in config and ("condition" in config or "loop_type" in config) else config
+
+
+def modules() -> dict[str, Any]:
+    """Return the modules of main.bicep."""
+    found: dict[str, Any] = parsed(INFRA / "main.bicep")["modules"]
+    return found
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_every_parameter_is_used(path: Path) -> None:
+    """Also: the template parses."""
+    text = path.read_text()
+    for name in parsed(path).get("parameters", {}):
+        assert len(re.findall(rf"\b{name}\b", text)) > 1, name
+
+
+def test_modules_get_the_parameters_that_they_ask_for() -> None:
+    """No more, and no less than those without a default."""
+    for name, module in modules().items():
+        asked = parsed(INFRA / module["detail"]["path"])["parameters"]
+        given = set(without_condition(module)["params"])
+        assert given <= set(asked), name
+        assert {key for key, parameter in asked.items() if parameter["default"] is None} <= given, name
+
+
+def test_outputs_that_are_used_are_there() -> None:
+    """Of modules in main.bicep."""
+    uses = re.findall(r"\b(\w+)\.outputs\.(\w+)", (INFRA / "main.bicep").read_text())
+    assert len(uses) > 10
+    for module, output in uses:
+        assert output in parsed(INFRA / modules()[module]["detail"]["path"])["outputs"], (module, output)
+
+
+def test_azd_gives_what_main_asks_for() -> None:
+    """Every parameter without a default, and none that it does not know."""
+    given = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
+    asked = parsed(INFRA / "main.bicep")["parameters"]
+    assert set(given) <= set(asked)
+    assert {key for key, parameter in asked.items() if parameter["default"] is None} <= set(given)
+    for name, parameter in asked.items():
+        assert any(decorator["type"] == "description" for decorator in parameter["decorators"]), name
+
+
+@pytest.mark.parametrize(("name", "variable"), SCRIPTS.items())
+def test_the_subscription_is_given_what_it_asks_for(name: str, variable: str) -> None:
+    """From the outputs of main.bicep, which azd puts into the environment of its hooks."""
+    text = (INFRA / name).read_text()
+    given = set(re.findall(rf"(\w+)=\"?{variable}[A-Z]", text))
+    assert given == set(parsed(INFRA / "subscription.bicep")["parameters"])
+    outputs = set(parsed(INFRA / "main.bicep")["outputs"]) | {"AZURE_SUBSCRIPTION_ID"}
+    assert set(re.findall(rf"{variable}([A-Z][A-Z_]+)", text)) <= outputs
+    assert f"run: infra/{name}\n" in (ROOT / "azure.yaml").read_text()
+
+
+def test_the_app_gets_settings_that_it_takes() -> None:
+    """The names are right, nothing is missing, and no key is among them."""
+    own = without_condition(modules()["app"])["params"]["nerSettings"]
+    settings = parsed(INFRA / "app.bicep")["resources"]["settings"]["config"]["properties"]["function"]["parameters"]
+    others = settings["arg_2"]
+    values = {
+        **own,
+        **others,
+        **dict.fromkeys(("NER_STORAGE__blobServiceUri", "NER_STORAGE__queueServiceUri"), "https://account.example"),
+        "NER_INPUT_CONTAINER": "incoming",
+        "NER_RESULTS_CONTAINER": "results",
+        "NER_STATE_CONTAINER": "ner-state",
+        "NER_QUEUE": "ner-jobs",
+        "NER_ENDPOINT": "https://resource.example",
+        "NER_API_VERSION": "2023-04-01",
+        "NER_LANGUAGE": "en",
+    }
+    read = Settings.from_environ({name: str(value) for name, value in values.items()})
+    assert read.key is None
+    assert read.storage.connection_string is None
+    assert read.storage.client_id
+    assert read.blob_trigger_source == "EventGrid"
+    known = set(read_values(SAMPLE))
+    assert set(own) <= known
+    assert not {name for name in own | others if "KEY" in name.upper()}
+
+
+def test_no_template_reads_a_key_but_that_of_the_webhook() -> None:
+    """Event Grid has no other way to the host's webhook; whoever has it can only announce files."""
+    for path in TEMPLATES:
+        assert len(re.findall(r"list\w*Keys|listSecrets|SharedAccessSignature", path.read_text())) == (
+            path.name == "subscription.bicep"
+        ), path
+
+
+def test_what_can_be_closed_is_closed() -> None:
+    """Shared keys, public blobs, old TLS, plain http, local authentication, publishing with a password."""
+    storage = parsed(INFRA / "storage.bicep")["resources"]
+    account = storage["account"]["config"]["properties"]
+    assert account["allowSharedKeyAccess"] is False
+    assert account["allowBlobPublicAccess"] is False
+    assert account["supportsHttpsTrafficOnly"] is True
+    assert account["minimumTlsVersion"] == "TLS1_2"
+    app = parsed(INFRA / "app.bicep")["resources"]
+    assert app["app"]["config"]["properties"]["httpsOnly"] is True
+    assert app["app"]["config"]["properties"]["siteConfig"]["minTlsVersion"] == "1.2"
+    assert without_condition(app["publishing"])["properties"]["allow"] is False
+    assert parsed(INFRA / "language.bicep")["resources"]["account"]["config"]["properties"]["disableLocalAuth"] is True
+    monitoring = parsed(INFRA / "monitoring.bicep")["resources"]
+    assert monitoring["insights"]["config"]["properties"]["DisableLocalAuth"] is True
+
+
+def test_the_app_has_the_roles_that_the_readme_names() -> None:
+    """By their ids: names may be anybody's."""
+    readme = (ROOT / "README.md").read_text()
+    role = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    given = {name for path in TEMPLATES for name in re.findall(f"'({role})'", path.read_text())}
+    assert set(re.findall(f"`({role})`", readme)) <= given
+
+
+def test_only_uploads_reach_the_app() -> None:
+    """An outcome that was taken for an upload would be submitted, and its outcome likewise, without end."""
+    properties = parsed(INFRA / "subscription.bicep")["resources"]["uploads"]["config"]["properties"]
+    assert properties["filter"]["subjectBeginsWith"] == "/blobServices/default/containers/${inputContainer}/blobs/"
+    assert "functionName=Host.Functions.submit&" in properties["destination"]["properties"]["endpointUrl"]
+    assert "deadLetterWithResourceIdentity" in properties

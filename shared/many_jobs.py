@@ -13,7 +13,8 @@ from azure.core.exceptions import ResourceNotFoundError
 
 from shared.collecting import Collector, merged_outcome
 from shared.documents import Documents, Survey
-from shared.following import Flight, Following
+from shared.flight import Flight
+from shared.following import Following
 from shared.ledger import FileRecord, JobRecord, Ledger, RefusalRecord, RequestRecord
 from shared.merging import numbered
 from shared.ner.client import NerClient

@@ -1,6 +1,6 @@
 """The way of one file: submit, poll. The only module that brings decisions and I/O together.
 
-What it knows how to end, `following` ends; anything unforeseen is raised, so that the host's dequeue count and poison
+What it knows how to end, `flight` ends; anything unforeseen is raised, so that the host's dequeue count and poison
 queue do their work and `poison` turns what comes out of it into an outcome.
 """
 
@@ -16,7 +16,8 @@ import msgspec
 from shared import outcome as outcomes
 from shared.collecting import TIMED_OUT
 from shared.documents import DocumentError, Documents, read_documents, survey
-from shared.following import Flight, Following
+from shared.flight import Flight
+from shared.following import Following
 from shared.jobs import JobMessage, SubmittedJob, decode_message, utc_now
 from shared.ledger import JobRecord, Ledger
 from shared.many_jobs import ManyJobs, display_name

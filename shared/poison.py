@@ -12,7 +12,8 @@ from typing import Final
 
 import msgspec
 
-from shared.following import Flight, Following
+from shared.flight import Flight
+from shared.following import Following
 from shared.jobs import JobMessage, MessageError, SubmittedJob, decode_message
 from shared.ner.model import Problem
 from shared.state_storage import StateError

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import azure.functions as func
 
 from shared.settings import BLOB_POISON_QUEUE, CONNECTION, Settings
+from shared.telemetry import invocation
 
 if TYPE_CHECKING:
     from shared.pipeline import Pipeline
@@ -28,8 +29,9 @@ app = func.FunctionApp()
 def pipeline() -> "Pipeline":
     """Return the pipeline of this process, made at the first invocation."""
     from shared.pipeline import Pipeline
+    from shared.telemetry import telemetry_for
 
-    return Pipeline(settings)
+    return Pipeline(settings, telemetry=telemetry_for(os.environ))
 
 
 @app.blob_trigger(
@@ -39,29 +41,33 @@ def pipeline() -> "Pipeline":
     source=func.BlobSource(settings.blob_trigger_source),
     data_type=func.DataType.BINARY,
 )
-async def submit(blob: func.InputStream) -> None:
+async def submit(blob: func.InputStream, context: func.Context) -> None:
     """Submit a newly uploaded file."""
     from shared.source import from_trigger
 
     container, data = settings.input_container, blob.read()
     name = (blob.name or "").removeprefix(f"{container}/")
     properties = getattr(blob, "blob_properties", None)  # the public type does not declare it
-    await pipeline().submit(name, data, from_trigger(container, name, len(data), properties))
+    with invocation(context.invocation_id):
+        await pipeline().submit(name, data, from_trigger(container, name, len(data), properties))
 
 
 @app.queue_trigger(arg_name="message", queue_name=settings.queue, connection=CONNECTION)
-async def poll(message: func.QueueMessage) -> None:
+async def poll(message: func.QueueMessage, context: func.Context) -> None:
     """Look at the jobs of a file in flight."""
-    await pipeline().poll(message.get_body())
+    with invocation(context.invocation_id):
+        await pipeline().poll(message.get_body())
 
 
 @app.queue_trigger(arg_name="message", queue_name=settings.poison_queue, connection=CONNECTION)
-async def give_up(message: func.QueueMessage) -> None:
+async def give_up(message: func.QueueMessage, context: func.Context) -> None:
     """Turn a message that failed too often into an outcome."""
-    await pipeline().poison.give_up(message.get_body())
+    with invocation(context.invocation_id):
+        await pipeline().poison.give_up(message.get_body())
 
 
 @app.queue_trigger(arg_name="message", queue_name=BLOB_POISON_QUEUE, connection=CONNECTION)
-async def resubmit(message: func.QueueMessage) -> None:
+async def resubmit(message: func.QueueMessage, context: func.Context) -> None:
     """Submit an upload on which `submit` failed too often."""
-    await pipeline().poison.resubmit(message.get_body(), message.dequeue_count or 1, message.expiration_time)
+    with invocation(context.invocation_id):
+        await pipeline().poison.resubmit(message.get_body(), message.dequeue_count or 1, message.expiration_time)

@@ -81,6 +81,8 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
     // Which identity the NER API sees.
     AZURE_CLIENT_ID: identityClientId
     APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnectionString
+    // The app sends its own logs, with fields; without this the host would send them, too.
+    PYTHON_ENABLE_OPENTELEMETRY: 'true'
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
   })
 }

@@ -130,6 +130,8 @@ class Flight:
     async def send(self, delay_seconds: float) -> None:
         """Put the message into the queue, or change the one that this invocation put there."""
         text, storage = encode_message(self.message), self.following.storage
+        waited = self.following.now() - self.message.received_date_time
+        self.following.telemetry.waits(waited.total_seconds())
         if self.sent is not None:
             self.sent = await storage.change(self.sent, text, delay_seconds)
         if self.sent is None:
@@ -165,7 +167,7 @@ class Flight:
         """
         overdue = self.following.is_overdue(self.message)
         if error.throttled:
-            self.following.delays.throttle(error.retry_after)
+            self.following.throttle(error.retry_after)
         if error.remedy is Remedy.NONE or overdue:
             await self.fail(Problem(error.code, outcomes.explain(error, overdue=overdue)), submitted)
             return
@@ -216,8 +218,26 @@ class Flight:
 
     async def write(self, status: outcomes.OutcomeStatus, body: Body, described: dict[str, object]) -> None:
         """Write what stands in the outcome blob, unless the version has ended or been replaced; then clean up."""
+        with self.following.telemetry.part("outcome", status=status.value):
+            decided = await self.write_if_newest(body, outcomes.metadata(status, self.source))
+        if decided is None:
+            # The next look ends it, and sees to the newer version; there is no point in looking at its jobs.
+            self.message = msgspec.structs.replace(self.message, jobs=[], submitted_date_time=None)
+            await self.requeue_at_once()
+            return
+        if decided is Verdict.WRITE:
+            self.following.telemetry.ended(status.value)
+        ending = f"ended: {described}" if decided is Verdict.WRITE else f"needs no outcome: {decided.value}"
+        log.info("%r %s", self.source.name, ending)
+        await self.clear()
+
+    async def write_if_newest(self, body: Body, metadata: dict[str, str]) -> Verdict | None:
+        """Write what stands in the outcome blob, unless the version has ended or been replaced.
+
+        Returns:
+            What was decided in the end; None if there is a newer version to be seen to.
+        """
         storage, name = self.following.storage, outcomes.blob_name(self.source.name)
-        metadata = outcomes.metadata(status, self.source)
         decided, is_missing = None, self.message.is_first
         while decided is None:
             # In this order: an outcome of a version newer than `newest` then makes the writing fail. Where there was
@@ -231,14 +251,7 @@ class Flight:
                     await storage.write_outcome(name, body, metadata, present)
                 except OutcomeConflictError:
                     decided = None
-        if decided is Verdict.SUPERSEDED and newest is not None:
-            # The next look ends it, and sees to the newer version; there is no point in looking at its jobs.
-            self.message = msgspec.structs.replace(self.message, jobs=[], submitted_date_time=None)
-            await self.requeue_at_once()
-            return
-        ending = f"ended: {described}" if decided is Verdict.WRITE else f"needs no outcome: {decided.value}"
-        log.info("%r %s", self.source.name, ending)
-        await self.clear()
+        return None if decided is Verdict.SUPERSEDED and newest is not None else decided
 
     async def clear(self) -> list[SubmittedJob]:
         """Delete all that was kept about the version; return the jobs that its record knew of."""

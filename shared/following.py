@@ -12,16 +12,25 @@ from shared.source import Source
 from shared.state_storage import StateStorage
 from shared.storage import Storage
 from shared.submissions import CLAIM_SHARE
+from shared.telemetry import Telemetry
 
 
 class Following:
     """What all versions on their way share. Safe to share between concurrent invocations."""
 
-    def __init__(self, settings: Settings, storage: Storage, state: StateStorage, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        storage: Storage,
+        state: StateStorage,
+        telemetry: Telemetry,
+        now: Callable[[], datetime],
+    ) -> None:
         """Use these connections; `now` gives the time in UTC."""
         self.settings = settings
         self.storage = storage
         self.state = state
+        self.telemetry = telemetry
         self.now = now
         self.delays = Delays(least=settings.poll_min_seconds, most=settings.poll_max_seconds)
         self.random = random.Random()  # noqa: S311  # spreads looks, guards nothing
@@ -38,3 +47,9 @@ class Following:
         """Return the etag of the version that is in the input container now."""
         newest = await self.storage.newest_source(source.name)
         return newest.etag if newest else None
+
+    def throttle(self, retry_after: float | None) -> None:
+        """Take note that the service has refused a call since there were too many; it takes more in so many seconds."""
+        before = self.delays.closed_seconds
+        self.delays.throttle(retry_after)
+        self.telemetry.throttled(max(self.delays.closed_seconds - before, 0.0))

@@ -19,6 +19,8 @@ WAIT_JITTER: Final = 0.5
 """That delay is shortened by up to this fraction: what could not be taken at once should not come back at once."""
 
 JobId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+TraceParent = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")]
+"""W3C Trace Context, https://www.w3.org/TR/trace-context/."""
 ClaimId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
 
 
@@ -48,7 +50,7 @@ class JobMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     the message that follows a version from others about it; with `record_etag`, the version's record can be deleted
     without being read. `replaces` is the etag of an outcome that this is to be written in place of; any other outcome
     of the version means that the version has ended. `is_first` says that there was no outcome of any version when this
-    one was claimed.
+    one was claimed. `trace_parent` is the trace that the version's way is told as.
     """
 
     version: Literal[1] = 1
@@ -61,6 +63,7 @@ class JobMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     replaces: str | None = None
     record_etag: str | None = None
     is_first: bool = False
+    trace_parent: TraceParent | None = None
 
     @property
     def since(self) -> datetime:

@@ -77,6 +77,8 @@ class ManyJobs:
                 log.info("%r submitted as %d jobs", source.name, len(ledger.jobs))
                 flight.message = msgspec.structs.replace(flight.message, submitted_date_time=ledger.active)
             if await flight.record_progress():
+                if ends:
+                    self.following.telemetry.submitted()
                 await (flight.requeue() if ends else flight.requeue_at_once())
 
     async def submit_one(self, request: Request, source: Source) -> RequestRecord:

@@ -32,6 +32,7 @@ from shared.source import Source
 from shared.state_storage import StateStorage
 from shared.storage import Storage, Upload
 from shared.submissions import new_claim_id
+from shared.telemetry import Telemetry
 
 if TYPE_CHECKING:
     import httpx
@@ -51,15 +52,18 @@ class Pipeline:
         self,
         settings: Settings,
         *,
+        telemetry: Telemetry | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         """Make the clients; nothing is connected yet."""
         self.settings = settings
+        self.telemetry = telemetry or Telemetry()
         self.ner = NerClient(settings, transport=transport)
+        self.telemetry.watch(self.ner.http)
         self.storage = Storage(settings)
         self.state = StateStorage(self.storage.blobs, settings.state_container)
-        self.following = Following(settings, self.storage, self.state, now)
+        self.following = Following(settings, self.storage, self.state, self.telemetry, now)
         self.many = ManyJobs(self.ner, self.state, self.following)
         self.poison = Poison(self.following, self.submit)
         self.now = now
@@ -73,14 +77,22 @@ class Pipeline:
             data: its bytes as the host read them.
             version: which version the bytes are; None if the host did not say.
         """
-        upload = (
-            Upload(version, data) if version and data is not None else await self.storage.read_upload(name, seen=data)
-        )
-        if upload is None:
-            log.info("%r is gone before it was submitted: nothing to do", name)
-            return
-        message = JobMessage(source=upload.source, received_date_time=self.now(), claim_id=new_claim_id())
-        await self.submit_upload(upload, Flight(self.following, message, is_queued=False))
+        with self.telemetry.begin("submit", name):
+            upload = (
+                Upload(version, data)
+                if version and data is not None
+                else await self.storage.read_upload(name, seen=data)
+            )
+            if upload is None:
+                log.info("%r is gone before it was submitted: nothing to do", name)
+                return
+            message = JobMessage(
+                source=upload.source,
+                received_date_time=self.now(),
+                claim_id=new_claim_id(),
+                trace_parent=self.telemetry.trace_parent,
+            )
+            await self.submit_upload(upload, Flight(self.following, message, is_queued=False))
 
     async def submit_upload(self, upload: Upload, flight: Flight, ledger: Ledger | None = None) -> None:
         """Send a file's text to the service and follow its jobs; where the service cannot take it, try again later.
@@ -129,6 +141,7 @@ class Pipeline:
         log.info("%r submitted as job %s", name, job_id)
         flight.message = msgspec.structs.replace(flight.message, submitted_date_time=self.now(), jobs=[job])
         if await flight.record_progress():
+            self.telemetry.submitted()
             await flight.requeue()
         else:
             await self.cancel(name, [job])
@@ -149,7 +162,16 @@ class Pipeline:
             MessageError: the message is not one of this app's.
         """
         message = decode_message(body, self.settings.input_container)
-        flight = Flight(self.following, message, is_queued=True)
+        if self.telemetry.wants_queue_length:
+            # Before a version has two messages for a moment: this one and the next.
+            self.telemetry.queue_length(await self.storage.queue_length())
+        job_id = message.jobs[0].job_id if message.jobs else None
+        with self.telemetry.go_on("poll", message.source.name, message.trace_parent, job_id):
+            await self.go_on(Flight(self.following, message, is_queued=True))
+
+    async def go_on(self, flight: Flight) -> None:
+        """Do what is to be done next about a version that is on its way."""
+        message = flight.message
         closed_seconds = self.following.delays.closed_seconds
         if closed_seconds and not self.following.is_overdue(message):
             # The call would be refused like the one before it, and what comes before it would be done in vain.

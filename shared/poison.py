@@ -58,6 +58,12 @@ class Poison:
             log.error("a poison message is dropped (%d bytes): %s", len(body), error)  # noqa: TRY400
             return
         name = message.source.name
+        with self.following.telemetry.go_on("give up", name, message.trace_parent, None):
+            await self.give_up_version(message)
+
+    async def give_up_version(self, message: JobMessage) -> None:
+        """Write a failed outcome of a version, unless another message follows it."""
+        name = message.source.name
         try:
             known = await self.following.state.read_submission(message.source)
         except StateError:

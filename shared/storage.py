@@ -1,6 +1,7 @@
 """The storage account: the uploaded file, the outcome blob and the queue, over one connection pool per process."""
 
 import hashlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from urllib.request import getproxies
 
 from azure.core import MatchConditions
 from azure.core.exceptions import (
+    AzureError,
     HttpResponseError,
     ResourceExistsError,
     ResourceModifiedError,
@@ -25,6 +27,8 @@ from shared.source import Source
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
+
+log = logging.getLogger("ner")
 
 T = TypeVar("T")
 
@@ -203,6 +207,15 @@ class Storage:
         except HttpResponseError as error:
             if not was_received(error):
                 raise
+
+    async def queue_length(self) -> int | None:
+        """Return how many messages are in the queue, visible or not; None if that cannot be known now."""
+        try:
+            return (await self.queue.get_queue_properties()).approximate_message_count
+        except AzureError as error:
+            # It is for watching only, and nothing that comes after it must fail for it.
+            log.warning("the length of the queue is not known now: %s", type(error).__name__)
+            return None
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from azure.functions import FunctionApp
+from azure.functions import Context, FunctionApp
 from azure.functions import blob as blob_binding
 from azure.functions import queue as queue_binding
 from azure.functions.decorators.function_app import Function as DeclaredFunction
@@ -43,6 +43,7 @@ class Function:
         self.trigger = str(binding["type"])
         self.argument = str(binding["name"])
         self.binding = binding
+        self.wants_context = "context" in inspect.signature(call).parameters
 
     @property
     def function_id(self) -> str:
@@ -107,6 +108,44 @@ def describe(declared: DeclaredFunction) -> Function:
     return Function(name, call, triggers[0])
 
 
+class InvocationContext(Context):
+    """What a function is told about its invocation. The host's own trace is none of it: this stand-in has none."""
+
+    def __init__(self, invocation_id: str, function: Function) -> None:
+        self._invocation_id = invocation_id
+        self._function = function
+
+    @property
+    def invocation_id(self) -> str:
+        """By which the log tells invocations apart."""
+        return self._invocation_id
+
+    @property
+    def function_name(self) -> str:
+        """The function's name."""
+        return self._function.name
+
+    @property
+    def function_directory(self) -> str:
+        """Where the function's code is."""
+        return str(Path(inspect.getfile(self._function.call)).parent)
+
+    @property
+    def thread_local_storage(self) -> Any:
+        """Nothing here."""
+        raise NotImplementedError
+
+    @property
+    def trace_context(self) -> Any:
+        """Nothing here."""
+        raise NotImplementedError
+
+    @property
+    def retry_context(self) -> Any:
+        """Nothing here."""
+        raise NotImplementedError
+
+
 class Worker:
     """Calls functions, as the Python worker does: coroutines on the loop, plain functions in threads."""
 
@@ -125,19 +164,20 @@ class Worker:
         argument = CONVERTERS[function.trigger].decode(data, trigger_metadata=metadata)
         try:
             async with asyncio.timeout(self.timeout_seconds):
-                await self.call(function, argument)
+                await self.call(function, argument, InvocationContext(str(invocation), function))
         except Exception as error:
             log.exception("Executed 'Functions.%s' (Failed, Id=%s)", function.name, invocation)
             raise InvocationError(function.name) from error
         log.info("Executed 'Functions.%s' (Succeeded, Id=%s)", function.name, invocation)
 
-    async def call(self, function: Function, argument: object) -> None:
+    async def call(self, function: Function, argument: object, context: "InvocationContext") -> None:
         """Call the function; what it returns must be None, since it has no output binding."""
+        arguments = {function.argument: argument, **({"context": context} if function.wants_context else {})}
         if inspect.iscoroutinefunction(function.call):
-            result = await function.call(**{function.argument: argument})
+            result = await function.call(**arguments)
         else:
             loop = asyncio.get_running_loop()
-            result = await loop.run_in_executor(self.threads, lambda: function.call(**{function.argument: argument}))
+            result = await loop.run_in_executor(self.threads, lambda: function.call(**arguments))
         if result is not None:
             raise TypeError(f"function {function.name} returned a value without an output binding")
 

@@ -1,0 +1,87 @@
+"""What an operator sees of the work: a trace of each file, metrics, and fields in the log.
+
+One trace holds all that happens to a version of a file. It begins where the host tells of the version; its context
+travels in the message, as W3C Trace Context has it; each invocation is a span below the first one.
+
+Whoever does not listen pays for none of it: OpenTelemetry is imported where an exporter is configured, and only then.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import httpx
+
+AZURE_MONITOR: Final = "APPLICATIONINSIGHTS_CONNECTION_STRING"
+OTLP: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
+
+INVOCATION: Final = ContextVar("invocation", default="")
+"""The host's id of the invocation that is going on."""
+
+
+@contextmanager
+def invocation(invocation_id: str) -> Iterator[None]:
+    """Let everything within be told as part of an invocation of the host."""
+    token = INVOCATION.set(invocation_id)
+    try:
+        yield
+    finally:
+        INVOCATION.reset(token)
+
+
+class Telemetry:
+    """What the app has to tell; this one tells nobody. Safe to share between concurrent invocations."""
+
+    def begin(self, step: str, file: str) -> AbstractContextManager[None]:
+        """Tell of an invocation that is the first about a version of a file: a trace begins."""
+        del step, file
+        return nullcontext()
+
+    def go_on(self, step: str, file: str, trace_parent: str | None, job_id: str | None) -> AbstractContextManager[None]:
+        """Tell of an invocation about a version of which others were before."""
+        del step, file, trace_parent, job_id
+        return nullcontext()
+
+    def part(self, name: str, **attributes: str) -> AbstractContextManager[None]:
+        """Tell of a part of an invocation."""
+        del name, attributes
+        return nullcontext()
+
+    @property
+    def trace_parent(self) -> str | None:
+        """The trace that goes on now, for the message: a `traceparent` as W3C Trace Context has it."""
+        return None
+
+    def submitted(self) -> None:
+        """Tell that the service has accepted a version of a file."""
+
+    def ended(self, status: str) -> None:
+        """Tell that a version has its outcome."""
+
+    def waits(self, seconds: float) -> None:
+        """Tell that a version, first seen so many seconds ago, goes on waiting."""
+
+    def throttled(self, seconds: float) -> None:
+        """Tell that the service takes no calls for so long."""
+
+    @property
+    def wants_queue_length(self) -> bool:
+        """Whether it is time to tell how many messages are in the queue."""
+        return False
+
+    def queue_length(self, messages: int | None) -> None:
+        """Tell how many messages are in the queue, about one for each version in flight; None if nobody knows."""
+
+    def watch(self, client: "httpx.AsyncClient") -> None:
+        """Tell of each call of a client from now on."""
+
+
+def telemetry_for(environ: Mapping[str, str]) -> Telemetry:
+    """Return what tells whom the app settings name: Application Insights, an OTLP endpoint, both, or nobody."""
+    if not environ.get(AZURE_MONITOR) and not environ.get(OTLP):
+        return Telemetry()
+    from shared.telemetry_export import OpenTelemetry
+
+    return OpenTelemetry(environ)

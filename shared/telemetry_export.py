@@ -1,0 +1,212 @@
+"""Traces, metrics and logs by OpenTelemetry, to Application Insights or to an OTLP endpoint.
+
+Imported only where one of them is configured. OpenTelemetry's own settings (`OTEL_*`) hold: the sampler, the intervals,
+attributes of the resource.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
+
+# The names of HTTP metrics and attributes that are stable; read by the instrumentation when it is imported.
+os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+from opentelemetry.instrumentation.logging.handler import LoggingHandler
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Link, SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from shared.telemetry import AZURE_MONITOR, INVOCATION, OTLP, Telemetry
+
+if TYPE_CHECKING:
+    import httpx
+    from opentelemetry.sdk._logs.export import LogRecordExporter
+    from opentelemetry.sdk.metrics.export import MetricExporter
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+NAME: Final = "ner-function-app"
+QUEUE_LENGTH_SECONDS: Final = 60.0
+"""How often each process asks for the length of the queue."""
+PROPAGATOR: Final = TraceContextTextMapPropagator()
+FIELDS: Final[ContextVar[Mapping[str, str] | None]] = ContextVar("fields", default=None)
+"""What the log says of everything that is told within an invocation."""
+
+
+class OpenTelemetry(Telemetry):
+    """Tells everybody who is configured."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        """Make the exporters that the app settings name; each sends from a thread of its own."""
+        name = environ.get("OTEL_SERVICE_NAME") or environ.get("WEBSITE_SITE_NAME") or NAME
+        resource = Resource.create({"service.name": name})
+        spans, metrics, logs = exporters(environ)
+        self.tracers = TracerProvider(resource=resource)
+        for span_exporter in spans:
+            self.tracers.add_span_processor(BatchSpanProcessor(span_exporter))
+        self.meters = MeterProvider([PeriodicExportingMetricReader(exporter) for exporter in metrics], resource)
+        loggers = LoggerProvider(resource)
+        for log_exporter in logs:
+            loggers.add_log_record_processor(BatchLogRecordProcessor(log_exporter))
+        handler = LoggingHandler(logging.INFO, loggers)
+        handler.addFilter(add_fields)
+        logging.getLogger("ner").addHandler(handler)
+        self.tracer = self.tracers.get_tracer(NAME)
+        meter = self.meters.get_meter(NAME)
+        self.submitted_count = meter.create_counter("ner.files.submitted", "{file}", "Versions that the service took")
+        self.ended_count = meter.create_counter("ner.files.ended", "{file}", "Outcomes, by status")
+        self.throttled_seconds = meter.create_counter("ner.throttled", "s", "For how long the service took no calls")
+        self.longest_wait = 0.0
+        self.messages: int | None = None
+        self.asked_at = -QUEUE_LENGTH_SECONDS
+        meter.create_observable_gauge(
+            "ner.files.waiting", [self.observe_waiting], "{file}", "Messages in the queue: versions in flight"
+        )
+        meter.create_observable_gauge(
+            "ner.files.oldest", [self.observe_oldest], "s", "Age of the oldest version seen since the last time"
+        )
+
+    def begin(self, step: str, file: str) -> AbstractContextManager[None]:
+        """See Telemetry."""
+        return self.span(step, Context(), {"ner.file": file})
+
+    def go_on(self, step: str, file: str, trace_parent: str | None, job_id: str | None) -> AbstractContextManager[None]:
+        """See Telemetry."""
+        parent = PROPAGATOR.extract({"traceparent": trace_parent} if trace_parent else {}, Context())
+        return self.span(step, parent, {"ner.file": file, **({"ner.job.id": job_id} if job_id else {})})
+
+    @contextmanager
+    def span(self, step: str, parent: Context, fields: dict[str, str]) -> Iterator[None]:
+        """Tell of an invocation, beside the span that the host may have of it."""
+        if INVOCATION.get():
+            fields["faas.invocation_id"] = INVOCATION.get()
+        of_host = trace.get_current_span().get_span_context()
+        links = [Link(of_host)] if of_host.is_valid else []
+        token = FIELDS.set(fields)
+        try:
+            with self.current_span(step, parent, fields, SpanKind.CONSUMER, links):
+                yield
+        finally:
+            FIELDS.reset(token)
+
+    def part(self, name: str, **attributes: str) -> AbstractContextManager[None]:
+        """See Telemetry."""
+        return self.current_span(name, None, attributes)
+
+    @contextmanager
+    def current_span(
+        self,
+        name: str,
+        parent: Context | None,
+        attributes: Mapping[str, str],
+        kind: SpanKind = SpanKind.INTERNAL,
+        links: Sequence[Link] = (),
+    ) -> Iterator[None]:
+        """Tell of what is done within. Of an exception only its type is told: its text may quote anything."""
+        with self.tracer.start_as_current_span(
+            name, parent, kind, attributes, links, record_exception=False, set_status_on_exception=False
+        ) as span:
+            try:
+                yield
+            except BaseException as error:
+                span.set_status(StatusCode.ERROR, type(error).__name__)
+                raise
+
+    @property
+    def trace_parent(self) -> str | None:
+        """See Telemetry."""
+        carrier: dict[str, str] = {}
+        PROPAGATOR.inject(carrier)
+        return carrier.get("traceparent")
+
+    def submitted(self) -> None:
+        """See Telemetry."""
+        self.submitted_count.add(1)
+
+    def ended(self, status: str) -> None:
+        """See Telemetry."""
+        self.ended_count.add(1, {"status": status})
+
+    def waits(self, seconds: float) -> None:
+        """See Telemetry."""
+        self.longest_wait = max(self.longest_wait, seconds)
+
+    def throttled(self, seconds: float) -> None:
+        """See Telemetry."""
+        self.throttled_seconds.add(seconds)
+
+    @property
+    def wants_queue_length(self) -> bool:
+        """See Telemetry."""
+        now = time.monotonic()
+        if now - self.asked_at < QUEUE_LENGTH_SECONDS:
+            return False
+        # Others who come meanwhile need not ask too.
+        self.asked_at = now
+        return True
+
+    def queue_length(self, messages: int | None) -> None:
+        """See Telemetry."""
+        self.messages = messages
+
+    def watch(self, client: "httpx.AsyncClient") -> None:
+        """See Telemetry."""
+        HTTPXClientInstrumentor().instrument_client(client, self.tracers, self.meters)
+
+    def observe_waiting(self, _options: CallbackOptions) -> Iterable[Observation]:
+        """Return what the queue held when it was asked last."""
+        return [] if self.messages is None else [Observation(self.messages)]
+
+    def observe_oldest(self, _options: CallbackOptions) -> Iterable[Observation]:
+        """Return the longest wait that was seen since the last time: each version is looked at again and again."""
+        longest, self.longest_wait = self.longest_wait, 0.0
+        return [Observation(longest)]
+
+
+def exporters(
+    environ: Mapping[str, str],
+) -> tuple[list["SpanExporter"], list["MetricExporter"], list["LogRecordExporter"]]:
+    """Return exporters of traces, metrics and logs for each place that is configured."""
+    spans: list[SpanExporter] = []
+    metrics: list[MetricExporter] = []
+    logs: list[LogRecordExporter] = []
+    if environ.get(AZURE_MONITOR):
+        from azure.monitor.opentelemetry.exporter import (
+            AzureMonitorLogExporter,
+            AzureMonitorMetricExporter,
+            AzureMonitorTraceExporter,
+        )
+
+        # As an identity where APPLICATIONINSIGHTS_AUTHENTICATION_STRING says so, which they read themselves.
+        spans.append(AzureMonitorTraceExporter())
+        metrics.append(AzureMonitorMetricExporter())
+        logs.append(AzureMonitorLogExporter())
+    if environ.get(OTLP):
+        from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        spans.append(OTLPSpanExporter())
+        metrics.append(OTLPMetricExporter())
+        logs.append(OTLPLogExporter())
+    return spans, metrics, logs
+
+
+def add_fields(record: logging.LogRecord) -> bool:
+    """Give a line of the log the fields of its invocation."""
+    for name, value in (FIELDS.get() or {}).items():
+        setattr(record, name, value)
+    return True

@@ -47,6 +47,9 @@ param privateNetwork bool = false
 @description('Public IPv4 addresses or ranges from which files may be dropped although the network is private.')
 param allowedAddresses array = []
 
+@description('Where alerts are sent. Empty sends none; they are shown in the portal all the same.')
+param alertEmail string = ''
+
 @description('Object id of a user or group who may drop files and read results, and run the commands status and redrive. Empty gives nobody access.')
 param operatorId string = ''
 
@@ -181,6 +184,18 @@ module app 'app.bicep' = {
       NER_DEPLOYMENT_NAME: deploymentName
       NER_LANGUAGE: documentLanguage
     }
+  }
+}
+
+module alerts 'alerts.bicep' = {
+  scope: group
+  params: {
+    suffix: suffix
+    location: location
+    tags: tags
+    workspaceId: monitoring.outputs.workspaceId
+    eventTopicId: storage.outputs.eventTopicId
+    email: alertEmail
   }
 }
 

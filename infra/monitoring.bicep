@@ -49,4 +49,5 @@ resource access 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
+output workspaceId string = workspace.id
 output insightsConnectionString string = insights.properties.ConnectionString

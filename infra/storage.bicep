@@ -135,4 +135,5 @@ output id string = account.id
 output name string = account.name
 output deploymentContainer string = deploymentContainer
 output deadLetterContainer string = deadLetterContainer
+output eventTopicId string = topic.id
 output eventTopicName string = topic.name

@@ -14,6 +14,7 @@ from pycep import BicepParser
 
 from local.app_settings import SAMPLE, read_values
 from local.install import ROOT
+from shared.outcome import OutcomeStatus
 from shared.settings import Settings
 
 INFRA = ROOT / "infra"
@@ -151,3 +152,39 @@ def test_only_uploads_reach_the_app() -> None:
     assert properties["filter"]["subjectBeginsWith"] == "/blobServices/default/containers/${inputContainer}/blobs/"
     assert "functionName=Host.Functions.submit&" in properties["destination"]["properties"]["endpointUrl"]
     assert "deadLetterWithResourceIdentity" in properties
+
+
+def test_queries_look_for_what_the_app_tells() -> None:
+    """A metric, a span or a line that is called otherwise would keep an alert silent for ever."""
+    alerts = (INFRA / "alerts.bicep").read_text()
+    named = re.findall(r"loadTextContent\('([^']+)'\)", alerts)
+    queries = {name: (INFRA / name).read_text() for name in named}
+    assert {f"queries/{path.name}" for path in (INFRA / "queries").iterdir()} == set(named) - {"workbook.json"}
+    told = (ROOT / "shared" / "telemetry_export.py").read_text()
+    told += "http.client.request.duration http.request.method http.response.status_code"
+    metrics = {name for query in queries.values() for name in re.findall(r"'((?:ner|http)\.[a-z_.]+)'", query)}
+    assert len(metrics) >= 5
+    assert all(re.search(rf"\b{re.escape(name)}\b", told) for name in metrics)
+    assert '"give up"' in (ROOT / "shared" / "poison.py").read_text()
+    assert "Name == 'give up'" in queries["queries/gave-up.kql"]
+    (line,) = re.findall(r"has '([^']+)'", queries["queries/settings.kql"])
+    assert line in (ROOT / "shared" / "flight.py").read_text()
+    statuses = {value for query in queries.values() for value in re.findall(r"status\) == '(\w+)'", query)}
+    assert statuses <= {status.value for status in OutcomeStatus}
+
+
+def test_the_workbook_is_one() -> None:
+    """JSON of the form that the portal writes, each query with a title."""
+    workbook = json.loads((INFRA / "workbook.json").read_text())
+    assert workbook["version"] == "Notebook/1.0"
+    queries = [item["content"] for item in workbook["items"] if item["type"] == 3]
+    assert all(query["title"] and query["query"] for query in queries)
+
+
+def test_the_guide_explains_every_alert() -> None:
+    """By the title that stands in the mail."""
+    guide = (ROOT / "docs" / "operations.md").read_text()
+    titles = re.findall(r"title: '([^']+)'", (INFRA / "alerts.bicep").read_text())
+    titles += re.findall(r"description: '([^']+)'", (INFRA / "alerts.bicep").read_text().partition("metricAlerts")[2])
+    assert len(titles) == 5
+    assert all(f"| {title} |" in guide for title in titles)

@@ -56,6 +56,7 @@ def test_the_names_are_the_contract() -> None:
         "replaces": None,
         "recordEtag": None,
         "isFirst": False,
+        "traceParent": None,
     }
 
 

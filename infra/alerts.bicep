@@ -1,0 +1,140 @@
+// What somebody has to know of, and a workbook to look at. docs/operations.md tells what to do about each.
+param suffix string
+param location string
+param tags object
+param workspaceId string
+param eventTopicId string
+param email string
+
+@description('A file that has waited for so long is told of, in seconds.')
+param oldestSeconds int = 3600
+
+@description('So many failed outcomes within an hour are told of.')
+param failedFiles int = 10
+
+var alerts = [
+  {
+    name: 'oldest-waiting'
+    title: 'Files wait too long'
+    severity: 2
+    window: 'PT15M'
+    query: loadTextContent('queries/oldest-waiting.kql')
+    threshold: oldestSeconds
+  }
+  {
+    name: 'failed-outcomes'
+    title: 'Many files fail'
+    severity: 3
+    window: 'PT1H'
+    query: loadTextContent('queries/failed-outcomes.kql')
+    threshold: failedFiles
+  }
+  {
+    name: 'gave-up'
+    title: 'The app gave up a file'
+    severity: 2
+    window: 'PT15M'
+    query: loadTextContent('queries/gave-up.kql')
+    threshold: 0
+  }
+  {
+    name: 'settings'
+    title: 'The service refuses the settings'
+    severity: 1
+    window: 'PT15M'
+    query: loadTextContent('queries/settings.kql')
+    threshold: 0
+  }
+]
+
+resource recipients 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(email)) {
+  name: 'ag-${suffix}'
+  location: 'global'
+  tags: tags
+  properties: {
+    enabled: true
+    groupShortName: 'ner'
+    emailReceivers: [
+      {
+        name: 'operator'
+        emailAddress: email
+        useCommonAlertSchema: true
+      }
+    ]
+  }
+}
+
+resource rules 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
+  for alert in alerts: {
+    name: 'alert-${alert.name}-${suffix}'
+    location: location
+    tags: tags
+    properties: {
+      displayName: alert.title
+      enabled: true
+      autoMitigate: true
+      severity: alert.severity
+      scopes: [workspaceId]
+      evaluationFrequency: 'PT5M'
+      windowSize: alert.window
+      criteria: {
+        allOf: [
+          {
+            query: alert.query
+            timeAggregation: 'Maximum'
+            metricMeasureColumn: 'Value'
+            operator: 'GreaterThan'
+            threshold: alert.threshold
+            failingPeriods: {
+              numberOfEvaluationPeriods: 1
+              minFailingPeriodsToAlert: 1
+            }
+          }
+        ]
+      }
+      actions: { actionGroups: empty(email) ? [] : [recipients.id] }
+    }
+  }
+]
+
+resource deadLetters 'Microsoft.Insights/metricAlerts@2018-03-01' = {
+  name: 'alert-dead-letters-${suffix}'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: 'Uploads of which the app could not be told for a day'
+    enabled: true
+    autoMitigate: true
+    severity: 2
+    scopes: [eventTopicId]
+    evaluationFrequency: 'PT5M'
+    windowSize: 'PT15M'
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+      allOf: [
+        {
+          criterionType: 'StaticThresholdCriterion'
+          name: 'dead letters'
+          metricName: 'DeadLetteredCount'
+          timeAggregation: 'Total'
+          operator: 'GreaterThan'
+          threshold: 0
+        }
+      ]
+    }
+    actions: empty(email) ? [] : [{ actionGroupId: recipients.id }]
+  }
+}
+
+resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
+  name: guid(workspaceId, 'workbook')
+  location: location
+  tags: tags
+  kind: 'shared'
+  properties: {
+    displayName: 'Files and their entities'
+    category: 'workbook'
+    sourceId: workspaceId
+    serializedData: loadTextContent('workbook.json')
+  }
+}

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,7 @@ class Azurite(Child):
         data: Path | None = None,
         ports: tuple[int, int, int] | None = None,
         access_log: bool = False,
+        options: Sequence[str] = (),
     ) -> None:
         """Start it and wait until it answers.
 
@@ -42,6 +44,7 @@ class Azurite(Child):
             data: folder that keeps the data; None keeps it in memory until the process ends.
             ports: of the blob, queue and table service; None takes the usual ones, or free ones.
             access_log: whether a line for each call is among what it prints.
+            options: more of its own.
 
         Raises:
             ChildError: it did not come up.
@@ -64,6 +67,7 @@ class Azurite(Child):
             *("--skipApiVersionCheck", "--disableTelemetry", *([] if access_log else ["--silent"]), "--loose"),
             *where,
             *services,
+            *options,
         ]
         super().__init__("Azurite", command, log, environ=os.environ, cwd=ROOT)
         try:

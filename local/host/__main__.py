@@ -11,38 +11,17 @@ from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
-from urllib.request import getproxies
 
-from azure.storage.blob.aio import BlobServiceClient
 from azure.storage.queue import QueueMessage
-from azure.storage.queue.aio import QueueServiceClient
 
 from local.children import stop_with_parent
 from local.host import blobs, queues
 from local.host.configuration import MESSAGE_LEASE_SECONDS, HostConfiguration, HostError, read_host_json, seconds
+from local.host.connections import Account, find_connection, open_account
 from local.host.functions import Function, Worker, load_functions
 from shared.settings import SettingsError
 
 log = logging.getLogger("host")
-
-# The listeners come back by themselves within seconds; the SDK's own retries would sleep for 15 s and more.
-NO_RETRY: dict[str, Any] = {"retry_total": 0, "use_env_settings": bool(getproxies())}
-
-
-def connection_string(environ: Mapping[str, str], name: str) -> str:
-    """Return the connection string of a setting; an empty name means AzureWebJobsStorage.
-
-    Raises:
-        HostError: there is none.
-    """
-    name = name or "AzureWebJobsStorage"
-    value = environ.get(name) or environ.get(f"AzureWebJobs{name}")
-    if not value:
-        raise HostError(
-            f"the app setting {name} is missing: this stand-in wants a connection string "
-            "(with Azure Functions Core Tools an identity works as well)"
-        )
-    return value
 
 
 def host_id(environ: Mapping[str, str], root: Path) -> str:
@@ -83,45 +62,30 @@ class Host:
         """Make a listener for each queue trigger, and one for all blob triggers of a connection."""
         queue_options = self.configuration.extensions.queues
         listeners: list[Coroutine[Any, Any, None]] = []
+        accounts: dict[str, Account] = {}
         blob_triggers: dict[str, list[blobs.BlobTrigger]] = {}
         for function in self.functions:
-            connection = connection_string(self.environ, str(function.binding.get("connection", "")))
+            name = str(function.binding.get("connection", ""))
+            if name not in accounts:
+                accounts[name] = await open_account(find_connection(self.environ, name), stack)
             if function.trigger == "blobTrigger":
-                by_events = function.binding.get("source") == "EventGrid"
-                if by_events and self.port is None:
-                    raise HostError(
-                        f"function {function.name} waits for Event Grid, and the storage emulator sends no events: "
-                        "set NER_BLOB_TRIGGER_SOURCE to LogsAndContainerScan, or start this stand-in with --port and "
-                        "post the events there"
-                    )
-                container, pattern = blobs.parse_path(function.text("path", self.environ))
-                trigger = blobs.BlobTrigger(function, container, pattern, by_events)
-                blob_triggers.setdefault(connection, []).append(trigger)
+                blob_triggers.setdefault(name, []).append(self.blob_trigger(function))
                 continue
-            service = await stack.enter_async_context(QueueServiceClient.from_connection_string(connection, **NO_RETRY))
-            name = function.text("queueName", self.environ).lower()
+            queue = function.text("queueName", self.environ).lower()
             handler = self.queue_handler(function)
-            poison = queues.poison_queue_for(name)
+            poison = queues.poison_queue_for(queue)
             listener = queues.QueueListener(
-                service, name, queue_options, handler, poison, lease_seconds=self.lease_seconds
+                accounts[name].queues, queue, queue_options, handler, poison, lease_seconds=self.lease_seconds
             )
             listeners.append(listener.run())
-        for connection, triggers in blob_triggers.items():
-            blob_service = await stack.enter_async_context(
-                BlobServiceClient.from_connection_string(connection, **NO_RETRY)
-            )
-            queue_service = await stack.enter_async_context(
-                QueueServiceClient.from_connection_string(connection, **NO_RETRY)
-            )
-            options = self.configuration.extensions.blobs
-            name = host_id(self.environ, self.root)
+        for name, triggers in blob_triggers.items():
             blob_listener = blobs.BlobListener(
-                blob_service,
-                queue_service,
+                accounts[name].blobs,
+                accounts[name].queues,
                 triggers,
-                options=options,
+                options=self.configuration.extensions.blobs,
                 worker=self.worker,
-                host_id=name,
+                host_id=host_id(self.environ, self.root),
                 lease_seconds=self.lease_seconds,
             )
             listeners.append(blob_listener.run())
@@ -131,6 +95,22 @@ class Host:
 
                 listeners.append(event_grid.serve(blob_listener, self.port))
         return listeners
+
+    def blob_trigger(self, function: Function) -> blobs.BlobTrigger:
+        """Return a function's blob trigger.
+
+        Raises:
+            HostError: nobody could tell it of new blobs.
+        """
+        by_events = function.binding.get("source") == "EventGrid"
+        if by_events and self.port is None:
+            raise HostError(
+                f"function {function.name} waits for Event Grid, and the storage emulator sends no events: "
+                "set NER_BLOB_TRIGGER_SOURCE to LogsAndContainerScan, or start this stand-in with --port and "
+                "post the events there"
+            )
+        container, pattern = blobs.parse_path(function.text("path", self.environ))
+        return blobs.BlobTrigger(function, container, pattern, by_events)
 
     def queue_handler(self, function: Function) -> queues.Handler:
         """Return what a queue listener calls for each message."""

@@ -60,14 +60,18 @@ param operatorType string = 'User'
 var suffix = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = { 'azd-env-name': environmentName }
 var isNewLanguage = empty(languageResourceId)
+var groupName = 'rg-${environmentName}'
+// /subscriptions/{2}/resourceGroups/{4}/providers/Microsoft.CognitiveServices/accounts/{8}
 var languageParts = split(isNewLanguage ? '////////' : languageResourceId, '/')
+var languageSubscription = isNewLanguage ? subscription().subscriptionId : languageParts[2]
+var languageGroup = isNewLanguage ? groupName : languageParts[4]
 var inputContainer = 'incoming'
 var resultsContainer = 'results'
 var stateContainer = 'ner-state'
 var queue = 'ner-jobs'
 
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
-  name: 'rg-${environmentName}'
+  name: groupName
   location: location
   tags: tags
 }
@@ -130,12 +134,10 @@ module newLanguage 'language.bicep' = if (isNewLanguage) {
 }
 
 module languageAccess 'language-access.bicep' = {
-  scope: resourceGroup(
-    isNewLanguage ? subscription().subscriptionId : languageParts[2],
-    isNewLanguage ? group.name : languageParts[4]
-  )
+  scope: resourceGroup(languageSubscription, languageGroup)
   params: {
-    #disable-next-line BCP318 // it is there exactly when it is asked for
+    // The modules that are not always there are, where they are asked for.
+    #disable-next-line BCP318
     name: isNewLanguage ? newLanguage.outputs.name : languageParts[8]
     readerId: identity.outputs.principalId
   }

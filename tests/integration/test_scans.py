@@ -1,4 +1,7 @@
-"""The templates and the workflow, scanned for what is open that could be closed (Checkov, in an environment of its own)."""
+"""Templates and workflow, scanned for what is open that could be closed, and checked against their published schemas.
+
+The tools are in an environment of their own, since they want other versions of what the app uses.
+"""
 
 import json
 import subprocess
@@ -10,26 +13,42 @@ from local.install import ROOT, STATE, environment_python, install_python_packag
 
 
 @pytest.fixture(scope="module")
-def checkov() -> list[str]:
-    """The command."""
-    environment, requirements = STATE / "checkov", ROOT / "infra" / "requirements.txt"
+def tools() -> Path:
+    """The folder of the tools."""
+    environment, requirements = STATE / "scans", ROOT / "infra" / "requirements.txt"
     install_python_packages(environment, ["-r", str(requirements)], [requirements])
-    python = environment_python(environment)
-    return [str(python), str(Path(python).parent / "checkov")]
+    return environment_python(environment).parent
 
 
-@pytest.mark.parametrize(
-    ("options", "least"),
-    [
-        pytest.param(["--config-file", "infra/.checkov.yaml"], 20, id="templates"),
-        pytest.param(["--directory", ".github", "--framework", "github_actions", "--skip-download"], 10, id="workflow"),
-    ],
-)
-def test_nothing_is_open_that_could_be_closed(options: list[str], least: int, checkov: list[str]) -> None:
+def test_the_templates_leave_nothing_open(tools: Path) -> None:
     """But for what infra/.checkov.yaml names with its reason."""
-    result = subprocess.run([*checkov, *options, "--output", "json"], cwd=ROOT, capture_output=True, check=False)
+    command = [tools / "python", tools / "checkov", "--config-file", "infra/.checkov.yaml", "--output", "json"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     found = json.loads(result.stdout)
     failed = [(check["check_id"], check["resource"]) for check in found["results"]["failed_checks"]]
     assert failed == []
     assert found["summary"]["parsing_errors"] == 0
-    assert found["summary"]["passed"] >= least
+    assert found["summary"]["passed"] > 20
+
+
+def test_the_workflow_leaves_nothing_open(tools: Path) -> None:
+    """No injection, no credentials that stay, no more permissions than are used."""
+    result = subprocess.run(
+        [tools / "zizmor", "--offline", "--no-progress", ".github"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize(
+    ("schema", "file"),
+    [("vendor.github-workflows", "workflows/main.yml"), ("vendor.dependabot", "dependabot.yml")],
+)
+def test_the_workflow_is_as_its_schema_has_it(schema: str, file: str, tools: Path) -> None:
+    """And dependabot's settings."""
+    command = [tools / "check-jsonschema", "--builtin-schema", schema, f".github/{file}"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout

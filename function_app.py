@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 for chatty in ("azure", "httpx"):
     logging.getLogger(chatty).setLevel(logging.WARNING)
 
+log = logging.getLogger("ner")
 settings = Settings.from_environ(os.environ)
 app = func.FunctionApp()
 
@@ -45,8 +46,12 @@ async def submit(blob: func.InputStream, context: func.Context) -> None:
     """Submit a newly uploaded file."""
     from shared.source import from_trigger
 
-    container, data = settings.input_container, blob.read()
-    name = (blob.name or "").removeprefix(f"{container}/")
+    container, _, name = (blob.name or "").partition("/")
+    if container != settings.input_container:
+        # After an event the host does not look at the path: outcomes would be submitted, and theirs, without end.
+        log.error("an event of the container %r is left alone: filter the subscription, as the README says", container)
+        return
+    data = blob.read()
     properties = getattr(blob, "blob_properties", None)  # the public type does not declare it
     with invocation(context.invocation_id):
         await pipeline().submit(name, data, from_trigger(container, name, len(data), properties))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from local.host.event_grid import PATH, BlobPath, blob_path
 from local.watch import read_outcome
 from shared.settings import Settings
 from tests.conftest import LOGS, hosted
+from tests.emulator import submissions
 from tests.waiting import eventually
 
 NOTIFICATION = {"aeg-event-type": "Notification"}
@@ -40,11 +42,29 @@ def answers(client: httpx.Client, host: Child) -> bool:
 
 
 def event(url: str) -> dict[str, object]:
-    """Return an event as Event Grid posts it, as far as the host reads it."""
+    """Return an event as Event Grid posts it (https://learn.microsoft.com/azure/event-grid/event-schema-blob-storage)."""
+    container, _, name = urlsplit(url).path.removeprefix("/devstoreaccount1/").partition("/")
+    account = "/subscriptions/0/resourceGroups/group/providers/Microsoft.Storage/storageAccounts/account"
     return {
+        "topic": account,
+        "subject": f"/blobServices/default/containers/{container}/blobs/{name}",
         "eventType": "Microsoft.Storage.BlobCreated",
-        "subject": "/blobServices/default/containers/incoming/blobs/a.txt",
-        "data": {"api": "PutBlob", "url": url, "eTag": "0x8D", "blobType": "BlockBlob"},
+        "id": "831e1650-001e-001b-66ab-eeb76e069631",
+        "data": {
+            "api": "PutBlob",
+            "clientRequestId": "6d79dbfb-0e37-4fc4-981f-442c9ca65760",
+            "requestId": "831e1650-001e-001b-66ab-eeb76e000000",
+            "eTag": "0x8D4BCC2E4835CD0",
+            "contentType": "text/plain",
+            "contentLength": 29,
+            "blobType": "BlockBlob",
+            "url": url,
+            "sequencer": "00000000000004420000000000028963",
+            "storageDiagnostics": {"batchId": "b68529f3-68cd-4744-baa4-3c0498ec19f0"},
+        },
+        "dataVersion": "",
+        "metadataVersion": "1",
+        "eventTime": "2026-01-02T03:04:05.6789Z",
     }
 
 
@@ -63,6 +83,27 @@ def test_an_event_brings_a_file_to_its_outcome(
     for name in ("a b/ü.txt", "second.txt"):
         eventually(partial(read_outcome, blobs, settings, name, etags[name]), "an outcome")
     assert read_outcome(blobs, settings, "unheard.txt", etags["unheard.txt"]) is None
+
+
+def test_duplicates_cost_nothing_and_events_of_other_containers_do_nothing(
+    webhook: tuple[httpx.Client, Settings], blobs: BlobServiceClient, ner_emulator: str
+) -> None:
+    """Event Grid delivers at least once; a subscription without its filter tells of outcomes, too."""
+    client, settings = webhook
+    blob = blobs.get_blob_client(settings.input_container, "often-told.txt")
+    etag = str(blob.upload_blob(b"Please book a table in Paris.")["etag"]).strip('"')
+    foreign = blobs.get_blob_client(settings.results_container, "foreign.txt")
+    foreign.upload_blob(b"Please book no table at all.")
+    events = [event(blob.url), event(foreign.url)]
+    for _ in range(10):
+        assert client.post(PATH, headers=NOTIFICATION, json=events).status_code == 202
+    eventually(partial(read_outcome, blobs, settings, "often-told.txt", etag), "an outcome")
+    log = LOGS / "event-grid.log"
+    eventually(lambda: log.read_text().count("is left alone: filter the subscription") == 10, "the others were told of")
+    assert submissions(ner_emulator, "often-told.txt") == 1
+    assert submissions(ner_emulator, "foreign.txt") == 0
+    names = {found.name for found in blobs.get_container_client(settings.results_container).list_blobs()}
+    assert names == {"often-told.txt.json", "foreign.txt"}
 
 
 def test_the_webhook_answers_as_the_host_does(webhook: tuple[httpx.Client, Settings]) -> None:

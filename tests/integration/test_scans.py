@@ -22,7 +22,14 @@ def tools() -> Path:
 
 def test_the_templates_leave_nothing_open(tools: Path) -> None:
     """But for what infra/.checkov.yaml names with its reason."""
-    command = [tools / "python", tools / "checkov", "--config-file", "infra/.checkov.yaml", "--output", "json"]
+    command = [
+        str(tools / "python"),
+        str(tools / "checkov"),
+        "--config-file",
+        "infra/.checkov.yaml",
+        "--output",
+        "json",
+    ]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     found = json.loads(result.stdout)
     failed = [(check["check_id"], check["resource"]) for check in found["results"]["failed_checks"]]
@@ -49,6 +56,6 @@ def test_the_workflow_leaves_nothing_open(tools: Path) -> None:
 )
 def test_the_workflow_is_as_its_schema_has_it(schema: str, file: str, tools: Path) -> None:
     """And dependabot's settings."""
-    command = [tools / "check-jsonschema", "--builtin-schema", schema, f".github/{file}"]
+    command = [str(tools / "check-jsonschema"), "--builtin-schema", schema, f".github/{file}"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout

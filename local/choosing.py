@@ -22,10 +22,14 @@ class Kind(StrEnum):
     IN_FLIGHT = "in flight"
     FAILED = "failed"
     PARTIAL = "partly succeeded"
+    UNHEARD = "unheard"
+    """Uploaded, but the app has not heard of it: the event was lost."""
 
 
 USUAL = frozenset({Kind.POISONED, Kind.IN_FLIGHT, Kind.FAILED})
-"""What names alone choose among; what partly succeeded has entities already, so it must be meant."""
+"""What names alone choose among. What partly succeeded has entities already, so it must be meant; what is unheard would
+not be sent again, but for the first time.
+"""
 
 
 def parse_since(text: str) -> datetime:

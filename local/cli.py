@@ -135,7 +135,7 @@ def drop(files: Files = None, *, wait: bool = True, seconds: Seconds = 300.0) ->
 
 @app.command()
 def status(*, since: Since = None, limit: Limit = 50) -> None:
-    """Show what is in flight, what failed, and what lies in the poison queues.
+    """Show what is in flight, failed, unheard of, or in the poison queues.
 
     The storage account is the one that NER_STORAGE names, in the environment
     or in local.settings.json, or that of 'make start'. --since is about
@@ -154,6 +154,7 @@ def redrive(
     partial: Annotated[bool, flag("--partial", "Submit anew what partly succeeded. Each file costs again.")] = False,
     in_flight: Annotated[bool, flag("--in-flight", "Send the messages of files in flight again.")] = False,
     poison: Annotated[bool, flag("--poison", "Send again what lies in the poison queues.")] = False,
+    unheard: Annotated[bool, flag("--unheard", "Submit uploads of which the app has not heard.")] = False,
     since: Since = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -164,11 +165,18 @@ def redrive(
     what it is for. Names alone choose among all kinds, but what partly
     succeeded must be named exactly, or asked for with --partial.
     """
-    asked = {Kind.FAILED: failed, Kind.PARTIAL: partial, Kind.IN_FLIGHT: in_flight, Kind.POISONED: poison}
+    asked = {
+        Kind.FAILED: failed,
+        Kind.PARTIAL: partial,
+        Kind.IN_FLIGHT: in_flight,
+        Kind.POISONED: poison,
+        Kind.UNHEARD: unheard,
+    }
     choice = Choice(tuple(names or ()), frozenset(kind for kind in asked if asked[kind]), since)
     if not choice.names and not choice.kinds:
         raise typer.BadParameter(
-            "name the files to send again, or their kinds: --in-flight, --poison, --failed, --partial. "
+            "name the files to send again, or their kinds: --in-flight, --poison, --failed, --partial, "
+            "--unheard. "
             "'status' shows what there is, and --dry-run what would be sent"
         )
     with sentences_for_errors(), opened(running_values()) as account:

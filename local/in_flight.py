@@ -12,14 +12,15 @@ import msgspec
 from azure.core.exceptions import ResourceNotFoundError
 
 from local.account import Account
-from shared.jobs import JobMessage, MessageError, decode_message
+from shared.jobs import JobMessage, MessageError, decode_message, utc_now
 from shared.ledger import decode_ledger, ledger_name
 from shared.ner.model import Problem
-from shared.outcome import LONGEST_BLOB_NAME, OutcomeStatus, utf16_length
+from shared.outcome import LONGEST_BLOB_NAME, OutcomeStatus, blob_name, utf16_length
 from shared.poison import FUNCTION_ID, BlobNotice
 from shared.settings import BLOB_POISON_QUEUE, Settings
 from shared.source import Source
 from shared.state_storage import SUBMISSION_SUFFIX
+from shared.storage import source_of
 from shared.submissions import Submission, decode_submission
 
 HEAD_BYTES: Final = 64 * 1024
@@ -105,6 +106,25 @@ def ended(account: Account, since: datetime | None = None) -> Iterator[Ended]:
         status = known.get((blob.metadata or {}).get("status", ""))
         if status and (since is None or blob.last_modified >= since):
             yield Ended(blob.name, status, blob.last_modified, blob.size)
+
+
+def unheard(account: Account) -> list[Source]:
+    """Return the uploads that have neither a record nor an outcome, although the app had time to hear of them."""
+    settings, since = account.settings, utc_now()
+    # In this order: what the app comes to meanwhile is found in one of the later listings.
+    uploads = [
+        source_of(settings.input_container, blob.name, blob) for blob in account.listed(settings.input_container)
+    ]
+    records = record_blobs(account)
+    blobs = account.listed(settings.results_container, include=["metadata"])
+    outcomes = {blob.name: (blob.metadata or {}).get("source_etag", "") for blob in blobs}
+    return [
+        source
+        for source in uploads
+        if (since - source.last_modified).total_seconds() > settings.submit_timeout_seconds
+        and ledger_name(source) + SUBMISSION_SUFFIX not in records
+        and outcomes.get(blob_name(source.name)) != source.etag
+    ]
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,12 @@ from local.in_flight import (
     read_report,
     record_blobs,
     record_of,
+    unheard,
 )
 from shared.jobs import JobMessage, encode_message, utc_now
 from shared.outcome import OutcomeStatus
 from shared.settings import BLOB_POISON_QUEUE
+from shared.source import Source
 from shared.storage import NEVER_EXPIRES
 from shared.submissions import new_claim_id
 
@@ -113,6 +115,8 @@ class Redrive:
             yield from self.in_flight()
         if self.choice.wants(Kind.FAILED) or self.choice.wants(Kind.PARTIAL):
             yield from self.outcomes()
+        if self.choice.wants(Kind.UNHEARD):
+            yield from self.unheard()
 
     def send(self, line: Line) -> Line:
         """Put a line's message into the queue, if it has one, to be seen at once."""
@@ -148,6 +152,15 @@ class Redrive:
         chosen = [found for found in ended(self.account, self.choice.since) if self.may_be_chosen(found)]
         chosen.sort(key=lambda found: found.blob)
         yield from (line for line in in_threads(self.outcome, chosen) if line is not None)
+
+    def unheard(self) -> Iterator[Line]:
+        """Submit uploads of which the app has not heard."""
+        lines = [
+            Line(source.name, Kind.UNHEARD, first_submission(source), "for the first time")
+            for source in unheard(self.account)
+            if self.choice.admits(Kind.UNHEARD, source.name, source.last_modified)
+        ]
+        yield from in_threads(self.send, lines)
 
     def may_be_chosen(self, found: Ended) -> bool:
         """Tell whether an outcome has to be read: some names are shortened in the blob's."""
@@ -233,8 +246,12 @@ class Redrive:
         if known is not None and known.submission is not None:
             # Somebody has claimed it since: another message would find nothing to do.
             return Line(poisoned.name, Kind.POISONED, known.submission.message, "as a new upload")
-        message = JobMessage(source=newest, received_date_time=utc_now(), claim_id=new_claim_id())
-        return Line(poisoned.name, Kind.POISONED, message, "as a new upload")
+        return Line(poisoned.name, Kind.POISONED, first_submission(newest), "as a new upload")
+
+
+def first_submission(source: Source) -> JobMessage:
+    """Return the message that has a version submitted which nobody has claimed."""
+    return JobMessage(source=source, received_date_time=utc_now(), claim_id=new_claim_id())
 
 
 def show_again(client: QueueClient, messages: Iterable[QueueMessage]) -> None:

@@ -14,9 +14,16 @@ from local.in_flight import Ended, Poisoned, Report
 from local.redrive import Redrive
 from local.survey import InFlight, Survey, waits_for
 from shared.outcome import OutcomeStatus
+from shared.source import Source
 
 COMMAND: Final = ".venv/bin/python -m local redrive"
-COLOURS: Final = {"in flight": "cyan", "failed": "red", "partly succeeded": "yellow", "poisoned": "magenta"}
+COLOURS: Final = {
+    "in flight": "cyan",
+    "failed": "red",
+    "partly succeeded": "yellow",
+    "poisoned": "magenta",
+    "unheard": "blue",
+}
 
 
 def printable(text: str) -> str:
@@ -52,6 +59,8 @@ def show_survey(
     rows = [poisoned_row(found, now) for found in survey.poisoned[:limit]]
     poisoned = sum(count or 0 for queue, count in survey.queues.items() if queue != account.settings.queue)
     show_table(console, "poisoned", ("file", "since", "queue"), rows, max(poisoned, len(survey.poisoned)))
+    rows = [unheard_row(source, now) for source in survey.unheard[:limit]]
+    show_table(console, "unheard", ("file", "size", "uploaded"), rows, len(survey.unheard))
     counts = {status: survey.counts[status] for status in OutcomeStatus}
     span = f" since {since:%Y-%m-%d %H:%M} UTC" if since else ""
     console.print()
@@ -88,6 +97,10 @@ def advices(queue: str, survey: Survey, *, may_be_poisoned: bool) -> list[str]:
         )
     if may_be_poisoned:
         found.append(f"Poison messages stay while the app is down. Send this app's again:  {COMMAND} --poison")
+    if survey.unheard:
+        found.append(
+            f"The app has not heard of some uploads; while it is down, that is so. Submit them:  {COMMAND} --unheard"
+        )
     if survey.counts[OutcomeStatus.FAILED]:
         found.append(f"Once the cause is gone, submit what failed anew (each costs):  {COMMAND} --failed")
     return found
@@ -131,6 +144,11 @@ def poisoned_row(found: Poisoned, now: datetime) -> tuple[str, ...]:
     """Return the cells of a poison message."""
     since = age_text(now - found.inserted) if found.inserted else ""
     return (found.name or "not one of this app's messages", since, found.queue)
+
+
+def unheard_row(source: Source, now: datetime) -> tuple[str, ...]:
+    """Return the cells of an upload of which the app has not heard."""
+    return (source.name, decimal(source.length), age_text(now - source.last_modified))
 
 
 def show_table(console: Console, title: str, columns: Iterable[str], rows: list[tuple[str, ...]], count: int) -> None:

@@ -16,9 +16,11 @@ from local.in_flight import (
     read_record,
     read_report,
     record_blobs,
+    unheard,
 )
 from shared.outcome import OutcomeStatus
 from shared.settings import BLOB_POISON_QUEUE
+from shared.source import Source
 from shared.submissions import Submission
 
 
@@ -43,6 +45,7 @@ class Survey:
         partial: all outcomes that are partly a success, the latest first.
         queues: about how many messages each has; None where there is no such queue.
         poisoned: what can be seen in the poison queues.
+        unheard: uploads of which the app has not heard, the latest first.
     """
 
     in_flight_count: int
@@ -53,6 +56,7 @@ class Survey:
     partial: list[Ended]
     queues: dict[str, int | None]
     poisoned: list[Poisoned]
+    unheard: list[Source]
 
 
 def survey(account: Account, since: datetime | None, limit: int) -> Survey:
@@ -91,6 +95,7 @@ def survey(account: Account, since: datetime | None, limit: int) -> Survey:
         partial=[outcome for outcome in latest if outcome.status is OutcomeStatus.PARTIALLY_SUCCEEDED],
         queues=queues,
         poisoned=[poisoned for queue in poison_queues for poisoned in peeked(account, queue)],
+        unheard=sorted(unheard(account), key=lambda source: source.last_modified, reverse=True),
     )
 
 

@@ -93,6 +93,37 @@ async def test_a_lost_message_is_found_and_sent_again(way: Way, account: Account
     assert redrive(account, Kind.IN_FLIGHT) == []
 
 
+async def test_an_upload_of_which_nobody_told_is_submitted_once(
+    make_way: Callable[..., Way], blobs: BlobServiceClient, queues: QueueServiceClient
+) -> None:
+    """Its event was lost. What is in flight, has its outcome or is quite new is not taken for one."""
+    way = make_way(NER_SUBMIT_TIMEOUT_SECONDS="2")
+    account = Account(way.settings, blobs, queues)
+    way.switch(jobSeconds=0)
+    way.name = "ended.txt"
+    await way.submit()
+    await way.poll_until_outcome()
+    way.name = "in flight.txt"
+    await way.submit()
+    way.name = "unheard.txt"
+    way.upload(TEXT)
+    assert look(account).unheard == []
+    await asyncio.sleep(3.5)
+    assert [source.name for source in look(account).unheard] == ["unheard.txt"]
+    assert "unheard: 1" in shown(account)
+    assert "redrive --unheard" in shown(account)
+    for _ in range(2):
+        (line,) = redrive(account, Kind.UNHEARD)
+        assert (line.name, line.kind) == ("unheard.txt", Kind.UNHEARD)
+    await way.poll_until_empty()
+    outcome = way.outcome()
+    assert outcome is not None
+    assert outcome.status is OutcomeStatus.SUCCEEDED
+    assert way.submissions() == 1
+    assert redrive(account, Kind.UNHEARD) == []
+    await way.pipeline.aclose()
+
+
 async def test_a_file_that_waits_for_the_service_is_sent_again(way: Way, account: Account) -> None:
     """Its record knows of no job; it is submitted once."""
     way.name = "lost-before.txt"

@@ -115,15 +115,17 @@ class OpenTelemetry(Telemetry):
         kind: SpanKind = SpanKind.INTERNAL,
         links: Sequence[Link] = (),
     ) -> Iterator[None]:
-        """Tell of what is done within. Of an exception only its type is told: its text may quote anything."""
+        """Tell of what is done within. Of an exception it is told that there was one: its text may quote anything."""
+        is_done = False
         with self.tracer.start_as_current_span(
             name, parent, kind, attributes, links, record_exception=False, set_status_on_exception=False
         ) as span:
             try:
                 yield
-            except BaseException as error:
-                span.set_status(StatusCode.ERROR, type(error).__name__)
-                raise
+                is_done = True
+            finally:
+                if not is_done:
+                    span.set_status(StatusCode.ERROR)
 
     @property
     def trace_parent(self) -> str | None:

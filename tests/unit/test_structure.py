@@ -68,6 +68,14 @@ def test_the_readme_lists_every_setting_with_its_default() -> None:
             assert default.strip("`") == sample[name], name
 
 
+def test_the_readme_quotes_what_was_measured() -> None:
+    """Each figure stands in the report that `make bench` writes."""
+    section = (ROOT / "README.md").read_text().partition("\n## Fast and cheap\n")[2].partition("\n## ")[0]
+    quoted = [line for line in section.splitlines() if line.startswith("|")]
+    assert len(quoted) > 8
+    assert set(quoted) <= set((ROOT / "benchmarks" / "RESULTS.md").read_text().splitlines())
+
+
 def test_the_readme_shows_an_outcome_as_the_app_writes_it() -> None:
     """Every name is there and every place fits the text above it."""
     blocks = dict(re.findall(r"```(text|json)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[:2])

@@ -2,7 +2,7 @@
 # make start   keeps everything up for dropping files
 # make test    sets everything up and runs all tests
 # make chaos   runs the app through random faults, ten times (SEEDS=10 FIRST=1), and checks that all is well in the end
-# make bench   measures the app beside its peers and writes benchmarks/RESULTS.md (two hours; PARTS="delays" a part)
+# make bench   measures the app beside its peers and writes benchmarks/RESULTS.md (hours; PARTS="delays" a part)
 # make lint    formatting, lint, types
 #
 # PYTHON=/path/to/python3.13 chooses the interpreter, VENV=.venv-3.13 the folder of its virtual environment.

@@ -1,7 +1,7 @@
 """Measures this app beside what a user would otherwise write, and writes `benchmarks/RESULTS.md` with its plot.
 
-`make bench` measures everything, which takes about two hours; `make bench PARTS="delays growth"` only these parts. What
-was measured before stays in `.local/bench` and is told again.
+`make bench` measures everything, which takes two hours and a half; `make bench PARTS="delays growth"` only these parts.
+What was measured before stays in `.local/bench` and is told again.
 """
 
 import argparse

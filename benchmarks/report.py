@@ -18,7 +18,7 @@ VERSIONS: Final = ("azure-functions", "azure-storage-blob", "azure-storage-queue
 def introduction() -> Iterator[str]:
     """Yield what was measured with what."""
     yield "# What was measured\n"
-    yield "`make bench` prints and writes this page (about two hours; `make bench PARTS=delays` a part of it)."
+    yield "`make bench` prints and writes this page (two hours and a half; `make bench PARTS=delays` a part of it)."
     versions = ", ".join(f"{name} {version(name)}" for name in VERSIONS)
     system = f"{platform.machine()}, {os.cpu_count()} processors, {platform.system()} {platform.release()}"
     yield f"{system}, Python {sys.version.split()[0]}, {versions}."

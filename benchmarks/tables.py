@@ -116,6 +116,27 @@ def promises(results: Results) -> Iterator[str]:
     """Yield the table of what is promised, as far as it was measured, and of what a file costs."""
     yield "| | measured | promised, or the least |"
     yield "| --- | --- | --- |"
+    yield from promised_beside_others(results)
+    if results.delays:
+        worst = max(float(line.split("|")[4]) for line in results.delays[2:])
+        yield f"| the delays' cost over the best schedule's, after 200 jobs | {worst:.2f} or less | at most 1.15 |"
+    if results.measured_costs:
+        ratio = middle([cost / results.simulated_cost for cost in results.measured_costs])
+        yield f"| the delays' cost, the whole way over simulated | {ratio} | 0.85 to 1.15 |"
+    if results.bulk:
+        ratio = f"{bulk_ratio(results.bulk):.2f}"
+        yield f"| time of a bulk drop over what the service's limit allows | {ratio} | at most 1.2 |"
+    if results.cold_start:
+        ratio = middle(results.cold_start["`import function_app`"])
+        yield f"| `import function_app` over `import azure.functions` | {ratio} | at most 2.5 |"
+    if results.growth:
+        ratios = [growth_ratio(results, "10000", column) for column in ("CPU ms", "storage operations")]
+        text = " and ".join(f"{ratio:.2f}" for ratio in ratios)
+        yield f"| processor time and storage operations per file, 10,000 files over 100 | {text} | at most 1.1 |"
+
+
+def promised_beside_others(results: Results) -> Iterator[str]:
+    """Yield the rows that come from measuring all apps."""
     for seconds, peer, wanted in (("5", "blocking", 10), ("1", "blocking, asyncio", 1)):
         if seconds in results.side_by_side:
             apps = results.side_by_side[seconds]
@@ -133,19 +154,6 @@ def promises(results: Results) -> Iterator[str]:
     if results.bytes_per_waiting_file:
         ratio = f"{results.bytes_per_waiting_file / results.bytes_per_blocked_file:.3f}"
         yield f"| memory per waiting file over the blocking sample's | {ratio} | at most 0.25 |"
-    if results.measured_costs:
-        ratio = middle([cost / results.simulated_cost for cost in results.measured_costs])
-        yield f"| the delays' cost, the whole way over simulated | {ratio} | 0.85 to 1.15 |"
-    if results.bulk:
-        ratio = f"{bulk_ratio(results.bulk):.2f}"
-        yield f"| time of a bulk drop over what the service's limit allows | {ratio} | at most 1.2 |"
-    if results.cold_start:
-        ratio = middle(results.cold_start["`import function_app`"])
-        yield f"| `import function_app` over `import azure.functions` | {ratio} | at most 2.5 |"
-    if results.growth:
-        ratios = [growth_ratio(results, "10000", column) for column in ("CPU ms", "storage operations")]
-        text = " and ".join(f"{ratio:.2f}" for ratio in ratios)
-        yield f"| processor time and storage operations per file, 10,000 files over 100 | {text} | at most 1.1 |"
 
 
 def bulk_seconds(figures: Figures) -> float:

@@ -6,7 +6,7 @@ travels in the message, as W3C Trace Context has it; each invocation is a span b
 Whoever does not listen pays for none of it: OpenTelemetry is imported where an exporter is configured, and only then.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, MutableMapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
@@ -78,8 +78,8 @@ class Telemetry:
         """Tell of each call of a client from now on."""
 
 
-def telemetry_for(environ: Mapping[str, str]) -> Telemetry:
-    """Return what tells whom the app settings name: Application Insights, an OTLP endpoint, both, or nobody."""
+def telemetry_for(environ: MutableMapping[str, str]) -> Telemetry:
+    """Return what tells whom the environment names: Application Insights, an OTLP endpoint, both, or nobody."""
     if not environ.get(AZURE_MONITOR) and not environ.get(OTLP):
         return Telemetry()
     from shared.telemetry_export import OpenTelemetry

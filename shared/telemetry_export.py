@@ -5,15 +5,11 @@ attributes of the resource.
 """
 
 import logging
-import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
-
-# The names of HTTP metrics and attributes that are stable; read by the instrumentation when it is imported.
-os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -49,8 +45,10 @@ FIELDS: Final[ContextVar[Mapping[str, str] | None]] = ContextVar("fields", defau
 class OpenTelemetry(Telemetry):
     """Tells everybody who is configured."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: MutableMapping[str, str]) -> None:
         """Make the exporters that the app settings name; each sends from a thread of its own."""
+        # The names of HTTP metrics and attributes that are stable; the instrumentation asks the environment for it.
+        environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
         name = environ.get("OTEL_SERVICE_NAME") or environ.get("WEBSITE_SITE_NAME") or NAME
         resource = Resource.create({"service.name": name})
         spans, metrics, logs = exporters(environ)

@@ -10,6 +10,7 @@ from shared.merging import numbered
 from shared.ner.model import Document, Problem
 from shared.packing import SERVICE_LIMITS, Limits, Request, pack
 from shared.source import Position
+from shared.text_elements import most_text_elements
 from tests.unit.test_text_elements import boundaries, texts
 
 CLUSTER = regex.compile(r"\X")
@@ -78,9 +79,10 @@ def test_going_on_from_any_request_gives_the_same(entries: list[Document | Probl
 
 @given(texts, st.integers(1, 30))
 def test_cuts_are_between_text_elements(text: str, elements: int) -> None:
-    """As long as bytes are no matter."""
+    """As long as bytes are no matter, and a request has room for any of them, as they are counted."""
     places = boundaries(text)
-    for request in pack([doc(text)], limits=Limits(25, elements, 100_000)):
+    most = max(map(most_text_elements, CLUSTER.findall(text)), default=1)
+    for request in pack([doc(text)], limits=Limits(25, max(elements, most), 100_000)):
         assert request.start.offset in places
         assert request.end is None or request.end.offset in places
 

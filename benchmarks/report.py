@@ -50,7 +50,9 @@ def side_by_side(results: Results) -> Iterator[str]:
     yield "Small files, dropped at once by Event Grid's events on one worker; jobs lognormal with sigma 0.5. Per file:"
     yield "calls of the service, operations on the storage account (host and app), dollars for these and the"
     yield "executions (`benchmarks/prices.py`), processor time of host and worker; the most that both had in memory;"
-    yield "the wait from the job's end to the outcome over the job's duration. Median (range). ![plot](results.svg)"
+    yield "the wait from the job's end to the outcome over the job's duration. Median (range). The others do nothing about"
+    yield "events that come twice, crashes, throttling or a newer upload; that is what this app's further operations are"
+    yield "for. ![plot](results.svg)"
     yield from tables.side_by_side(results)
 
 
@@ -60,7 +62,7 @@ def bulk(results: Results) -> Iterator[str]:
         calls = ", ".join(f"{number} {name}" for name, number in sorted(results.bulk.calls.items()))
         ratio = tables.bulk_ratio(results.bulk)
         yield f"{results.bulk.files} files in {results.bulk.seconds:.0f} s: {ratio:.2f} of the time that the"
-        yield f" limit allows at {LIMIT_AT_CALLS} calls a file ({tables.bulk_seconds(results.bulk):.0f} s)."
+        yield f"limit allows at {LIMIT_AT_CALLS} calls a file ({tables.bulk_seconds(results.bulk):.0f} s)."
         yield f"Calls: {calls}."
 
 

@@ -50,9 +50,9 @@ def side_by_side(results: Results) -> Iterator[str]:
     yield "Small files, dropped at once by Event Grid's events on one worker; jobs lognormal with sigma 0.5. Per file:"
     yield "calls of the service, operations on the storage account (host and app), dollars for these and the"
     yield "executions (`benchmarks/prices.py`), processor time of host and worker; the most that both had in memory;"
-    yield "the wait from the job's end to the outcome over the job's duration. Median (range). The others do nothing about"
-    yield "events that come twice, crashes, throttling or a newer upload; that is what this app's further operations are"
-    yield "for. ![plot](results.svg)"
+    yield "the wait from the job's end to the outcome over the job's duration. Median (range). The others do nothing"
+    yield "about events that come twice, crashes, throttling or a newer upload; that is what this app's further"
+    yield "operations are for. ![plot](results.svg)"
     yield from tables.side_by_side(results)
 
 

@@ -137,6 +137,7 @@ class Pipeline:
         except NerError as error:
             await flight.wait_or_fail(error)
             return
+        self.telemetry.job(job_id)
         job = SubmittedJob(job_id, len(request.documents), request.transactions_count)
         log.info("%r submitted as job %s", name, job_id)
         flight.message = msgspec.structs.replace(flight.message, submitted_date_time=self.now(), jobs=[job])
@@ -167,6 +168,9 @@ class Pipeline:
             self.telemetry.queue_length(await self.storage.queue_length())
         job_id = message.jobs[0].job_id if message.jobs else None
         with self.telemetry.go_on("poll", message.source.name, message.trace_parent, job_id):
+            if message.trace_parent is None:
+                # Somebody sent it by hand: its trace begins here.
+                message = msgspec.structs.replace(message, trace_parent=self.telemetry.trace_parent)
             await self.go_on(Flight(self.following, message, is_queued=True))
 
     async def go_on(self, flight: Flight) -> None:

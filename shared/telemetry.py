@@ -54,6 +54,9 @@ class Telemetry:
         """The trace that goes on now, for the message: a `traceparent` as W3C Trace Context has it."""
         return None
 
+    def job(self, job_id: str) -> None:
+        """Tell of the job that the service has accepted in this invocation."""
+
     def submitted(self) -> None:
         """Tell that the service has accepted a version of a file."""
 

@@ -38,7 +38,8 @@ NAME: Final = "ner-function-app"
 QUEUE_LENGTH_SECONDS: Final = 60.0
 """How often each process asks for the length of the queue."""
 PROPAGATOR: Final = TraceContextTextMapPropagator()
-FIELDS: Final[ContextVar[Mapping[str, str] | None]] = ContextVar("fields", default=None)
+JOB_ID: Final = "ner.job.id"
+FIELDS: Final[ContextVar[dict[str, str] | None]] = ContextVar("fields", default=None)
 """What the log says of everything that is told within an invocation."""
 
 
@@ -84,7 +85,7 @@ class OpenTelemetry(Telemetry):
     def go_on(self, step: str, file: str, trace_parent: str | None, job_id: str | None) -> AbstractContextManager[None]:
         """See Telemetry."""
         parent = PROPAGATOR.extract({"traceparent": trace_parent} if trace_parent else {}, Context())
-        return self.span(step, parent, {"ner.file": file, **({"ner.job.id": job_id} if job_id else {})})
+        return self.span(step, parent, {"ner.file": file, **({JOB_ID: job_id} if job_id else {})})
 
     @contextmanager
     def span(self, step: str, parent: Context, fields: dict[str, str]) -> Iterator[None]:
@@ -131,6 +132,13 @@ class OpenTelemetry(Telemetry):
         carrier: dict[str, str] = {}
         PROPAGATOR.inject(carrier)
         return carrier.get("traceparent")
+
+    def job(self, job_id: str) -> None:
+        """See Telemetry."""
+        trace.get_current_span().set_attribute(JOB_ID, job_id)
+        fields = FIELDS.get()
+        if fields is not None:
+            fields[JOB_ID] = job_id
 
     def submitted(self) -> None:
         """See Telemetry."""

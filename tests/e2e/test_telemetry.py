@@ -92,7 +92,7 @@ def check_logs(collector: Collector) -> None:
         assert fields["ner.file"] == "letters/told.txt"
         assert fields["faas.invocation_id"]
         assert log.trace_id == collector.spans[0].trace_id
-    assert attributes(ended)["ner.job.id"] in submitted.body.string_value
+        assert fields["ner.job.id"] in submitted.body.string_value
 
 
 def test_nothing_is_imported_for_nobody(values: dict[str, str]) -> None:

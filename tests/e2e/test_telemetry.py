@@ -29,8 +29,9 @@ def test_a_file_is_one_trace_with_metrics_and_logs(
     """Submit, each look and the outcome are one tree, across the queue; the rest tells how much and how long."""
     with collecting() as collector:
         values |= {"NER_ENDPOINT": ner_emulator, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.address, **QUICKLY}
+        values |= {"NER_POLL_MAX_SECONDS": "1"}
         settings = Settings.from_environ(values)
-        set_switches(ner_emulator, jobSeconds=5)
+        set_switches(ner_emulator, jobSeconds=8)
         with hosted(values, LOGS / "host-telemetry.log"):
             etag = drop(blobs, settings, "letters/told.txt", TEXT.encode())
             assert outcome_of(blobs, settings, "letters/told.txt", etag).status is OutcomeStatus.SUCCEEDED
@@ -60,7 +61,7 @@ def check_trace(collector: Collector) -> None:
     assert root.name == "submit"
     assert attributes(root)["ner.file"] == "letters/told.txt"
     polls = [span for span in spans.values() if span.name == "poll"]
-    assert len(polls) >= 2, "the first look comes before the job's end"
+    assert len(polls) >= 2, "looks come each second, long before the job's end"
     assert all(poll.parent_span_id == root.span_id for poll in polls)
     (outcome,) = [span for span in spans.values() if span.name == "outcome"]
     assert spans[outcome.parent_span_id] == max(polls, key=lambda span: span.start_time_unix_nano)

@@ -97,7 +97,7 @@ async def test_an_upload_of_which_nobody_told_is_submitted_once(
     make_way: Callable[..., Way], blobs: BlobServiceClient, queues: QueueServiceClient
 ) -> None:
     """Its event was lost. What is in flight, has its outcome or is quite new is not taken for one."""
-    way = make_way(NER_SUBMIT_TIMEOUT_SECONDS="2")
+    way = make_way(NER_SUBMIT_TIMEOUT_SECONDS="6")
     account = Account(way.settings, blobs, queues)
     way.switch(jobSeconds=0)
     way.name = "ended.txt"
@@ -108,7 +108,7 @@ async def test_an_upload_of_which_nobody_told_is_submitted_once(
     way.name = "unheard.txt"
     way.upload(TEXT)
     assert look(account).unheard == []
-    await asyncio.sleep(3.5)
+    await asyncio.sleep(7.5)
     assert [source.name for source in look(account).unheard] == ["unheard.txt"]
     assert "unheard: 1" in shown(account)
     assert "redrive --unheard" in shown(account)

@@ -27,6 +27,8 @@ SPREAD: Final = 0.5
 UNLIMITED: Final = 10**9
 WARM_UP: Final = 5
 REPETITIONS: Final = 3
+PACE: Final = 10.0
+"""Files a second where as many come as the host and Azurite can do side by side on two processors."""
 ROUND_TRIP_SECONDS: Final = 0.2
 """What a call of the service has been seen to take at least, for the sweep; elsewhere it takes none."""
 QUEUES: Final = "AzureFunctionsJobHost__extensions__queues__"
@@ -51,12 +53,10 @@ def switches(job_seconds: float, calls_per_minute: int = UNLIMITED, latency: flo
     return {**told, "latencySeconds": latency}
 
 
-def measure_app(
-    app: App, told: Mapping[str, Any], files: int, values: Mapping[str, str] | None = None, warm_up: int = WARM_UP
-) -> Figures:
+def measure_app(app: App, told: Mapping[str, Any], files: int, values: Mapping[str, str] | None = None) -> Figures:
     """Drop files all at once on a warm app."""
     with running(app, switches=told, values=values) as run:
-        run.measure(letters(warm_up, "warm"))
+        run.measure(letters(WARM_UP, "warm"))
         return run.measure(letters(files))
 
 
@@ -95,12 +95,12 @@ def unhurried(results: Results) -> None:
 
 
 def growth(results: Results) -> None:
-    """Drop 100, 1,000 and 10,000 files, the fewer the more often."""
+    """Drop 100, 1,000 and 10,000 files at one pace; the fewer the more often, before and after the many."""
     results.growth = {}
-    for files, repetitions in ((100, 3), (1_000, 2), (10_000, 1)):
-        results.growth[str(files)] = [
-            measure_app(THIS_APP, switches(5.0), files, warm_up=100) for _ in range(repetitions)
-        ]
+    for files in (100, 1_000, 100, 10_000, 100, 1_000, 100):
+        with running(THIS_APP, switches=switches(5.0)) as run:
+            run.measure(letters(100, "warm"), PACE)
+            results.growth.setdefault(str(files), []).append(run.measure(letters(files), PACE))
 
 
 def waiting(results: Results) -> None:

@@ -93,10 +93,11 @@ def operations(figures: Figures) -> Iterator[str]:
 
 def growth(results: Results) -> Iterator[str]:
     """Yield a table of the growth."""
-    yield "| Files | runs | CPU ms per file | over 100 files | storage operations per file | over 100 files | peak MB |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
-    for files, runs in results.growth.items():
+    yield "| Files | runs | files/s | CPU ms per file | over 100 files | storage operations per file | over 100 files | peak MB |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    for files, runs in sorted(results.growth.items(), key=lambda item: int(item[0])):
         cells = [
+            middle([figures.files_per_second for figures in runs], ".1f"),
             middle([figures.processor_milliseconds for figures in runs], ".1f"),
             f"{growth_ratio(results, files, 'CPU ms'):.2f}",
             middle([figures.operations_per_file for figures in runs]),

@@ -1,6 +1,7 @@
 # make run     sets everything up, drops the sample files (or FILES="a.txt b.txt"), shows their entities
 # make start   keeps everything up for dropping files
 # make test    sets everything up and runs all tests
+# make screenshot  takes the pictures of the README anew (needs Chromium)
 # make chaos   runs the app through random faults, ten times (SEEDS=10 FIRST=1), and checks that all is well in the end
 # make bench   measures the app beside its peers and writes benchmarks/RESULTS.md (hours; PARTS="delays" a part)
 # make lint    formatting, lint, types
@@ -18,7 +19,7 @@ SEEDS ?= 10
 FIRST ?= 1
 PARTS ?=
 
-.PHONY: setup run start test chaos lint bench bench-ner bench-text clean
+.PHONY: setup run start test screenshot chaos lint bench bench-ner bench-text clean
 
 setup:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed (what Azure Functions runs). Install one from \
@@ -32,7 +33,12 @@ start: setup
 	@$(IN_VENV) -m local start
 
 test: setup
+	@$(IN_VENV) -m pip install --quiet --disable-pip-version-check -r tests/browser/requirements.txt
 	$(IN_VENV) -m pytest
+
+screenshot: setup
+	@$(IN_VENV) -m pip install --quiet --disable-pip-version-check -r tests/browser/requirements.txt
+	$(IN_VENV) -m pytest tests/browser -k picture --screenshot
 
 chaos: setup
 	@$(IN_VENV) -m tests.chaos.run --seeds $(SEEDS) --first $(FIRST)

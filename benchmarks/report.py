@@ -75,9 +75,9 @@ def sweep(results: Results) -> Iterator[str]:
 
 def growth(results: Results) -> Iterator[str]:
     """Yield what more files come to."""
-    yield "Ten files a second on a worker that has seen 100, jobs of 5 s. At one pace, since the pace matters more than the"
-    yield "number: the fewer files come a second, the more rarely the event loop finds two things to do at once, and the"
-    yield "more each costs. (Dropped at once, 10,000 files keep Azurite, not the app, busy for half an hour.)\n"
+    yield "Ten files a second on a worker that has seen 100, jobs of 5 s. At one pace, since that matters more than"
+    yield "how many they are: the fewer come a second, the more rarely the event loop finds two things to do at once,"
+    yield "and the more each costs. (Dropped at once, 10,000 files keep Azurite busy for half an hour, not the app.)\n"
     yield from tables.growth(results)
 
 

@@ -93,7 +93,7 @@ def operations(figures: Figures) -> Iterator[str]:
 
 def growth(results: Results) -> Iterator[str]:
     """Yield a table of the growth."""
-    yield "| Files | runs | files/s | CPU ms per file | over 100 files | storage operations per file | over 100 files | peak MB |"
+    yield "| Files | runs | files/s | CPU ms each | over 100 files | storage operations | over 100 files | peak MB |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     for files, runs in sorted(results.growth.items(), key=lambda item: int(item[0])):
         cells = [

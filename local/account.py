@@ -1,8 +1,10 @@
 """The storage account of an app, wherever it is: which one an operator means, and the calls that many need."""
 
+import math
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -11,7 +13,6 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobProperties, BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
-from local import stack
 from local.app_settings import AppSettingsError, local_values, wants_storage_emulator
 from local.children import accepts_connections
 from local.storage_emulator import BLOB_PORT
@@ -22,23 +23,47 @@ from shared.storage import source_of
 T = TypeVar("T")
 R = TypeVar("R")
 
+PRICE: Final = "NER_PRICE_PER_1000_TEXT_RECORDS"
+"""A setting of the command line and the page alone; the service's price page has it."""
 AT_ONCE: Final = 8
 """Calls; a client of the SDK keeps ten connections."""
+MOST_AHEAD: Final = 4 * AT_ONCE
+"""Results that wait for whoever reads them: an outcome may be large."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """A storage account of the app."""
+    """A storage account of the app.
+
+    Attributes:
+        settings: of the app that works on it.
+        blobs: its blobs.
+        queues: its queues.
+        price: of 1,000 text records, in whatever currency; None where nobody has told.
+    """
 
     settings: Settings
     blobs: BlobServiceClient
     queues: QueueServiceClient
+    price: float | None = None
+
+    def cost_text(self, text_records: int) -> str:
+        """Return what so many text records (of up to 1,000 characters each) are, and cost if the price is known."""
+        counted = f"{text_records:,} text record{'s' * (text_records != 1)}"
+        if self.price is None:
+            return counted
+        return f"{counted}, {text_records * self.price / 1000:,.4f}".rstrip("0").rstrip(".")
 
     def newest(self, name: str) -> Source | None:
         """Return the version of a file that is in the input container now."""
         container = self.settings.input_container
+        properties = self.properties(container, name)
+        return source_of(container, name, properties) if properties else None
+
+    def properties(self, container: str, name: str) -> BlobProperties | None:
+        """Return what is known of a blob without reading it; None if it does not exist."""
         try:
-            return source_of(container, name, self.blobs.get_blob_client(container, name).get_blob_properties())
+            return self.blobs.get_blob_client(container, name).get_blob_properties()
         except ResourceNotFoundError:
             return None
 
@@ -55,6 +80,23 @@ class Account:
             return int(self.queues.get_queue_client(queue).get_queue_properties().approximate_message_count or 0)
         except ResourceNotFoundError:
             return None
+
+
+@contextmanager
+def storage_clients(settings: Settings) -> Iterator[tuple[BlobServiceClient, QueueServiceClient]]:
+    """Open the storage account of the settings."""
+    connection = settings.storage
+    if connection.connection_string:
+        blobs = BlobServiceClient.from_connection_string(connection.connection_string)
+        queues = QueueServiceClient.from_connection_string(connection.connection_string)
+    else:
+        from azure.identity import DefaultAzureCredential
+
+        credential = DefaultAzureCredential(managed_identity_client_id=connection.client_id)
+        blobs = BlobServiceClient(connection.blob_service_uri, credential=credential)
+        queues = QueueServiceClient(connection.queue_service_uri, credential=credential)
+    with blobs, queues:
+        yield blobs, queues
 
 
 def chosen_values(environ: Mapping[str, str], running: Mapping[str, str] | None) -> dict[str, str]:
@@ -79,20 +121,50 @@ def opened(running: Mapping[str, str] | None) -> Iterator[Account]:
         SettingsError: the app settings are not in order.
     """
     values = chosen_values(os.environ, running)
-    settings = Settings.from_environ(values)
     if wants_storage_emulator(values) and not accepts_connections(BLOB_PORT):
         raise AppSettingsError(
             "There is no storage on this machine to look at: name the account in NER_STORAGE, or 'make start' first"
         )
+    with open_account(values) as account:
+        yield account
+
+
+@contextmanager
+def open_account(values: Mapping[str, str]) -> Iterator[Account]:
+    """Open the account that app settings name.
+
+    Raises:
+        AppSettingsError: NER_STORAGE is no connection string, or the price is no number.
+        SettingsError: the app settings are not in order.
+    """
+    settings = Settings.from_environ(values)
     with ExitStack() as clients:
         try:
-            blobs, queues = clients.enter_context(stack.storage_clients(settings))
+            blobs, queues = clients.enter_context(storage_clients(settings))
         except ValueError as error:
             raise AppSettingsError(f"NER_STORAGE: {error}") from None
-        yield Account(settings, blobs, queues)
+        yield Account(settings, blobs, queues, price_of(values))
+
+
+def price_of(values: Mapping[str, str]) -> float | None:
+    """Return what 1,000 text records cost, if the settings say so. Raises AppSettingsError if that is no number."""
+    text = values.get(PRICE, "")
+    try:
+        price = float(text) if text else None
+    except ValueError:
+        price = math.nan
+    if price is not None and not 0 <= price < math.inf:
+        raise AppSettingsError(f"{PRICE} must be what 1,000 text records cost, such as 5, not {text!r}")
+    return price
 
 
 def in_threads(call: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Yield the call's results in the order of the items, some calls at a time."""
+    """Yield the call's results in the order of the items, some calls at a time, and few of them ahead."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield from pool.map(call, items)
+        ahead: deque[Future[R]] = deque()
+        for item in items:
+            ahead.append(pool.submit(call, item))
+            if len(ahead) > MOST_AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()

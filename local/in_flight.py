@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -12,15 +11,13 @@ import msgspec
 from azure.core.exceptions import ResourceNotFoundError
 
 from local.account import Account
-from shared.jobs import JobMessage, MessageError, decode_message, utc_now
+from shared.jobs import JobMessage, MessageError, decode_message
 from shared.ledger import decode_ledger, ledger_name
-from shared.ner.model import Problem
-from shared.outcome import LONGEST_BLOB_NAME, OutcomeStatus, blob_name, utf16_length
+from shared.ner.model import Problem, Statistics
 from shared.poison import FUNCTION_ID, BlobNotice
 from shared.settings import BLOB_POISON_QUEUE, Settings
 from shared.source import Source
 from shared.state_storage import SUBMISSION_SUFFIX
-from shared.storage import source_of
 from shared.submissions import Submission, decode_submission
 
 HEAD_BYTES: Final = 64 * 1024
@@ -40,12 +37,6 @@ class Record:
     blob: str
     submission: Submission | None
     problem: str = ""
-
-
-def record_blobs(account: Account) -> dict[str, datetime]:
-    """Return the names of all records, and when each was written last."""
-    blobs = account.listed(account.settings.state_container)
-    return {blob.name: blob.last_modified for blob in blobs if blob.name.endswith(SUBMISSION_SUFFIX)}
 
 
 def read_record(account: Account, name: str) -> Record | None:
@@ -83,51 +74,6 @@ def jobs_count(account: Account, submission: Submission) -> int | None:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """An outcome blob as a listing shows it, and when it was written."""
-
-    blob: str
-    status: OutcomeStatus
-    modified: datetime
-    size: int
-
-    @property
-    def name(self) -> str | None:
-        """The file's name; None where the blob's name may be a shortened one."""
-        if utf16_length(self.blob) >= LONGEST_BLOB_NAME - 1:
-            return None
-        return self.blob.removesuffix(".json")
-
-
-def ended(account: Account, since: datetime | None = None) -> Iterator[Ended]:
-    """Yield all outcomes that were written since then, without reading any."""
-    known = {status.value: status for status in OutcomeStatus}
-    for blob in account.listed(account.settings.results_container, include=["metadata"]):
-        status = known.get((blob.metadata or {}).get("status", ""))
-        if status and (since is None or blob.last_modified >= since):
-            yield Ended(blob.name, status, blob.last_modified, blob.size)
-
-
-def unheard(account: Account) -> list[Source]:
-    """Return the uploads that have neither a record nor an outcome, although the app had time to hear of them."""
-    settings, since = account.settings, utc_now()
-    # In this order: what the app comes to meanwhile is found in one of the later listings.
-    uploads = [
-        source_of(settings.input_container, blob.name, blob) for blob in account.listed(settings.input_container)
-    ]
-    records = record_blobs(account)
-    blobs = account.listed(settings.results_container, include=["metadata"])
-    outcomes = {blob.name: (blob.metadata or {}).get("source_etag", "") for blob in blobs}
-    return [
-        source
-        for source in uploads
-        if (since - source.last_modified).total_seconds() > settings.submit_timeout_seconds
-        and ledger_name(source) + SUBMISSION_SUFFIX not in records
-        and outcomes.get(blob_name(source.name)) != source.etag
-    ]
-
-
-@dataclass(frozen=True)
 class Report:
     """What an outcome says at its beginning.
 
@@ -136,18 +82,21 @@ class Report:
         status: as it is now.
         source: the version that it is the outcome of; None if it cannot be read.
         problems: None if there are too many to read here.
+        text_records: that were paid for; None where `problems` is.
     """
 
     etag: str
     status: str
     source: Source | None
     problems: list[Problem] | None
+    text_records: int | None = None
 
 
 class Problems(msgspec.Struct):
-    """The part of an outcome that says what went wrong."""
+    """The part of an outcome that says what went wrong, and what it cost all the same."""
 
     errors: list[Problem]
+    statistics: Statistics
 
 
 def read_report(account: Account, blob: str) -> Report | None:
@@ -160,11 +109,14 @@ def read_report(account: Account, blob: str) -> Report | None:
         return None
     properties = download.properties
     try:
-        problems = msgspec.json.decode(data, type=Problems).errors
+        told = msgspec.json.decode(data, type=Problems)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        problems = None
+        told = None
     status = (properties.metadata or {}).get("status", "")
-    return Report(properties.etag.strip('"'), status, read_source(data), problems)
+    etag, source = properties.etag.strip('"'), read_source(data)
+    if told is None:
+        return Report(etag, status, source, None)
+    return Report(etag, status, source, told.errors, told.statistics.transactions_count)
 
 
 def read_source(head: bytes) -> Source | None:

@@ -1,4 +1,4 @@
-"""Sets up what this project needs, inside the clone: a virtual environment and, from npm, Azurite.
+"""Sets up what this project needs, inside the clone: a virtual environment and, from npm, Azurite and more.
 
 `make` calls it before everything else; it can also be called by hand with any Python: `python3 local/install.py`. It
 uses the standard library only and does nothing when nothing has changed since the last time.
@@ -15,6 +15,17 @@ ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".local"
 AZURITE_PACKAGE = ROOT / "local" / "azurite"
 AZURITE_NODE_MODULES = STATE / "azurite-package" / "node_modules"
+VIEW_PACKAGE = ROOT / "local" / "view"
+VIEW_NODE_MODULES = STATE / "view-package" / "node_modules"
+LAUNCHER = """#!{python}
+import sys
+
+sys.path.insert(0, {root!r})
+
+from local.cli import app
+
+app(prog_name="ner")
+"""
 OLDEST, NEWEST = (3, 11), (3, 13)
 OLDEST_NODE = 20
 
@@ -121,20 +132,35 @@ def npm_command(environment: Path) -> "list[str]":
     return [*node, str(bundled[0])]
 
 
-def install_azurite(environment: Path) -> None:
-    """Install the pinned Azurite from npm into the clone."""
-    package = AZURITE_NODE_MODULES.parent
+def install_node_packages(what: str, environment: Path, manifests: Path, node_modules: Path) -> None:
+    """Install pinned packages from npm into the clone.
+
+    Args:
+        what: they are, for whoever waits.
+        environment: may hold a Node.js of its own.
+        manifests: folder of package.json and package-lock.json.
+        node_modules: where the packages go.
+    """
+    package = node_modules.parent
     stamp = package / ".installed"
-    manifests = [AZURITE_PACKAGE / "package.json", AZURITE_PACKAGE / "package-lock.json"]
-    wanted = fingerprint(manifests)
+    files = [manifests / "package.json", manifests / "package-lock.json"]
+    wanted = fingerprint(files)
     if is_current(stamp, wanted):
         return
     package.mkdir(parents=True, exist_ok=True)
-    for manifest in manifests:
-        shutil.copy(manifest, package)
+    for file in files:
+        shutil.copy(file, package)
     options = ["--no-audit", "--no-fund", "--omit=dev", "--ignore-scripts", "--loglevel=error"]
-    run("installing Azurite", [*npm_command(environment), "ci", *options], cwd=package)
+    run(f"installing {what}", [*npm_command(environment), "ci", *options], cwd=package)
     stamp.write_text(wanted)
+
+
+def install_launcher(environment: Path) -> None:
+    """Make `ner` a command of the environment, from any folder: the same as `python -m local` here."""
+    launcher = environment / "bin" / "ner"
+    if launcher.parent.is_dir() and not launcher.exists():
+        launcher.write_text(LAUNCHER.format(python=environment_python(environment), root=str(ROOT)))
+        launcher.chmod(0o755)
 
 
 def main() -> int:
@@ -146,7 +172,9 @@ def main() -> int:
             ["-r", "requirements-dev.txt"],
             [ROOT / "requirements.txt", ROOT / "requirements-dev.txt"],
         )
-        install_azurite(environment)
+        install_node_packages("Azurite", environment, AZURITE_PACKAGE, AZURITE_NODE_MODULES)
+        install_node_packages("the page's libraries", environment, VIEW_PACKAGE, VIEW_NODE_MODULES)
+        install_launcher(environment)
     except InstallError as error:
         print(f"Cannot set up: {error}", file=sys.stderr)  # noqa: T201
         return 1

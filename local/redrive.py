@@ -16,19 +16,16 @@ from azure.storage.queue import QueueClient, QueueMessage, TextBase64EncodePolic
 from local.account import Account, in_threads
 from local.choosing import Choice, Kind
 from local.in_flight import (
-    Ended,
     Poisoned,
     Record,
     Report,
-    ended,
     peeked,
     read_poisoned,
     read_record,
     read_report,
-    record_blobs,
     record_of,
-    unheard,
 )
+from local.listing import Ended, list_account, list_outcomes, list_records
 from shared.jobs import JobMessage, encode_message, utc_now
 from shared.outcome import OutcomeStatus
 from shared.settings import BLOB_POISON_QUEUE
@@ -145,19 +142,21 @@ class Redrive:
 
     def read_records(self) -> Iterator[Record | None]:
         """Yield the records of all versions in flight; None where one has gone meanwhile."""
-        return in_threads(lambda blob: read_record(self.account, blob), record_blobs(self.account))
+        return in_threads(lambda blob: read_record(self.account, blob), list_records(self.account))
 
     def outcomes(self) -> Iterator[Line]:
         """Have outcomes made anew."""
-        chosen = [found for found in ended(self.account, self.choice.since) if self.may_be_chosen(found)]
+        chosen = [found for found in list_outcomes(self.account, self.choice.since) if self.may_be_chosen(found)]
         chosen.sort(key=lambda found: found.blob)
         yield from (line for line in in_threads(self.outcome, chosen) if line is not None)
 
     def unheard(self) -> Iterator[Line]:
         """Submit uploads of which the app has not heard."""
+        now = utc_now()
+        found = list_account(self.account).unheard(now, self.account.settings.submit_timeout_seconds)
         lines = [
             Line(source.name, Kind.UNHEARD, first_submission(source), "for the first time")
-            for source in unheard(self.account)
+            for source in found
             if self.choice.admits(Kind.UNHEARD, source.name, source.last_modified)
         ]
         yield from in_threads(self.send, lines)

@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from local.account import Account
-from local.in_flight import Ended, Poisoned, Report
+from local.in_flight import Poisoned, Report
+from local.listing import Ended
 from local.redrive import Redrive
 from local.survey import InFlight, Survey, waits_for
 from shared.outcome import OutcomeStatus
@@ -33,15 +34,20 @@ def printable(text: str) -> str:
     )
 
 
-def age_text(age: timedelta) -> str:
-    """Return how long ago something was, in the largest unit and the next one."""
-    seconds = max(round(age.total_seconds()), 0)
+def duration_text(duration: timedelta) -> str:
+    """Return how long something is, in the largest unit and the next one."""
+    seconds = max(round(duration.total_seconds()), 0)
     minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
     if days:
-        return f"{days} d {hours % 24} h ago"
+        return f"{days} d {hours % 24} h"
     if hours:
-        return f"{hours} h {minutes % 60} min ago"
-    return f"{minutes} min ago" if minutes else f"{seconds} s ago"
+        return f"{hours} h {minutes % 60} min"
+    return f"{minutes} min" if minutes else f"{seconds} s"
+
+
+def age_text(age: timedelta) -> str:
+    """Return how long ago something was."""
+    return f"{duration_text(age)} ago"
 
 
 def show_survey(
@@ -49,11 +55,12 @@ def show_survey(
 ) -> None:
     """Print the state of an account, with at most so many rows in a table."""
     say(console, f"Storage account {account.blobs.primary_hostname}, at {now:%Y-%m-%d %H:%M:%S} UTC")
-    rows = [in_flight_row(found, now) for found in sorted(survey.in_flight, key=received)]
-    show_table(console, "in flight", ("file", "size", "received", "waits for", "job"), rows, survey.in_flight_count)
+    rows = [in_flight_row(account, found, now) for found in sorted(survey.in_flight, key=received)]
+    columns = ("file", "size", "received", "waits for", "cost", "job")
+    show_table(console, "in flight", columns, rows, survey.in_flight_count)
     failed = survey.counts[OutcomeStatus.FAILED]
-    rows = [failed_row(outcome, report, now) for outcome, report in survey.failed]
-    show_table(console, "failed", ("file", "ended", "why"), rows, failed)
+    rows = [failed_row(account, outcome, report, now) for outcome, report in survey.failed]
+    show_table(console, "failed", ("file", "ended", "cost", "why"), rows, failed)
     rows = [partial_row(outcome, now) for outcome in survey.partial[:limit]]
     show_table(console, "partly succeeded", ("file", "ended", "outcome's size"), rows, len(survey.partial))
     rows = [poisoned_row(found, now) for found in survey.poisoned[:limit]]
@@ -112,18 +119,19 @@ def received(found: InFlight) -> datetime:
     return submission.message.received_date_time if submission else datetime.max.replace(tzinfo=UTC)
 
 
-def in_flight_row(found: InFlight, now: datetime) -> tuple[str, ...]:
+def in_flight_row(account: Account, found: InFlight, now: datetime) -> tuple[str, ...]:
     """Return the cells of a version in flight."""
     submission = found.record.submission
     if submission is None:
-        return (found.record.blob, "", "", found.record.problem, "")
+        return (found.record.blob, "", "", found.record.problem, "", "")
     message = submission.message
     job = message.jobs[0].job_id if len(message.jobs) == 1 else ""
     size, age = decimal(message.source.length), age_text(now - message.received_date_time)
-    return (message.source.name, size, age, waits_for(submission, found.jobs_count), job)
+    cost = account.cost_text(sum(job.transactions_count for job in message.jobs)) if message.jobs else ""
+    return (message.source.name, size, age, waits_for(submission, found.jobs_count), cost, job)
 
 
-def failed_row(outcome: Ended, report: Report, now: datetime) -> tuple[str, ...]:
+def failed_row(account: Account, outcome: Ended, report: Report, now: datetime) -> tuple[str, ...]:
     """Return the cells of a failed outcome."""
     name = report.source.name if report.source else outcome.blob
     if report.problems is None:
@@ -132,7 +140,8 @@ def failed_row(outcome: Ended, report: Report, now: datetime) -> tuple[str, ...]
         why = "; ".join(f"{problem.code}: {problem.message}" for problem in report.problems[:1])
         if len(report.problems) > 1:
             why += f" (and {len(report.problems) - 1} more)"
-    return (name, age_text(now - outcome.modified), why)
+    cost = "" if report.text_records is None else account.cost_text(report.text_records)
+    return (name, age_text(now - outcome.modified), cost, why)
 
 
 def partial_row(outcome: Ended, now: datetime) -> tuple[str, ...]:

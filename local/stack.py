@@ -1,5 +1,6 @@
 """Everything that a local run needs, started in order and stopped in reverse: Azurite, the NER emulator, the host."""
 
+import json
 import os
 import shutil
 import sys
@@ -11,9 +12,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from azure.core.exceptions import ResourceExistsError
-from azure.storage.blob import BlobServiceClient
-from azure.storage.queue import QueueServiceClient
 
+from local.account import storage_clients
 from local.app_settings import wants_ner_emulator, wants_storage_emulator
 from local.children import Child, ChildError, free_port
 from local.install import ROOT, STATE
@@ -22,6 +22,7 @@ from shared.settings import Settings
 
 MODELS: Final = STATE / "models"
 FIRST_TRAINING_SECONDS: Final = 300.0
+PAGE_PORT: Final = 10300
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Stack:
     children: tuple[Child, ...]
     ner_emulator: str | None
     """The address of the NER emulator; None where NER_ENDPOINT names a Language resource."""
+    page: str | None = None
+    """The address of the page; None where nobody asked for it."""
 
     def check(self) -> None:
         """Raise ChildError if anything has ended by itself."""
@@ -45,7 +48,9 @@ class Stack:
 
 
 @contextmanager
-def running(values: Mapping[str, str], *, data: Path | None, labels: Path | None = None, logs: Path) -> Iterator[Stack]:
+def running(
+    values: Mapping[str, str], *, data: Path | None, labels: Path | None = None, logs: Path, with_page: bool = False
+) -> Iterator[Stack]:
     """Start what the settings ask for, and stop it in the end.
 
     Args:
@@ -53,6 +58,7 @@ def running(values: Mapping[str, str], *, data: Path | None, labels: Path | None
         data: folder for Azurite's data; None keeps it in memory.
         labels: project file that the NER emulator learns from; None takes the sample project.
         logs: folder for a log file of each process.
+        with_page: whether to serve the page too.
 
     Raises:
         ChildError: a process did not come up.
@@ -76,7 +82,12 @@ def running(values: Mapping[str, str], *, data: Path | None, labels: Path | None
         settings = Settings.from_environ(values)
         create_containers_and_queues(settings)
         host = stack.enter_context(start_host(values, logs / "host.log"))
-        yield Stack(values, settings, host, (*children, host), emulator)
+        children.append(host)
+        address: str | None = None
+        if with_page:
+            page, address = start_page(values, logs / "page.log")
+            children.append(stack.enter_context(page))
+        yield Stack(values, settings, host, tuple(children), emulator, address)
 
 
 def start_ner_emulator(values: Mapping[str, str], port: int, labels: Path | None, log: Path) -> Child:
@@ -130,6 +141,18 @@ def start_listening(command: Sequence[str], log: Path, environ: Mapping[str, str
     return child
 
 
+def start_page(values: Mapping[str, str], log: Path) -> tuple[Child, str]:
+    """Start the page for the account of the settings; return it with its address."""
+    command = [sys.executable, "-m", "local", "view", "--exit-with-stdin", "--port", str(free_port(PAGE_PORT))]
+    child = Child("The page", command, log, environ={**os.environ, **values}, cwd=ROOT)
+    try:
+        child.wait_until(lambda: b'"url"' in log.read_bytes(), 60.0)
+    except BaseException:
+        child.stop()
+        raise
+    return child, json.loads(log.read_text(encoding="utf-8").splitlines()[0])["url"]
+
+
 def find_core_tools() -> str | None:
     """Return where Azure Functions Core Tools are, or None."""
     return shutil.which("func")
@@ -143,20 +166,3 @@ def create_containers_and_queues(settings: Settings) -> None:
                 blobs.create_container(container)
         with suppress(ResourceExistsError):
             queues.create_queue(settings.queue)
-
-
-@contextmanager
-def storage_clients(settings: Settings) -> Iterator[tuple[BlobServiceClient, QueueServiceClient]]:
-    """Open the storage account of the settings."""
-    connection = settings.storage
-    if connection.connection_string:
-        blobs = BlobServiceClient.from_connection_string(connection.connection_string)
-        queues = QueueServiceClient.from_connection_string(connection.connection_string)
-    else:
-        from azure.identity import DefaultAzureCredential
-
-        credential = DefaultAzureCredential(managed_identity_client_id=connection.client_id)
-        blobs = BlobServiceClient(connection.blob_service_uri, credential=credential)
-        queues = QueueServiceClient(connection.queue_service_uri, credential=credential)
-    with blobs, queues:
-        yield blobs, queues

@@ -5,19 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from local.account import Account, in_threads
-from local.in_flight import (
-    Ended,
-    Poisoned,
-    Record,
-    Report,
-    ended,
-    jobs_count,
-    peeked,
-    read_record,
-    read_report,
-    record_blobs,
-    unheard,
-)
+from local.in_flight import Poisoned, Record, Report, jobs_count, peeked, read_record, read_report
+from local.listing import Ended, State, list_account, list_records
+from shared.jobs import utc_now
 from shared.outcome import OutcomeStatus
 from shared.settings import BLOB_POISON_QUEUE
 from shared.source import Source
@@ -37,6 +27,7 @@ class Survey:
     """The state of an account.
 
     Attributes:
+        states: how many files stand where.
         in_flight_count: records there are.
         in_flight: those that were written the longest ago, as far as they were read.
         lost_count: how many records, at least, have no message in the queue.
@@ -48,6 +39,7 @@ class Survey:
         unheard: uploads of which the app has not heard, the latest first.
     """
 
+    states: Counter[State]
     in_flight_count: int
     in_flight: list[InFlight]
     lost_count: int
@@ -68,34 +60,37 @@ def survey(account: Account, since: datetime | None, limit: int) -> Survey:
         limit: how many records and failed outcomes are read at most.
     """
     settings = account.settings
-    blobs = record_blobs(account)
+    begin = utc_now()
+    listing = list_account(account)
+    records = listing.records
     poison_queues = (settings.poison_queue, BLOB_POISON_QUEUE)
     queues = {queue: account.messages_count(queue) for queue in (settings.queue, *poison_queues)}
     messages = queues[settings.queue] or 0
     lost = 0
-    if len(blobs) > messages:
+    if len(records) > messages:
         # What has ended meanwhile, or begun, says nothing: a message is there from before its record until after it.
-        lost = max(len(blobs.keys() & record_blobs(account).keys()) - messages, 0)
-    oldest = sorted(blobs, key=lambda blob: blobs[blob])[:limit]
-    counts: Counter[OutcomeStatus] = Counter()
-    bad = []
-    for outcome in ended(account, since):
-        counts[outcome.status] += 1
-        if outcome.status is not OutcomeStatus.SUCCEEDED:
-            bad.append(outcome)
+        lost = max(len(records.keys() & list_records(account).keys()) - messages, 0)
+    oldest = sorted(records, key=lambda blob: records[blob])[:limit]
+    recent = [found for found in listing.outcomes.values() if since is None or found.modified >= since]
+    bad = [found for found in recent if found.status is not OutcomeStatus.SUCCEEDED]
     latest = sorted(bad, key=lambda outcome: outcome.modified, reverse=True)
     failed = [outcome for outcome in latest if outcome.status is OutcomeStatus.FAILED][:limit]
     reports = in_threads(lambda outcome: read_report(account, outcome.blob), failed)
     return Survey(
-        in_flight_count=len(blobs),
+        states=Counter(file.state for file in listing.files()),
+        in_flight_count=len(records),
         in_flight=[seen for seen in in_threads(lambda blob: look_at_record(account, blob), oldest) if seen],
         lost_count=lost,
-        counts=counts,
+        counts=Counter(found.status for found in recent),
         failed=[(outcome, report) for outcome, report in zip(failed, reports, strict=True) if report],
         partial=[outcome for outcome in latest if outcome.status is OutcomeStatus.PARTIALLY_SUCCEEDED],
         queues=queues,
         poisoned=[poisoned for queue in poison_queues for poisoned in peeked(account, queue)],
-        unheard=sorted(unheard(account), key=lambda source: source.last_modified, reverse=True),
+        unheard=sorted(
+            listing.unheard(begin, settings.submit_timeout_seconds),
+            key=lambda source: source.last_modified,
+            reverse=True,
+        ),
     )
 
 

@@ -42,6 +42,11 @@ def session_started() -> Iterator[float]:
     handler.close()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what `make screenshot` asks for."""
+    parser.addoption("--screenshot", action="store_true", help="put pictures of the page into docs/")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the test that reads all logs come last."""
     items.sort(key=lambda item: item.path.name == "test_logs.py")

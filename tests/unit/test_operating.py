@@ -10,7 +10,8 @@ import pytest
 from local import app_settings
 from local.account import chosen_values
 from local.app_settings import SAMPLE, read_values
-from local.in_flight import Ended, Record, Report, read_poisoned, read_source
+from local.in_flight import Record, Report, read_poisoned, read_source
+from local.listing import Ended
 from local.redrive import new_submission
 from local.show_state import age_text, printable
 from local.survey import waits_for

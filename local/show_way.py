@@ -1,25 +1,16 @@
-"""What a person sees: a progress bar for each file, the entities as a table."""
+"""What a person sees of dropped files on their way: a bar for each in a terminal, elsewhere a line for each step."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from local.watch import Dropped, Stage
-from shared.outcome import Outcome, OutcomeStatus
 
-MOST_ROWS: Final = 25
 STAGES: Final = list(Stage)
-COLOURS: Final = {
-    OutcomeStatus.SUCCEEDED: "green",
-    OutcomeStatus.PARTIALLY_SUCCEEDED: "yellow",
-    OutcomeStatus.FAILED: "red",
-}
 
 
 def stage_text(file: Dropped) -> str:
@@ -69,33 +60,3 @@ class FileProgress:
             self.bars.update(self.tasks[file.name], completed=completed, description=escape(text))
             if not self.console.is_terminal:
                 self.console.print(f"  {file.name}: {text}", markup=False, highlight=False)
-
-
-def show_outcome(console: Console, outcome: Outcome, place: str, copy: Path) -> None:
-    """Print a file's entities as a table, its errors, and where the outcome is."""
-    colour = COLOURS[outcome.status]
-    console.print()
-    console.print(f"[bold]{escape(outcome.source.name)}[/bold]  [{colour}]{outcome.status.value}[/{colour}]")
-    rows = [(document.id, entity) for document in outcome.documents for entity in document.entities]
-    if rows:
-        table = Table("text", "category", "confidence", "offset", "length")
-        several = len(outcome.documents) > 1
-        if several:
-            table.add_column("document")
-        for document_id, entity in rows[:MOST_ROWS]:
-            cells = [
-                escape(entity.text),
-                escape(entity.category),
-                f"{entity.confidence_score:.2f}",
-                str(entity.offset),
-                str(entity.length),
-            ]
-            table.add_row(*cells, *([escape(document_id)] if several else []))
-        console.print(table)
-        if len(rows) > MOST_ROWS:
-            console.print(f"... and {len(rows) - MOST_ROWS} more")
-    for problem in outcome.errors:
-        about = f" (document {problem.document_id})" if problem.document_id else ""
-        console.print(f"[red]{escape(problem.code)}[/red]: {escape(problem.message + about)}")
-    console.print(f"outcome: {place}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"copy:    {copy}", markup=False, highlight=False, soft_wrap=True)

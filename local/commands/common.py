@@ -1,0 +1,103 @@
+"""What the commands share: the terminal, sentences for errors, and the app that `start` keeps up."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Final, NoReturn
+
+import msgspec
+import typer
+from azure.core.exceptions import AzureError
+from rich.console import Console
+from rich.markup import escape
+
+from local.app_settings import AppSettingsError
+from local.children import ChildError
+from local.choosing import parse_since
+from local.files import FilesError
+from local.install import STATE, InstallError
+from local.results import ResultError
+from shared.settings import SettingsError
+
+LOGS: Final = STATE / "logs"
+RUNNING: Final = STATE / "running.json"
+"""What `start` leaves for commands in another terminal."""
+
+EXPECTED_ERRORS: Final = (AppSettingsError, ChildError, FilesError, InstallError, ResultError, SettingsError)
+
+console = Console(soft_wrap=False)
+
+Since = Annotated[
+    datetime | None,
+    typer.Option(
+        parser=parse_since,
+        metavar="TIME",
+        help="Only what happened since: 30m, 2h or 3d for so long ago, or a time in UTC such as 2026-11-24T10:00.",
+    ),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(help="Labels of your own, exported from Language Studio, with their texts beside them."),
+]
+
+
+def flag(name: str, meaning: str) -> Any:
+    """Return an option that is off unless it is named."""
+    return typer.Option(name, help=meaning)
+
+
+class RunningApp(msgspec.Struct):
+    """The content of RUNNING: the app settings, the NER emulator's address, and the process of `start`."""
+
+    values: dict[str, str]
+    ner_emulator: str | None
+    pid: int
+
+
+def running_app() -> RunningApp | None:
+    """Return what `start` keeps up, or None; a `start` that was killed left its file behind."""
+    if not RUNNING.is_file():
+        return None
+    running = msgspec.json.decode(RUNNING.read_bytes(), type=RunningApp)
+    try:
+        os.kill(running.pid, 0)
+    except ProcessLookupError:
+        return None
+    return running
+
+
+def running_values() -> dict[str, str] | None:
+    """Return the settings of what `start` keeps up, or None."""
+    running = running_app()
+    return running.values if running else None
+
+
+def complain(message: str) -> None:
+    """Print an error."""
+    Console(stderr=True).print(f"[red]{escape(message)}[/red]", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def sentences_for_errors() -> Iterator[None]:
+    """Turn what can go wrong on a user's machine into a sentence and exit code 1, and Ctrl-C into a quiet end."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGHUP, interrupt)
+    try:
+        yield
+    except EXPECTED_ERRORS as error:
+        complain(str(error))
+        raise typer.Exit(1) from None
+    except AzureError as error:
+        complain(f"The storage account does not answer as it should: {error}")
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+        raise typer.Exit(130) from None

@@ -1,0 +1,128 @@
+"""For an operator, on any account: `status` shows what is on its way or went wrong, `redrive` sends it again."""
+
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Final
+
+import typer
+from rich.live import Live
+
+from local import show_state
+from local.account import Account, opened
+from local.choosing import Choice, Kind
+from local.commands.common import Since, complain, console, flag, running_values, sentences_for_errors
+from local.redrive import Redrive
+from local.show_progress import live_view, on_the_way, progress_line, survey_json
+from local.survey import Survey, survey
+from shared.jobs import utc_now
+
+WATCH_SECONDS: Final = 1.0
+WATCH_SHARE: Final = 4.0
+"""A look that takes a second is followed by so many seconds without one."""
+
+Limit = Annotated[int, typer.Option(min=1, help="Show so many files in each table.")]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(help="Files within the input container, or patterns such as 'letters/*.txt'.", show_default=False),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be sent, and change nothing.")]
+
+
+def status(
+    *,
+    since: Since = None,
+    limit: Limit = 50,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again until nothing is on its way.")] = False,
+    as_json: Annotated[bool, flag("--json", "Print one JSON object, and nothing else.")] = False,
+) -> None:
+    """Show what is in flight, failed, unheard of, or in the poison queues.
+
+    The storage account is the one that NER_STORAGE names, in the environment
+    or in local.settings.json, or that of 'make start'. --since is about
+    outcomes: files in flight and poison messages are shown however old.
+
+    Examples:
+
+      status --watch
+
+      status --since 2h --limit 10
+
+      status --json | jq .files
+    """
+    with sentences_for_errors(), opened(running_values()) as account:
+        if watch and console.is_terminal and not as_json:
+            with Live(console=console, auto_refresh=False) as live:
+                for found in surveys(account, since, limit):
+                    live.update(live_view(account, found, rows=console.height - 8, now=utc_now()), refresh=True)
+            return
+        if watch:
+            said = ""
+            for found in surveys(account, since, limit):
+                if (line := progress_line(found)) != said:
+                    said = line
+                    tell(survey_json(account, found, since=since, now=utc_now()) if as_json else line)
+            return
+        found = survey(account, since, limit)
+        if as_json:
+            tell(survey_json(account, found, since=since, now=utc_now()))
+        else:
+            show_state.show_survey(console, account, found, since=since, limit=limit, now=utc_now())
+
+
+def surveys(account: Account, since: datetime | None, limit: int) -> Iterator[Survey]:
+    """Look at an account again and again, until nothing is on its way; the longer a look takes, the more rarely."""
+    while True:
+        begin = time.monotonic()
+        found = survey(account, since, limit)
+        yield found
+        if not on_the_way(found):
+            return
+        time.sleep(max(WATCH_SECONDS, WATCH_SHARE * (time.monotonic() - begin)))
+
+
+def tell(line: str) -> None:
+    """Print a line for a program, or for a log: as it is, and at once."""
+    print(line, flush=True)  # noqa: T201
+
+
+def redrive(
+    names: Names = None,
+    *,
+    failed: Annotated[bool, flag("--failed", "Submit anew what failed. Each file costs again.")] = False,
+    partial: Annotated[bool, flag("--partial", "Submit anew what partly succeeded. Each file costs again.")] = False,
+    in_flight: Annotated[bool, flag("--in-flight", "Send the messages of files in flight again.")] = False,
+    poison: Annotated[bool, flag("--poison", "Send again what lies in the poison queues.")] = False,
+    unheard: Annotated[bool, flag("--unheard", "Submit uploads of which the app has not heard.")] = False,
+    since: Since = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Send files again: those named, or of the kinds named; with both, the named ones of these kinds.
+
+    However often this is called, no file in flight or poisoned is paid for
+    twice. What failed or partly succeeded becomes a new submission: that is
+    what it is for. Names alone choose among all kinds, but what partly
+    succeeded must be named exactly, or asked for with --partial.
+    """
+    asked = {
+        Kind.FAILED: failed,
+        Kind.PARTIAL: partial,
+        Kind.IN_FLIGHT: in_flight,
+        Kind.POISONED: poison,
+        Kind.UNHEARD: unheard,
+    }
+    choice = Choice(tuple(names or ()), frozenset(kind for kind in asked if asked[kind]), since)
+    if not choice.names and not choice.kinds:
+        raise typer.BadParameter(
+            "name the files to send again, or their kinds: --in-flight, --poison, --failed, --partial, "
+            "--unheard. "
+            "'status' shows what there is, and --dry-run what would be sent"
+        )
+    with sentences_for_errors(), opened(running_values()) as account:
+        work = Redrive(account, choice, dry_run=dry_run)
+        found = show_state.show_lines(console, work, dry_run=dry_run)
+    for name in choice.missing(found):
+        complain(f"Nothing to send again has the name {show_state.printable(name)}")
+    if not found and not choice.names:
+        complain("There is nothing of that kind to send again.")
+    raise typer.Exit(0 if found and not choice.missing(found) else 1)

@@ -1,0 +1,56 @@
+"""`view` serves the page for any account; `start` does so too."""
+
+import json
+import socket
+import webbrowser
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from local import stack
+from local.account import opened
+from local.children import stop_with_parent
+from local.commands.common import console, flag, running_values, sentences_for_errors
+from local.commands.running import SCAN_PAUSE_SECONDS
+from local.files import FilesError
+from local.storage_emulator import is_azurite
+from local.view.app import View
+
+
+def view(
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="On 127.0.0.1; 0 takes a free one.")] = stack.PAGE_PORT,
+    browser: Annotated[bool, flag("--open", "Show it in the browser.")] = False,
+    exit_with_stdin: Annotated[bool, typer.Option(hidden=True)] = False,
+) -> None:
+    """Serve a page to drop files on, see them on their way, and read their text with the entities in it.
+
+    The storage account is the one that NER_STORAGE names, in the environment
+    or in local.settings.json, or that of 'make start', which serves the page
+    as well. Whoever can reach the port on this machine sees what you may see.
+
+    Examples:
+
+      view --open
+
+      NER_STORAGE__accountName=ACCOUNT view --port 8000
+    """
+    if exit_with_stdin:
+        stop_with_parent()
+    with sentences_for_errors(), opened(running_values()) as account:
+        try:
+            listening = socket.create_server(("127.0.0.1", port))
+        except OSError as error:
+            raise FilesError(f"Port {port} cannot be used ({error.strerror}): name another with --port") from None
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        pauses = stack.find_core_tools() and is_azurite(account.settings.storage.connection_string)
+        page = View(account, pause_seconds=SCAN_PAUSE_SECONDS if pauses else 0.0)
+        if exit_with_stdin:
+            print(json.dumps({"url": url}), flush=True)  # noqa: T201  # for the one who started us
+        else:
+            console.print(f"The page is at {url}; Ctrl-C stops it.", highlight=False)
+        if browser:
+            webbrowser.open(url)
+        config = uvicorn.Config(page.app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+        uvicorn.Server(config).run(sockets=[listening])

@@ -1,0 +1,147 @@
+"""For whoever reads the results: `show` paints a file's entities, `export` writes those of all files as a table."""
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+from azure.core.exceptions import AzureError
+from rich.console import Console
+from rich.progress import track
+
+from local.account import opened
+from local.app_settings import AppSettingsError
+from local.commands.common import Since, complain, console, running_values, sentences_for_errors
+from local.export import Format, read_outcomes, rows, writer
+from local.files import FilesError
+from local.listing import list_outcomes
+from local.results import ResultError, read_result
+from local.show_result import View, show_result
+from shared.outcome import OutcomeStatus
+from shared.settings import SettingsError
+
+MOST_CHARACTERS = 20_000
+
+
+def complete_name(incomplete: str) -> list[str]:
+    """Return the files whose names begin so, for the shell."""
+    try:
+        with opened(running_values()) as account:
+            blobs = account.listed(account.settings.input_container, name_starts_with=incomplete, results_per_page=50)
+            return [blob.name for _, blob in zip(range(50), blobs, strict=False)]
+    except (AppSettingsError, SettingsError, AzureError):
+        return []  # a shell that asks while somebody types has no use for an error
+
+
+Category = Annotated[
+    list[str] | None, typer.Option("--category", "-c", help="Only this category; may be given several times.")
+]
+Confidence = Annotated[
+    float, typer.Option("--least-confidence", min=0.0, max=1.0, help="Only entities with at least this confidence.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the outcome as it is, and nothing else.")]
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="A file within the input container.", autocompletion=complete_name)],
+    *,
+    category: Category = None,
+    least_confidence: Confidence = 0.0,
+    whole: Annotated[bool, typer.Option("--all", help="Show long texts to their end.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a file's text with its entities in colours, or why it failed.
+
+    Examples:
+
+      show booking.txt
+
+      show letters/1.txt -c city -c person --least-confidence 0.8
+
+      show booking.txt --json | jq '.documents[].entities[].text'
+
+    The exit code is 1 where the file failed or has no outcome yet. Where the
+    output is no terminal, entities are in brackets: [Zürich|city].
+    """
+    with sentences_for_errors(), opened(running_values()) as account:
+        try:
+            result = read_result(account, name)
+        except ResultError as error:
+            is_there = account.newest(name) is not None
+            hint = "It is uploaded: 'status' shows where it stands." if is_there else f"No file is called {name!r}."
+            raise ResultError(f"{error} {hint}") from None
+        if as_json:
+            sys.stdout.buffer.write(result.raw + b"\n")
+        else:
+            most = None if whole else MOST_CHARACTERS
+            show_result(console, account, result, View(frozenset(category or ()), least_confidence, most))
+    raise typer.Exit(int(result.outcome.status is OutcomeStatus.FAILED))
+
+
+def export(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files, or patterns such as 'letters/*.txt'; all if none is named.", show_default=False),
+    ] = None,
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A file to write; standard output if it is not named.")
+    ] = None,
+    kind: Annotated[
+        Format | None, typer.Option("--format", help="If not named, what the output's name ends in, else csv.")
+    ] = None,
+    category: Category = None,
+    least_confidence: Confidence = 0.0,
+    since: Since = None,
+) -> None:
+    """Write all entities as a table: CSV for a spreadsheet, JSON lines for pandas.
+
+    Examples:
+
+      export -o entities.csv
+
+      export 'letters/*' --since 2d -c city -o cities.jsonl
+
+      export --format jsonl | jq -r .text | sort | uniq -c
+
+    In pandas: pd.read_json('entities.jsonl', lines=True).to_parquet(...).
+    In CSV, a cell that a spreadsheet would take for a formula gets a ' before
+    it; JSON lines have every text as it is.
+    """
+    if kind is None:
+        kind = Format.JSONL if output and output.suffix in (".jsonl", ".ndjson") else Format.CSV
+    view = View(frozenset(category or ()), least_confidence)
+    errors = Console(stderr=True)
+    files = entities = text_records = 0
+    problems: list[str] = []
+    with sentences_for_errors(), opened(running_values()) as account, ExitStack() as opened_files:
+        chosen = sorted(list_outcomes(account, since), key=lambda found: found.blob)
+        write = writer(opened_files.enter_context(opened_output(output)), kind)
+        found = read_outcomes(account, names or (), chosen)
+        for exported in track(found, "reading", len(chosen), console=errors, disable=not errors.is_terminal):
+            if exported.outcome is None:
+                problems.append(exported.problem)
+                continue
+            files += 1
+            text_records += exported.outcome.statistics.transactions_count
+            for row in rows(exported.outcome, view):
+                write(row)
+                entities += 1
+        cost = account.cost_text(text_records)
+    errors.print(f"{entities:,} entities of {files:,} files ({cost}).", highlight=False)
+    for problem in problems:
+        complain(problem)
+    if not files:
+        complain("There is no outcome of that kind. 'status' shows what there is.")
+    raise typer.Exit(1 if problems or not files else 0)
+
+
+def opened_output(output: Path | None) -> TextIO:
+    """Open what to write to; lines end as they are written, and the text is UTF-8 wherever it goes."""
+    if output is not None:
+        try:
+            return output.open("w", encoding="utf-8", newline="")
+        except OSError as error:
+            raise FilesError(f"{output} cannot be written: {error.strerror}") from None
+    return open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False)

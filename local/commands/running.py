@@ -1,0 +1,153 @@
+"""`run` shows the app once on some files, `start` keeps it up, `drop` uploads to it."""
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+import typer
+
+from local import stack
+from local.account import Account, open_account
+from local.app_settings import local_values, wants_storage_emulator
+from local.children import accepts_connections
+from local.commands.common import (
+    LOGS,
+    RUNNING,
+    Labels,
+    RunningApp,
+    complain,
+    console,
+    running_app,
+    sentences_for_errors,
+)
+from local.files import SAMPLES, FilesError, blob_names
+from local.install import ROOT, STATE
+from local.results import read_result
+from local.show_result import View, show_result
+from local.show_state import say
+from local.show_way import FileProgress
+from local.storage_emulator import BLOB_PORT, is_azurite
+from local.watch import Dropped, upload, watch
+from shared.outcome import OutcomeStatus
+from shared.settings import Settings
+
+AZURITE_DATA: Final = STATE / "azurite"
+RESULTS: Final = STATE / "results"
+
+MOST_CHARACTERS: Final = 4_000
+"""Of a text that is shown at the end of `run` and `drop`."""
+SCAN_PAUSE_SECONDS: Final = 1.1
+"""On Azurite, whose times are whole seconds, the Functions host passes over a blob as old as the last one it saw."""
+
+Files = Annotated[list[Path] | None, typer.Argument(help="Files or folders; the samples if none is named.")]
+Seconds = Annotated[float, typer.Option(help="Give up waiting after this many seconds.")]
+
+
+def run(files: Files = None, *, seconds: Seconds = 300.0, labels: Labels = None) -> None:
+    """Start everything, drop the files, show their entities, stop everything."""
+    with sentences_for_errors():
+        named = blob_names(files or sorted(SAMPLES.iterdir()))
+        console.print("Starting storage, recogniser and host (the first time trains the recogniser) ...")
+        with stack.running(local_values(os.environ), data=None, labels=labels, logs=LOGS / "run") as running:
+            dropped = drop_and_follow(running.values, named, running.ner_emulator, seconds, running)
+    raise typer.Exit(exit_code(dropped))
+
+
+def start(*, labels: Labels = None) -> None:
+    """Keep everything up for dropping files; Ctrl-C stops it."""
+    with sentences_for_errors():
+        values = local_values(os.environ)
+        console.print("Starting storage, recogniser and host (the first time trains the recogniser) ...")
+        with stack.running(values, data=AZURITE_DATA, labels=labels, logs=LOGS / "start", with_page=True) as running:
+            RUNNING.touch(mode=0o600)  # the settings hold keys
+            RUNNING.write_bytes(
+                msgspec.json.encode(RunningApp(dict(running.values), running.ner_emulator, os.getpid()))
+            )
+            try:
+                describe(running, emulated=wants_storage_emulator(values))
+                while True:
+                    running.check()
+                    time.sleep(1.0)
+            finally:
+                RUNNING.unlink()
+
+
+def drop(files: Files = None, *, wait: bool = True, seconds: Seconds = 300.0) -> None:
+    """Upload files to the app that `start` keeps up, or to the account in local.settings.json, and follow them."""
+    with sentences_for_errors():
+        named = blob_names(files or sorted(SAMPLES.iterdir()))
+        running = running_app()
+        values = running.values if running else local_values(os.environ)
+        settings = Settings.from_environ(values)
+        if wants_storage_emulator(values):
+            if not accepts_connections(BLOB_PORT):
+                raise FilesError("Nothing is running to drop files on: 'make start' in another terminal first")
+            stack.create_containers_and_queues(settings)
+        emulator = running.ner_emulator if running else None
+        dropped = drop_and_follow(values, named, emulator, seconds if wait else 0.0)
+    raise typer.Exit(exit_code(dropped) if wait else 0)
+
+
+def describe(running: stack.Stack, *, emulated: bool) -> None:
+    """Say where to drop files and where outcomes appear."""
+    settings = running.settings
+    lines = [
+        f"The page: {running.page}",
+        f"Drop files on it, or into the container '{settings.input_container}'.",
+        f"Outcomes appear in the container '{settings.results_container}'.",
+        "From another terminal:  .venv/bin/ner drop FILE ...",
+    ]
+    if emulated:
+        lines += ["With Storage Explorer or az storage:", f"  {settings.storage.connection_string}"]
+    lines += [f"Logs: {LOGS.relative_to(ROOT)}/", "Ctrl-C stops everything; files and outcomes stay."]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def drop_and_follow(
+    values: Mapping[str, str],
+    files: dict[str, Path],
+    ner_emulator: str | None,
+    seconds: float,
+    running: stack.Stack | None = None,
+) -> list[Dropped]:
+    """Upload the files, show them on their way, then their entities."""
+    with open_account(values) as account:
+        connection_string = account.settings.storage.connection_string
+        pause = SCAN_PAUSE_SECONDS if stack.find_core_tools() and is_azurite(connection_string) else 0.0
+        dropped = upload(account.blobs, account.settings, files, pause_seconds=pause)
+        with FileProgress(console, dropped) as progress:
+            progress.update(dropped)
+            for _ in watch(account.blobs, account.settings, dropped, ner_emulator, seconds):
+                progress.update(dropped)
+                if running is not None:
+                    running.check()
+        for file in dropped:
+            if file.outcome is not None:
+                show_dropped(account, file.name)
+    return dropped
+
+
+def show_dropped(account: Account, name: str) -> None:
+    """Show a file that has ended, and where its outcome is; keep a copy of that in .local/results."""
+    result = read_result(account, name)
+    show_result(console, account, result, View(most_characters=MOST_CHARACTERS))
+    copy = RESULTS / result.blob
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_bytes(result.raw)
+    say(console, f"outcome: {account.settings.results_container}/{result.blob}")
+    say(console, f"copy:    {copy.relative_to(ROOT)}")
+
+
+def exit_code(dropped: list[Dropped]) -> int:
+    """Say what is missing; return 0 if every file succeeded, else 1."""
+    waiting = [file.name for file in dropped if file.outcome is None]
+    bad = [file.name for file in dropped if file.outcome and file.outcome.status is not OutcomeStatus.SUCCEEDED]
+    if waiting:
+        complain(f"No outcome in time for {', '.join(waiting)}. The logs are in {LOGS.relative_to(ROOT)}/.")
+    if bad:
+        complain(f"Not succeeded: {', '.join(bad)}. The outcome says why.")
+    return 1 if waiting or bad else 0

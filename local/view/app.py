@@ -1,0 +1,266 @@
+"""The page's HTTP service, on this machine alone: shows an account and takes files for it, and changes nothing else."""
+
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from azure.core.exceptions import AzureError, ResourceNotFoundError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.templating import Jinja2Templates
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from local.account import Account
+from local.install import VIEW_NODE_MODULES
+from local.listing import State, list_file
+from local.results import ResultError, read_result
+from local.show_state import age_text
+from local.view.board import Board
+from local.view.reading import Readings, classes, described
+from shared.documents import DocumentError, check_length
+from shared.jobs import utc_now
+
+FOLDER: Final = Path(__file__).parent
+LIBRARIES: Final = {
+    "htmx.js": VIEW_NODE_MODULES / "htmx.org" / "dist" / "htmx.min.js",
+    "idiomorph.js": VIEW_NODE_MODULES / "idiomorph" / "dist" / "idiomorph-ext.min.js",
+    "chart.js": VIEW_NODE_MODULES / "chart.js" / "dist" / "chart.umd.min.js",
+}
+COLOURS: Final = 12
+ROWS: Final = 200
+IN_MEMORY: Final = 1024 * 1024
+HEADERS: Final = {
+    # Nothing but what this service sends itself: a text that were taken for a page could still do nothing.
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+}
+
+
+class SafeHeaders:
+    """Sends HEADERS with every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Stand before an application."""
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+
+        async def send_more(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in HEADERS.items())]
+            await send(message)
+
+        await self.app(scope, receive, send_more)
+
+
+@dataclass(frozen=True)
+class Shortened:
+    """What the list shows, as its address says."""
+
+    query: str
+    state: str
+    most: int
+
+    @classmethod
+    def of(cls, request: Request) -> "Shortened":
+        """Read an address; what makes no sense is as if it were not there."""
+        asked = request.query_params
+        most = asked.get("most", "")
+        state = asked.get("state", "")
+        known = state if state in {one.value for one in State} else ""
+        return cls(asked.get("q", ""), known, int(most) if most.isdecimal() and len(most) < 7 else ROWS)
+
+
+class View:
+    """The page; `app` is its ASGI application."""
+
+    def __init__(self, account: Account, *, pause_seconds: float = 0.0) -> None:
+        """Show an account.
+
+        Args:
+            account: to show, and to drop files on.
+            pause_seconds: between two files that are dropped.
+        """
+        self.account = account
+        self.pause_seconds = pause_seconds
+        self.dropping = threading.Lock()
+        self.board = Board(account)
+        self.readings = Readings(lambda name: read_result(account, name))
+        self.templates = Jinja2Templates(FOLDER / "templates")
+        self.templates.env.trim_blocks = self.templates.env.lstrip_blocks = True
+        self.templates.env.globals.update(
+            account=account, State=State, address=address, age_text=age_text, classes=classes, described=described
+        )
+        self.templates.env.filters["colour"] = lambda category, colours: colours.get(category, 0)
+        self.templates.env.globals["largest"] = account.settings.max_blob_bytes
+        self.app = Starlette(
+            routes=[
+                Route("/", self.index),
+                Route("/files", self.files),
+                Route("/file", self.file),
+                Route("/file/part", self.part),
+                Route("/file/outcome", self.outcome),
+                Route("/file/text", self.text),
+                Route("/drop", self.drop, methods=["PUT"]),
+                *(Route(f"/libraries/{name}", library(path)) for name, path in LIBRARIES.items()),
+                Mount("/static", StaticFiles(directory=FOLDER / "static")),
+            ],
+            middleware=[
+                Middleware(SafeHeaders),
+                # A page elsewhere that has its own name lead here must not read anything.
+                Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"]),
+            ],
+            exception_handlers={AzureError: storage_error, ResultError: no_result},
+        )
+
+    def answer(self, request: Request, template: str, context: Mapping[str, Any], status: int = 200) -> Response:
+        """Return a page, or a piece of one."""
+        return self.templates.TemplateResponse(request, template, dict(context), status_code=status)
+
+    async def index(self, request: Request) -> Response:
+        """`/`: the whole page."""
+        return self.answer(request, "index.html", await self.list_context(request))
+
+    async def files(self, request: Request) -> Response:
+        """`/files`: the part of it that changes."""
+        return self.answer(request, "update.html", {**await self.list_context(request), "is_update": True})
+
+    async def list_context(self, request: Request) -> dict[str, Any]:
+        """Return what the list shows."""
+        shortened = Shortened.of(request)
+        snapshot = await run_in_threadpool(self.board.look, at_once="now" in request.query_params)
+        rows, count = snapshot.rows(shortened.query, shortened.state, shortened.most)
+        return {
+            "shortened": shortened,
+            "snapshot": snapshot,
+            "rows": rows,
+            "count": count,
+            "now": utc_now(),
+            "more": address("/", q=shortened.query, state=shortened.state, most=shortened.most + ROWS),
+            "colours": self.colours(),
+        }
+
+    async def file(self, request: Request) -> Response:
+        """`/file?name=`: a file, with its text and its entities if it has ended."""
+        name = request.query_params.get("name", "")
+        found = await run_in_threadpool(list_file, self.account, name) if name else None
+        if found is None:
+            raise ResultError("There is no file of this name, and no outcome either.")
+        row = await run_in_threadpool(self.board.row_of, found)
+        context: dict[str, Any] = {"file": found, "row": row, "now": utc_now(), "reading": None}
+        if found.state.has_ended and found.outcome is not None:
+            context |= await self.reading_context(found.name, found.outcome.etag, 0)
+        return self.answer(request, "file.html", context)
+
+    async def part(self, request: Request) -> Response:
+        """`/file/part?name=&etag=&part=`: a further part of its text."""
+        asked = request.query_params
+        number = asked.get("part", "")
+        part = int(number) if number.isdecimal() and len(number) < 9 else 0
+        context = await self.reading_context(asked.get("name", ""), asked.get("etag", ""), part)
+        return self.answer(request, "part.html", context)
+
+    async def reading_context(self, name: str, etag: str, part: int) -> dict[str, Any]:
+        """Return what a part of a result shows."""
+        reading = await run_in_threadpool(self.readings.open, name, etag)
+        stretches = reading.parts[part] if part < len(reading.parts) else ()
+        following = address("/file/part", name=name, etag=etag, part=part + 1)
+        return {
+            "reading": reading,
+            "stretches": stretches,
+            "following": following if part + 1 < len(reading.parts) else "",
+            "colours": self.colours(*reading.categories),
+        }
+
+    def colours(self, *categories: str) -> dict[str, int]:
+        """Return the number of each category's colour: the same in the list and in every file."""
+        names = sorted({*self.board.snapshot.categories, *categories})
+        return {name: number % COLOURS for number, name in enumerate(names)}
+
+    async def outcome(self, request: Request) -> Response:
+        """`/file/outcome?name=`: the outcome as it is, to be kept."""
+        result = await run_in_threadpool(read_result, self.account, request.query_params.get("name", ""))
+        return download(result.raw, f"{result.outcome.source.name}.json", "application/json")
+
+    async def text(self, request: Request) -> Response:
+        """`/file/text?name=`: the file as it was dropped, to be kept."""
+        name = request.query_params.get("name", "")
+        blob = self.account.blobs.get_blob_client(self.account.settings.input_container, name)
+        try:
+            data = await run_in_threadpool(lambda: blob.download_blob().readall())
+        except ResourceNotFoundError:
+            return PlainTextResponse("The file is no more in the input container.", 404)
+        return download(data, name, "application/octet-stream")
+
+    async def drop(self, request: Request) -> Response:
+        """`PUT /drop?name=`: take a file. A page elsewhere must ask before it sends this, and nobody answers."""
+        name = request.query_params.get("name", "").lstrip("/")
+        if not name:
+            return PlainTextResponse("The file has no name.", 400)
+        size = 0
+        with tempfile.SpooledTemporaryFile(IN_MEMORY) as received:
+            async for chunk in request.stream():
+                size += len(chunk)
+                try:
+                    check_length(size, self.account.settings.max_blob_bytes)
+                except DocumentError as error:
+                    return PlainTextResponse(error.message, 413)
+                received.write(chunk)
+            received.seek(0)
+            await run_in_threadpool(self.upload, name, received)
+        return Response(status_code=201)
+
+    def upload(self, name: str, data: Any) -> None:
+        """Put a file into the input container, in place of an older version."""
+        with self.dropping:
+            blob = self.account.blobs.get_blob_client(self.account.settings.input_container, name)
+            blob.upload_blob(data, overwrite=True)
+            time.sleep(self.pause_seconds)
+
+
+def library(path: Path) -> Any:
+    """Return what serves a library's file."""
+
+    async def serve(_request: Request) -> Response:
+        return FileResponse(path, media_type="text/javascript")
+
+    return serve
+
+
+def address(path: str, **query: Any) -> str:
+    """Return an address within the page."""
+    return f"{path}?{urlencode({name: value for name, value in query.items() if value != ''}, quote_via=quote)}"
+
+
+def download(data: bytes, name: str, media_type: str) -> Response:
+    """Return a file to be kept: no browser shows it, whatever is in it."""
+    short = quote(name.rpartition("/")[2], safe="")
+    return Response(
+        data, media_type=media_type, headers={"content-disposition": f"attachment; filename*=UTF-8''{short}"}
+    )
+
+
+async def storage_error(_request: Request, error: Exception) -> Response:
+    """Say in a sentence what the account answered."""
+    message = error.message if isinstance(error, AzureError) else str(error)
+    return PlainTextResponse(f"The storage account does not answer as it should: {message}", 502)
+
+
+async def no_result(_request: Request, error: Exception) -> Response:
+    """Say that there is nothing to show."""
+    return PlainTextResponse(str(error), 404)

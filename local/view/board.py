@@ -1,0 +1,219 @@
+"""What the page's list shows: every file and where it stands, and what the results say in sum.
+
+An account is looked at only when somebody looks at the page. What has been read of an outcome is kept until that
+changes; so a look is mostly three listings.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from azure.core.exceptions import AzureError
+
+from local.account import Account, in_threads
+from local.in_flight import jobs_count, read_record
+from local.listing import Ended, File, State, list_account
+from local.results import ResultError, decode_outcome, read_raw_outcome
+from local.show_state import duration_text
+from local.survey import waits_for
+from shared.jobs import utc_now
+from shared.submissions import Submission
+
+LOOK_SECONDS: Final = 0.8
+LOOK_SHARE: Final = 4.0
+"""A look that took a second is good for so many seconds: whoever waits must not keep a large account busy."""
+MOST_DIGESTS: Final = 10_000
+"""Outcomes that are read for what they say in sum, the newest first."""
+DIGESTS_A_LOOK: Final = 64
+LARGEST_OUTCOME: Final = 64 * 1024 * 1024
+"""Bytes; the page shows a larger one by its name alone."""
+RECORDS_A_LOOK: Final = 50
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What one outcome says, in short.
+
+    Attributes:
+        categories: how often each was found.
+        text_records: that were paid for.
+        problem: its first error in the words of the outcome; empty if there is none.
+        problems_count: how many there are.
+    """
+
+    categories: Counter[str]
+    text_records: int
+    problem: str = ""
+    problems_count: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """A file as the list shows it.
+
+    Attributes:
+        file: and where it stands.
+        said: the same in words, without its name.
+        digest: of its outcome; None where there is none, or nobody has read it yet.
+    """
+
+    file: File
+    said: str
+    digest: Digest | None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An account at one time.
+
+    Attributes:
+        files: all of them, the newest first.
+        states: how many stand where.
+        digests: of the newest outcomes, by the names of their blobs.
+        submissions: the records of files in flight that were read, by their names.
+        jobs: how many jobs these have, where that is known.
+        now: when that was.
+        problem: why the account could not be looked at; empty if it could.
+    """
+
+    files: list[File] = field(default_factory=list)
+    states: Counter[State] = field(default_factory=Counter)
+    digests: dict[str, Digest] = field(default_factory=dict)
+    submissions: dict[str, Submission] = field(default_factory=dict)
+    jobs: dict[str, int | None] = field(default_factory=dict)
+    now: datetime = field(default_factory=utc_now)
+    problem: str = ""
+
+    @property
+    def categories(self) -> Counter[str]:
+        """How often each category was found in the outcomes that were read."""
+        return sum((digest.categories for digest in self.digests.values()), Counter())
+
+    @property
+    def text_records(self) -> int:
+        """What the outcomes that were read have cost."""
+        return sum(digest.text_records for digest in self.digests.values())
+
+    @property
+    def done(self) -> int:
+        """How many files have ended."""
+        return sum(count for state, count in self.states.items() if state.has_ended)
+
+    def rows(self, query: str = "", state: str = "", most: int = 200) -> tuple[list[Row], int]:
+        """Return the files to show, and how many there are of that kind.
+
+        Args:
+            query: what their names hold, in any case.
+            state: where they stand; empty means anywhere.
+            most: how many are shown.
+        """
+        wanted = query.casefold()
+        found = [file for file in self.files if wanted in file.name.casefold() and state in ("", file.state.value)]
+        return [self.row(file) for file in found[:most]], len(found)
+
+    def row(self, file: File) -> Row:
+        """Return a file as the list shows it."""
+        digest = self.digests.get(file.outcome.blob) if file.outcome and file.state.has_ended else None
+        return Row(file, self.said_of(file, digest), digest)
+
+    def said_of(self, file: File, digest: Digest | None) -> str:
+        """Return where a file stands, in words."""
+        if file.state is State.WAITING:
+            return "waiting to be submitted"
+        if file.state is State.IN_FLIGHT:
+            return self.said_of_flight(self.submissions.get(file.record or ""), self.jobs.get(file.record or ""))
+        if file.state is State.SUCCEEDED:
+            return "done"
+        why = f": {digest.problem}" if digest else ""
+        more = f" (and {digest.problems_count - 1} more)" if digest and digest.problems_count > 1 else ""
+        return ("partly done" if file.state is State.PARTIALLY_SUCCEEDED else "failed") + why + more
+
+    def said_of_flight(self, submission: Submission | None, jobs: int | None) -> str:
+        """Return what a file in flight waits for, and since when."""
+        if submission is None:
+            return "in flight"
+        message = submission.message
+        if submission.claimed_date_time is None and message.submitted_date_time is not None:
+            many = f" ({jobs} jobs)" if jobs and jobs > 1 else ""
+            return f"running for {duration_text(self.now - message.submitted_date_time)}{many}"
+        return f"{waits_for(submission, jobs)}, for {duration_text(self.now - message.received_date_time)}"
+
+
+class Board:
+    """Looks at an account when asked to. Safe to use from several threads."""
+
+    def __init__(self, account: Account) -> None:
+        """Nothing is read yet."""
+        self.account = account
+        self.snapshot = Snapshot()
+        self.lock = threading.Lock()
+        self.due = 0.0
+        self.known: dict[tuple[str, str], Digest] = {}
+
+    def look(self, *, at_once: bool = False) -> Snapshot:
+        """Return the account as it is, or was a moment ago; `at_once` looks however fresh that is."""
+        # Whoever has something to show does not wait for somebody else who looks already.
+        if not self.lock.acquire(blocking=at_once or not self.snapshot.files):
+            return self.snapshot
+        try:
+            if at_once or time.monotonic() >= self.due:
+                begin = time.monotonic()
+                self.snapshot = self.read()
+                end = time.monotonic()
+                self.due = end + max(LOOK_SECONDS, LOOK_SHARE * (end - begin))
+        finally:
+            self.lock.release()
+        return self.snapshot
+
+    def row_of(self, file: File) -> Row:
+        """Return one file as the list would show it, read anew."""
+        submissions = self.read_submissions([file] if file.record else [])
+        jobs = {record: jobs_count(self.account, submission) for record, submission in submissions.items()}
+        digests = {file.outcome.blob: self.read_digest(file.outcome)} if file.outcome else {}
+        return Snapshot(digests=digests, submissions=submissions, jobs=jobs).row(file)
+
+    def read(self) -> Snapshot:
+        """Look at the account. An account that does not answer is no error of the page's: it says so."""
+        try:
+            listing = list_account(self.account)
+            files = sorted(listing.files(), key=lambda file: (file.since, file.name), reverse=True)
+            flying = [file for file in files if file.state is State.IN_FLIGHT]
+            submissions = self.read_submissions(flying[:RECORDS_A_LOOK])
+            jobs = {record: jobs_count(self.account, submission) for record, submission in submissions.items()}
+            digests = self.read_digests(file.outcome for file in files if file.outcome)
+        except AzureError as error:
+            return Snapshot(problem=f"The storage account does not answer as it should: {error.message}")
+        return Snapshot(files, Counter(file.state for file in files), digests, submissions, jobs)
+
+    def read_submissions(self, flying: list[File]) -> dict[str, Submission]:
+        """Return what the records of files in flight say; one that has gone meanwhile says nothing."""
+        records = in_threads(lambda file: read_record(self.account, file.record or ""), flying)
+        return {record.blob: record.submission for record in records if record and record.submission}
+
+    def read_digests(self, outcomes: Iterable[Ended]) -> dict[str, Digest]:
+        """Return what the newest outcomes say; of those that are new, some are read in each look."""
+        wanted = {(ended.blob, ended.etag): ended for _, ended in zip(range(MOST_DIGESTS), outcomes, strict=False)}
+        new = [ended for key, ended in wanted.items() if key not in self.known][:DIGESTS_A_LOOK]
+        digests = in_threads(self.read_digest, new)
+        known = {**self.known, **{(ended.blob, ended.etag): told for ended, told in zip(new, digests, strict=True)}}
+        self.known = {key: known[key] for key in wanted if key in known}
+        return {blob: digest for (blob, _), digest in self.known.items()}
+
+    def read_digest(self, ended: Ended) -> Digest:
+        """Return what an outcome says."""
+        if ended.size > LARGEST_OUTCOME:
+            return Digest(Counter(), 0, "the outcome is too large to be read here", 1)
+        try:
+            outcome = decode_outcome(ended.blob, read_raw_outcome(self.account, ended.blob))
+        except ResultError as error:
+            return Digest(Counter(), 0, str(error), 1)
+        return Digest(
+            Counter(entity.category for document in outcome.documents for entity in document.entities),
+            outcome.statistics.transactions_count,
+            outcome.errors[0].message if outcome.errors else "",
+            len(outcome.errors),
+        )

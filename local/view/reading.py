@@ -1,0 +1,123 @@
+"""A result as the page shows it: cut into parts, so that the first screen of a large text is there at once."""
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from local.highlighting import PART_CHARACTERS, Piece, parts, pieces
+from local.results import Result, Shown
+from shared.ner.model import Entity, Problem
+
+DOCUMENTS_A_PART: Final = 50
+RAW_CHARACTERS: Final = 50_000
+"""Of an outcome that is shown as it is; all of it can be downloaded."""
+KEPT: Final = 4
+"""Results that stay in memory: whoever reads on in one needs its other parts."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What a part shows of one document: between two places, in code points."""
+
+    document: Shown
+    start: int
+    end: int
+
+    @property
+    def pieces(self) -> Iterator[Piece]:
+        """The text with its entities."""
+        return pieces(self.document.text or "", self.document.entities, self.start, self.end)
+
+
+class Reading:
+    """A result that somebody reads."""
+
+    def __init__(self, result: Result) -> None:
+        """Cut it into parts."""
+        self.result = result
+        self.parts: Sequence[Sequence[Stretch]] = list(cut(result.documents))
+
+    @cached_property
+    def categories(self) -> Counter[str]:
+        """How often each category was found."""
+        return Counter(entity.category for document in self.result.documents for entity in document.entities)
+
+    @property
+    def is_of_many(self) -> bool:
+        """Whether its documents have to be named."""
+        return len(self.result.documents) > 1
+
+    @property
+    def general_problems(self) -> list[Problem]:
+        """What went wrong, but not with a document that is shown."""
+        shown = {document.id for document in self.result.documents}
+        return [problem for problem in self.result.outcome.errors if problem.document_id not in shown]
+
+    @property
+    def raw(self) -> str:
+        """The outcome as it is, or its beginning."""
+        return self.result.raw[:RAW_CHARACTERS].decode("utf-8", "ignore")
+
+    @property
+    def is_raw_cut(self) -> bool:
+        """Whether the outcome is longer than what is shown of it."""
+        return len(self.result.raw) > RAW_CHARACTERS
+
+
+def cut(documents: Sequence[Shown]) -> Iterator[list[Stretch]]:
+    """Yield what to show at a time: a stretch of a long document, or some short documents."""
+    part: list[Stretch] = []
+    size = 0
+    for document in documents:
+        for start, end in parts(document.text or "") if document.text else [(0, 0)]:
+            if part and (size + end - start > PART_CHARACTERS or len(part) >= DOCUMENTS_A_PART):
+                yield part
+                part, size = [], 0
+            part.append(Stretch(document, start, end))
+            size += end - start
+    if part:
+        yield part
+
+
+class Readings:
+    """The results that were read last. Safe to use from several threads."""
+
+    def __init__(self, read: Callable[[str], Result]) -> None:
+        """Read with a function that takes a file's name."""
+        self.read = read
+        self.kept: OrderedDict[tuple[str, str], Reading] = OrderedDict()
+        self.lock = threading.Lock()
+
+    def open(self, name: str, etag: str) -> Reading:
+        """Return a result; raises ResultError if there is none.
+
+        Args:
+            name: of the file.
+            etag: of its outcome; a newer one is read anew.
+        """
+        with self.lock:
+            if (name, etag) in self.kept:
+                self.kept.move_to_end((name, etag))
+                return self.kept[name, etag]
+        reading = Reading(self.read(name))
+        with self.lock:
+            self.kept[name, etag] = reading
+            while len(self.kept) > KEPT:
+                self.kept.popitem(last=False)
+        return reading
+
+
+def classes(entities: Sequence[Entity], colours: dict[str, int]) -> str:
+    """Return the colour of a piece, as the names of its style."""
+    return f"c{colours.get(entities[0].category, 0)}" + (" several" if len(entities) > 1 else "")
+
+
+def described(entities: Sequence[Entity]) -> str:
+    """Return the entities of a piece in words, with their confidence."""
+    return "; ".join(
+        f"{entity.category}{f' / {entity.subcategory}' if entity.subcategory else ''} {entity.confidence_score:.2f}"
+        for entity in entities
+    )

@@ -1,0 +1,295 @@
+"""The page as a person uses it: drop files, watch them, read what was found, and be told what went wrong."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.files import SAMPLES
+from local.highlighting import PART_CHARACTERS
+from local.install import ROOT, STATE
+from shared.ner.model import Entity
+from tests.browser.conftest import Site
+
+BOOKING = b"Please book a table at Blue Heron in Bristol for four people at eight."
+HOSTILE = "<script>document.title='taken'</script><img src=x onerror=\"alert('taken')\"> & \"'{{7*7}}"
+
+
+def entity(text: str, part: str, category: str, confidence: float = 0.9) -> Entity:
+    """Return an entity where a part of a text is."""
+    return Entity(part, category, text.index(part), len(part), confidence)
+
+
+def drop(site: Site, *files: tuple[str, bytes]) -> None:
+    """Drop files as a person would from a folder's window."""
+    dropped = [{"name": name, "text": data.decode("latin-1")} for name, data in files]
+    site.page.evaluate(
+        """(files) => {
+            const data = new DataTransfer();
+            for (const { name, text } of files) {
+                data.items.add(new File([Uint8Array.from(text, (c) => c.charCodeAt(0))], name));
+            }
+            const place = document.querySelector("#drop");
+            for (const kind of ["dragenter", "dragover", "drop"]) {
+                place.dispatchEvent(new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }));
+            }
+        }""",
+        dropped,
+    )
+
+
+def test_files_are_dropped_watched_and_read(site: Site, switches: Callable[..., None]) -> None:
+    """From nothing to highlighted entities without leaving the page."""
+    switches(jobSeconds=4.0)
+    site.host()
+    page = site.open()
+    assert page.get_by_text("Nothing has been dropped yet.").is_visible()
+    page.locator("#pick").set_input_files([{"name": "booking.txt", "mimeType": "text/plain", "buffer": BOOKING}])
+    drop(site, ("again.txt", BOOKING))
+    page.get_by_text("2 of 2 uploaded", exact=False).or_(page.get_by_text("1 of 1 uploaded")).first.wait_for()
+    page.locator(".state", has_text=re.compile(r"running for \d+ s")).first.wait_for()
+    page.get_by_text("2 of 2 done").wait_for()
+    progress = page.locator("#progress")
+    assert (progress.get_attribute("value"), progress.get_attribute("max")) == ("2", "2")
+    page.locator("#counts", has_text="2 text records, 0.01").wait_for()
+    page.locator("#categories", has_text="restaurant_name").wait_for()
+    assert page.locator("#chart").bounding_box()["height"] > 20
+    page.get_by_role("link", name="booking.txt").click()
+    page.locator("mark", has_text="Blue Heron").wait_for()
+    assert {"Blue Heron", "Bristol"} <= set(site.marked())
+    assert '"status": "succeeded"' in page.locator("#raw").inner_text()
+    assert page.locator("#text").inner_text().strip() == BOOKING.decode()
+    with page.expect_download() as kept:
+        page.get_by_role("link", name="Download the JSON").click()
+    assert kept.value.suggested_filename == "booking.txt.json"
+    assert b'"Blue Heron"' in Path(kept.value.path()).read_bytes()
+
+
+def test_a_file_that_is_read_too_early_shows_itself_once_it_has_ended(
+    site: Site, switches: Callable[..., None]
+) -> None:
+    """The file's own page follows it, too."""
+    switches(jobSeconds=3.0)
+    site.upload("early.txt", BOOKING)
+    page = site.open_file("early.txt")
+    assert page.get_by_text("waiting to be submitted").is_visible()
+    site.host()
+    page.locator(".state", has_text="running for").wait_for()
+    page.locator("mark", has_text="Blue Heron").wait_for()
+    page.get_by_label("restaurant_name").uncheck()
+    assert "Blue Heron" not in site.marked()
+
+
+def test_a_failure_says_why(site: Site) -> None:
+    """In the list and on the file's page, in the words of the outcome."""
+    site.host()
+    page = site.open()
+    drop(site, ("scan.pdf", b"%PDF"))
+    page.locator(".state.failed", has_text="failed: A file of type application/pdf is not plain text.").wait_for()
+    page.get_by_role("link", name="scan.pdf").click()
+    page.locator(".problem", has_text="UnsupportedType").wait_for()
+    assert "Upload its text as a .txt or .md file." in page.locator("#main").inner_text()
+
+
+def test_what_is_too_large_is_refused_with_the_limit(site: Site) -> None:
+    """Before it is sent; and nothing is uploaded."""
+    page = site.open()
+    page.evaluate("document.querySelector('#drop').dataset.largest = '10'")
+    drop(site, ("large.txt", BOOKING))
+    page.locator("#uploads .refused", has_text="more than NER_MAX_BLOB_BYTES allows (10)").wait_for()
+    assert not list(site.blobs.get_container_client(site.settings.input_container).list_blobs())
+
+
+def test_entities_are_filtered_by_category_and_confidence(site: Site) -> None:
+    """What is not asked for loses its highlight and nothing else."""
+    text = "Ana flies to Lisbon at noon, Ben to Porto."
+    site.end(
+        "a.txt",
+        text,
+        *(entity(text, "Ana", "guest", 0.99), entity(text, "Ben", "guest", 0.3)),
+        *(entity(text, "Lisbon", "city", 0.8), entity(text, "noon", "time", 0.5), entity(text, "Porto", "city", 0.2)),
+    )
+    page = site.open_file("a.txt")
+    assert site.marked() == ["Ana", "Lisbon", "noon", "Ben", "Porto"]
+    assert page.locator("mark", has_text="Lisbon").get_attribute("title") == "city 0.80"
+    page.get_by_label("guest").uncheck()
+    assert site.marked() == ["Lisbon", "noon", "Porto"]
+    page.get_by_label("Confidence at least").fill("0.5")
+    assert site.marked() == ["Lisbon", "noon"]
+    page.get_by_role("button", name="none").click()
+    assert site.marked() == []
+    page.get_by_role("button", name="all", exact=True).click()
+    page.get_by_label("Confidence at least").fill("0")
+    assert site.marked() == ["Ana", "Lisbon", "noon", "Ben", "Porto"]
+    assert page.locator("#text").inner_text().strip() == text
+
+
+def test_hostile_names_and_texts_do_nothing(site: Site) -> None:
+    """They are shown as what they are: text. (The site itself fails on any dialog, error or request elsewhere.)"""
+    name = f"{HOSTILE.replace('/', '')}.txt"
+    text = f"{HOSTILE}\u202e reversed {HOSTILE}\x00\x1b[31m"
+    category = "<b onclick=alert(1)>'\""
+    site.end(name, text, entity(text, HOSTILE, category), entity(text, "reversed", category))
+    site.end("plain.txt", "plain")
+    page = site.open()
+    page.get_by_role("link", name=name, exact=True).wait_for()
+    page.locator("#categories bdi", has_text=category).wait_for()
+    page.get_by_role("link", name=name, exact=True).click()
+    page.locator("#text").wait_for()
+    assert page.title() == name
+    assert site.marked() == [HOSTILE, "reversed"]
+    page.locator("mark").first.hover()
+    page.get_by_label(category).uncheck()
+    assert site.marked() == []
+    assert page.locator("#main script, #main img, #main b").count() == 0
+    site.page.get_by_role("link", name="All files").click()
+    search = page.get_by_label("Find")
+    search.fill('"><script>alert(1)</script>')
+    page.get_by_text("No file is like that.").wait_for()
+    search.fill("PLAIN")
+    page.get_by_role("link", name="plain.txt").wait_for()
+    page.wait_for_function("document.querySelectorAll('.files tbody tr').length === 1")
+
+
+def test_a_dropped_name_is_kept_as_it_is(site: Site) -> None:
+    """Whatever it holds, the blob has it."""
+    names = ["été 🍷 100% #1?.txt", "<img src=x onerror=alert(1)>.txt", "..%2f&name=b.txt"]
+    page = site.open()
+    drop(site, *((name, BOOKING) for name in names))
+    page.get_by_text("3 of 3 uploaded").wait_for()
+    found = [blob.name for blob in site.blobs.get_container_client(site.settings.input_container).list_blobs()]
+    assert sorted(found) == sorted(names)
+
+
+def test_overlaps_emoji_and_right_to_left_text_are_highlighted_where_they_are(site: Site) -> None:
+    """Every piece is highlighted once, and says all its entities."""
+    text = "Family 👨‍👩‍👧‍👦 of أحمد الخطيب at the New York Times Café 🍷.\r\nשלום עולם, e\u0301clair.\n"
+    site.end(
+        "mixed.txt",
+        text,
+        *(
+            entity(text, "👨‍👩‍👧‍👦", "party"),
+            entity(text, "أحمد الخطيب", "guest"),
+            entity(text, "New York Times", "paper"),
+        ),
+        *(entity(text, "New York", "city"), entity(text, "Times Café", "place"), entity(text, "🍷", "drink")),
+        *(entity(text, "עולם", "world"), entity(text, "e\u0301clair", "dish")),
+    )
+    page = site.open_file("mixed.txt")
+    assert site.marked() == [
+        *("👨‍👩‍👧‍👦", "أحمد الخطيب", "New York", " ", "Times", " Café", "🍷", "עולם", "e\u0301clair"),
+    ]
+    titles = [mark.get_attribute("title") for mark in page.locator("mark").all()]
+    assert titles[2:6] == ["paper 0.90; city 0.90", "paper 0.90", "paper 0.90; place 0.90", "place 0.90"]
+    page.get_by_label("paper").uncheck()
+    assert site.marked() == ["👨‍👩‍👧‍👦", "أحمد الخطيب", "New York", "Times", " Café", "🍷", "עולם", "e\u0301clair"]
+    # Each line reads in the direction of its own words.
+    assert page.locator(".text").evaluate("element => getComputedStyle(element).unicodeBidi") == "plaintext"
+
+
+def test_two_megabytes_come_in_parts(site: Site) -> None:
+    """The first screen is there without the rest, which comes as somebody reads on."""
+    line = "We flew to Lisbon with Ana and had dinner at eight.\n"
+    text = line * (2_000_000 // len(line))
+    places = range(0, len(text), len(line))
+    site.end(
+        "large.txt",
+        text,
+        *(Entity("Lisbon", "city", place + 11, 6, 0.9) for place in places),
+        *(Entity("Ana", "guest", place + 23, 3, 0.9) for place in places),
+    )
+    page = site.open_file("large.txt")
+    # Only what can be seen, and perhaps the next part, is there yet.
+    seen = len(page.locator("#text").inner_text())
+    assert 0 < seen <= 3 * PART_CHARACTERS
+    assert set(site.marked()) == {"Lisbon", "Ana"}
+    page.get_by_label("guest").uncheck()
+    page.locator(".more").scroll_into_view_if_needed()
+    page.wait_for_function(f"document.querySelector('#text').innerText.length > {seen}")
+    assert set(site.marked()) == {"Lisbon"}, "what comes later is filtered too"
+    assert page.get_by_text("This is its beginning.").is_visible()
+
+
+def test_the_keyboard_is_enough(site: Site) -> None:
+    """`/` finds, Enter opens, `n` and `p` go through the entities, Esc goes back."""
+    text = "Ana flies to Lisbon."
+    site.end("a.txt", text, entity(text, "Ana", "guest"), entity(text, "Lisbon", "city"))
+    page = site.open()
+    page.get_by_role("link", name="a.txt").wait_for()
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.name") == "q"
+    page.keyboard.type("a.t")
+    page.get_by_role("link", name="a.txt").focus()
+    page.keyboard.press("Enter")
+    page.locator("mark").first.wait_for()
+    said = page.locator("#said")
+    for key, heard in (("n", "Ana: guest 0.90"), ("n", "Lisbon: city 0.90"), ("n", "Ana: "), ("p", "Lisbon: ")):
+        page.keyboard.press(key)
+        assert heard in said.inner_text()
+    page.keyboard.press("Escape")
+    page.locator("#files").wait_for()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_it_fits_a_phone_and_the_night(site: Site, scheme: str, width: int) -> None:
+    """Nothing is wider than the screen, and texts can be read on their colours."""
+    text = "Ana flies to Lisbon. " + "x" * 300
+    site.end(f"{'long' * 30}.txt", text, entity(text, "Ana", "guest"), entity(text, "x" * 300, "noise"))
+    site.page.set_viewport_size({"width": width, "height": 700})
+    site.page.emulate_media(color_scheme=scheme)
+    page = site.open()
+    page.get_by_role("link", name="long").wait_for()
+    overflow = "document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth"
+    assert page.evaluate(overflow) <= 0
+    page.get_by_role("link", name="long").click()
+    page.locator("mark").first.wait_for()
+    assert page.evaluate(overflow) <= 0
+    assert contrast(page, "mark") >= 4.5
+    assert contrast(page, "body") >= 7
+
+
+def contrast(page: Any, selector: str) -> float:
+    """Return the least contrast of text and ground of some elements, as WCAG 2 counts it (1 to 21)."""
+    ratio: float = page.evaluate(
+        """(selector) => {
+            const light = (colour) => {
+                const [red, green, blue] = colour.match(/[\\d.]+/g).slice(0, 3).map((value) => {
+                    const part = value / 255;
+                    return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+                });
+                return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+            };
+            return Math.min(...[...document.querySelectorAll(selector)].map((element) => {
+                const style = getComputedStyle(element);
+                const [more, less] = [light(style.color), light(style.backgroundColor)].sort((a, b) => b - a);
+                return (more + 0.05) / (less + 0.05);
+            }));
+        }""",
+        selector,
+    )
+    return ratio
+
+
+def test_the_samples_make_the_picture_of_the_readme(site: Site, request: pytest.FixtureRequest) -> None:
+    """The page with the samples on it; `make screenshot` puts the picture where the README shows it."""
+    site.host()
+    page = site.open()
+    samples = sorted(SAMPLES.iterdir())
+    page.locator("#pick").set_input_files(samples)
+    page.get_by_text(f"{len(samples)} of {len(samples)} done").wait_for()
+    page.locator("#categories", has_text=f"In {len(samples)} outcomes").wait_for()
+    page.get_by_role("link", name="booking.txt").wait_for()
+    page.get_by_role("status").evaluate("element => { element.textContent = ''; }")
+    picture = STATE / "screenshots" / "list.png"
+    page.screenshot(path=picture)
+    page.get_by_role("link", name="booking.txt").click()
+    page.locator("mark", has_text="Café Lumière").wait_for()
+    picture = STATE / "screenshots" / "page.png"
+    page.screenshot(path=picture)
+    if request.config.getoption("--screenshot"):
+        for name in ("list.png", "page.png"):
+            shutil.copy(STATE / "screenshots" / name, ROOT / "docs" / name)

@@ -1,0 +1,217 @@
+"""What a person sees of results: in a terminal, in a table, in parts on the page."""
+
+import csv
+import io
+import json
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from local.account import Account, price_of
+from local.app_settings import AppSettingsError
+from local.export import COLUMNS, Format, rows, writer
+from local.results import Result, Shown, shown
+from local.show_result import BACKGROUNDS, View, bracketed, painted, show_result, styles
+from local.view.reading import DOCUMENTS_A_PART, Reading, classes, described
+from shared.ner.model import Document, DocumentResult, Entity, Problem, Statistics
+from shared.outcome import Outcome, OutcomeStatus, encode
+from shared.source import Source
+
+TEXT = "Ana in New York"
+ANA = Entity("Ana", "guest", 0, 3, 0.9)
+YORK = Entity("New York", "city", 7, 8, 0.4)
+SOURCE = Source("incoming", "a.txt", "0x1", datetime(2026, 11, 24, tzinfo=UTC), 15, "utf-8")
+
+
+def outcome(*documents: DocumentResult, errors: list[Problem] | None = None) -> Outcome:
+    """Return an outcome."""
+    status = OutcomeStatus.SUCCEEDED if documents else OutcomeStatus.FAILED
+    return Outcome(status, SOURCE, {}, [], list(documents), errors or [], Statistics(1, 1, 0, 3))
+
+
+def result(text: str | None, *entities: Entity, errors: list[Problem] | None = None) -> Result:
+    """Return the result of a file of one document."""
+    told = outcome(DocumentResult("a.txt", list(entities)), errors=errors)
+    return Result("a.txt.json", encode(told), told, [Shown("a.txt", text, list(entities), [])])
+
+
+def printed(account: Account, found: Result, view: View, *, terminal: bool = False) -> str:
+    """Return what `show` prints."""
+    console = Console(
+        file=io.StringIO(), width=100, force_terminal=terminal, color_system="truecolor" if terminal else None
+    )
+    show_result(console, account, found, view)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.fixture
+def account() -> Account:
+    """An account that nobody reads from."""
+    nothing: Any = None
+    return Account(nothing, nothing, nothing, price=5.0)
+
+
+def test_without_a_terminal_entities_stand_in_brackets(account: Account) -> None:
+    """So that a log or a file has them too."""
+    said = printed(account, result(TEXT, ANA, YORK), View())
+    assert "[Ana|guest] in [New York|city]" in said
+    assert "3 text records, 0.015" in said
+    assert "guest  1   city  1" in said
+
+
+def test_in_a_terminal_each_category_has_its_colour(account: Account) -> None:
+    """The text is as it is, with colours around the entities."""
+    said = printed(account, result(TEXT, ANA, YORK), View(), terminal=True)
+    text = painted(TEXT, [ANA, YORK], len(TEXT), styles(["guest", "city"]))
+    assert text.plain == TEXT
+    assert [(TEXT[span.start : span.end], str(span.style)) for span in text.spans] == [
+        ("Ana", f"black on {BACKGROUNDS[1]}"),
+        ("New York", f"black on {BACKGROUNDS[0]}"),
+    ]
+    assert "[Ana|" not in said
+
+
+def test_only_what_was_asked_for_is_shown(account: Account) -> None:
+    """By category, by confidence."""
+    assert "[Ana|guest] in New York" in printed(account, result(TEXT, ANA, YORK), View(frozenset({"guest"})))
+    assert "[Ana|guest] in New York" in printed(account, result(TEXT, ANA, YORK), View(least_confidence=0.5))
+
+
+def test_a_long_text_is_shown_to_its_first_part(account: Account) -> None:
+    """And the rest is counted."""
+    said = printed(account, result("word " * 1000, ANA), View(most_characters=100))
+    assert said.count("word") == 20 - 1  # the entity stands in the first one
+    assert "... and 4,900 characters more" in said
+
+
+def test_entities_of_a_text_that_is_gone_are_listed(account: Account) -> None:
+    """With their places."""
+    assert "7: [New York|city] 0.40" in printed(account, result(None, YORK), View())
+
+
+def test_what_would_steer_a_terminal_is_written_out() -> None:
+    """In texts, as in names."""
+    assert bracketed("a\x1b[31mb\r\nc\x9b\td", [], 13) == "a\\x1b[31mb\nc\\x9b\td"
+
+
+def test_errors_are_shown_with_their_documents(account: Account) -> None:
+    """A failed file says why."""
+    told = outcome(errors=[Problem("EmptyFile", "The file holds no text.", "7")])
+    said = printed(account, Result("a.txt.json", b"", told, []), View())
+    assert "EmptyFile: The file holds no text. (document 7)" in said
+
+
+def test_documents_come_in_the_order_of_the_file_with_what_was_said_of_each() -> None:
+    """Also those without entities, and those of which the text is gone."""
+    told = outcome(
+        DocumentResult("2", [YORK]), DocumentResult("gone", [ANA]), errors=[Problem("InvalidDocument", "Bad.", "1")]
+    )
+    found = list(shown(told, [Document("1", "x", ""), Document("2", TEXT, "")]))
+    assert [(one.id, one.text, one.entities, len(one.problems)) for one in found] == [
+        ("1", "x", [], 1),
+        ("2", TEXT, [YORK], 0),
+        ("gone", None, [ANA], 0),
+    ]
+
+
+def exported(kind: Format, *found: Entity) -> str:
+    """Return what `export` writes of one document."""
+    output = io.StringIO(newline="")
+    write = writer(output, kind)
+    for row in rows(outcome(DocumentResult("a.txt", list(found))), View()):
+        write(row)
+    return output.getvalue()
+
+
+def test_csv_is_read_back_as_it_was() -> None:
+    """With line ends and quotes in the texts, and the mark by which spreadsheets know UTF-8."""
+    text = exported(Format.CSV, Entity('Cafe "Zürich"\r\n🍷', "place", 0, 16, 0.5), ANA)
+    assert text.startswith("\ufeff")
+    table = list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline="")))
+    assert [row["text"] for row in table] == ['Cafe "Zürich"\r\n🍷', "Ana"]
+    assert tuple(table[0]) == COLUMNS
+    assert table[1] == {
+        "file": "a.txt",
+        "document": "a.txt",
+        "category": "guest",
+        "subcategory": "",
+        "text": "Ana",
+        "offset": "0",
+        "length": "3",
+        "confidenceScore": "0.9",
+        "sourceEtag": "0x1",
+        "textRecords": "3",
+        "sourceLastModified": "2026-11-24T00:00:00+00:00",
+    }
+
+
+@pytest.mark.parametrize("text", ["=HYPERLINK(1)", "+1", "-1", "@x", "\tx", "\rx"])
+def test_a_spreadsheet_takes_no_text_for_a_formula(text: str) -> None:
+    """CSV gets a mark before it, JSON lines have the text as it is."""
+    found = Entity(text, "x", 0, len(text), 0.5)
+    table = list(csv.DictReader(io.StringIO(exported(Format.CSV, found).removeprefix("\ufeff"), newline="")))
+    assert table[0]["text"] == f"'{text}"
+    assert json.loads(exported(Format.JSONL, found))["text"] == text
+
+
+def test_every_row_has_the_same_columns_of_the_same_types() -> None:
+    """So that a table of any kind can be made of them."""
+    lines = exported(Format.JSONL, ANA, Entity("x", "c", 1, 1, 1.0, "sub")).splitlines()
+    first, second = (json.loads(line) for line in lines)
+    assert tuple(first) == tuple(second) == COLUMNS
+    assert (first["subcategory"], second["subcategory"]) == (None, "sub")
+    assert isinstance(second["confidenceScore"], float)
+
+
+@pytest.mark.parametrize(("text", "price"), [("", None), ("5", 5.0), ("0.25", 0.25)])
+def test_the_price_is_a_setting(text: str, price: float | None) -> None:
+    """Of 1,000 text records."""
+    assert price_of({"NER_PRICE_PER_1000_TEXT_RECORDS": text}) == price
+
+
+@pytest.mark.parametrize("text", ["cheap", "-1", "nan", "inf"])
+def test_a_price_that_is_none_gives_a_sentence(text: str) -> None:
+    """It names the setting."""
+    with pytest.raises(AppSettingsError, match="NER_PRICE_PER_1000_TEXT_RECORDS must be"):
+        price_of({"NER_PRICE_PER_1000_TEXT_RECORDS": text})
+
+
+@pytest.mark.parametrize(
+    ("records", "price", "text"),
+    [(1, None, "1 text record"), (1200, None, "1,200 text records"), (1200, 5.0, "1,200 text records, 6")],
+)
+def test_cost_is_text_records_and_their_price(account: Account, records: int, price: float | None, text: str) -> None:
+    """Without a price, only the records."""
+    assert Account(account.settings, account.blobs, account.queues, price).cost_text(records) == text
+
+
+def reading(*texts: str) -> Reading:
+    """Return a file of such documents."""
+    told = outcome(*(DocumentResult(str(number), []) for number in range(len(texts))))
+    return Reading(Result("", encode(told), told, [Shown(str(n), text, [], []) for n, text in enumerate(texts)]))
+
+
+def test_a_large_text_is_read_in_parts() -> None:
+    """The parts together are the text."""
+    text = "A line of it.\n" * 150_000
+    parts = reading(text).parts
+    assert len(parts) > 100
+    assert "".join(piece.text for part in parts for stretch in part for piece in stretch.pieces) == text
+
+
+def test_short_documents_share_a_part() -> None:
+    """But not too many."""
+    parts = reading(*["x"] * (DOCUMENTS_A_PART + 1), "").parts
+    assert [len(part) for part in parts] == [DOCUMENTS_A_PART, 2]
+
+
+def test_a_piece_says_all_its_entities() -> None:
+    """With their confidence, in the colour of the first."""
+    entities = [YORK, Entity("York", "name", 11, 4, 1.0, "family")]
+    assert described(entities) == "city 0.40; name / family 1.00"
+    assert classes(entities, {"city": 3, "name": 1}) == "c3 several"
+    assert reading("x").categories == Counter()

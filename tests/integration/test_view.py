@@ -1,0 +1,185 @@
+"""The page's service on a real account: what it answers, what it refuses, and what it never lets a browser do."""
+
+import json
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+
+import httpx
+import pytest
+from azure.core.exceptions import ServiceRequestError
+from azure.storage.blob import BlobServiceClient
+from azure.storage.queue import QueueServiceClient
+
+from local.account import Account
+from local.listing import State, list_account, list_file
+from local.view.app import View
+from local.view.board import Board
+from shared.outcome import blob_name
+from tests.integration.conftest import TEXT, Way
+
+NAMES = ["a.txt", "folder/été 1.txt", "100% #1?.txt", "a&b=c+d.txt", "<b>.txt", "'\".txt", "n" * 1020 + ".txt"]
+
+
+@pytest.fixture
+def account(way: Way, blobs: BlobServiceClient, queues: QueueServiceClient) -> Account:
+    """The way's storage account."""
+    return Account(way.settings, blobs, queues, price=5.0)
+
+
+@pytest.fixture
+async def client(account: Account) -> AsyncIterator[httpx.AsyncClient]:
+    """A browser without scripts."""
+    transport = httpx.ASGITransport(View(account).app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        yield client
+
+
+async def test_every_answer_forbids_what_a_text_could_try(client: httpx.AsyncClient) -> None:
+    """Scripts and styles are the page's own, nothing is guessed, nothing is kept or framed."""
+    for path in ("/", "/files", "/file?name=none", "/static/page.js", "/libraries/htmx.js", "/nowhere"):
+        headers = (await client.get(path)).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "script-src 'self';" in policy
+        assert "unsafe" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+async def test_a_page_under_another_name_is_refused(client: httpx.AsyncClient) -> None:
+    """Else a site could have its own name lead here and read what it likes."""
+    assert (await client.get("/", headers={"host": "evil.example"})).status_code == 400
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_only_put_uploads(client: httpx.AsyncClient, account: Account, method: str) -> None:
+    """A form or a link elsewhere can send these two; a browser asks before it sends a PUT, and nobody answers."""
+    assert (await client.request(method, "/drop?name=a.txt", content=b"x")).status_code == 405
+    asked = await client.options(
+        "/drop", headers={"origin": "http://evil.example", "access-control-request-method": "PUT"}
+    )
+    assert "access-control-allow-origin" not in asked.headers
+    assert not list(account.listed(account.settings.input_container))
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_file_of_any_name_comes_and_goes(
+    client: httpx.AsyncClient, way: Way, account: Account, name: str
+) -> None:
+    """Uploaded, listed, read, downloaded under its name."""
+    assert (await client.put(f"/drop?name={quote(name, safe='')}", content=TEXT)).status_code == 201
+    (listed,) = list_account(account).files()
+    assert (listed.name, listed.state) == (name, State.WAITING)
+    newest = account.newest(name)
+    assert newest is not None
+    way.name, way.etag = name, newest.etag
+    await way.pipeline.submit(name, TEXT, None)
+    file = list_file(account, name)
+    assert file is not None
+    assert file.state is State.IN_FLIGHT
+    page = await client.get("/file", params={"name": name})
+    assert page.status_code == 200
+    assert "running for" in page.text
+    await way.poll_until_outcome()
+    page = await client.get("/file", params={"name": name})
+    assert ">Blue Heron</mark>" in page.text
+    text = await client.get("/file/text", params={"name": name})
+    assert text.content == TEXT
+    assert text.headers["content-disposition"] == (
+        f"attachment; filename*=UTF-8''{quote(name.rpartition('/')[2], safe='')}"
+    )
+    assert json.loads((await client.get("/file/outcome", params={"name": name})).content)["source"]["name"] == name
+
+
+async def test_the_list_says_where_each_file_stands(client: httpx.AsyncClient, way: Way) -> None:
+    """With its entities and cost, or with what went wrong."""
+    await way.submit()
+    await way.poll_until_outcome()
+    way.name = "scan.pdf"
+    await way.submit(b"%PDF")
+    way.name = "new.txt"
+    way.upload()
+    page = (await client.get("/files?now")).text
+    assert "2 of 3 done" in page
+    assert "waiting to be submitted" in page
+    assert "failed: A file of type application/pdf is not plain text." in page
+    assert "1 text record, 0.005" in page
+    only = (await client.get("/files", params={"q": "SCAN", "state": "failed"})).text
+    assert "scan.pdf" in only
+    assert "new.txt" not in only
+    assert "Show more" in (await client.get("/files", params={"most": "1"})).text
+    assert (await client.get("/files", params={"most": "many", "state": "none"})).status_code == 200
+
+
+async def test_an_outcome_is_read_once(way: Way, account: Account) -> None:
+    """Until it changes: a look at an account where nothing happens reads no blob."""
+    await way.submit()
+    await way.poll_until_outcome()
+    board = Board(account)
+    first = board.look(at_once=True)
+    assert first.text_records == 1
+    outcome = account.blobs.get_blob_client(account.settings.results_container, blob_name("a.txt"))
+    kept = dict(outcome.get_blob_properties().metadata)
+    board.known = {key: digest for key, digest in board.known.items() if digest.text_records}
+    digests = list(board.known.values())
+    board.look(at_once=True)
+    assert [one is other for one, other in zip(digests, board.known.values(), strict=True)] == [True]
+    changed = json.loads(outcome.download_blob().readall())
+    changed["statistics"]["transactionsCount"] = 7
+    outcome.upload_blob(json.dumps(changed), overwrite=True, metadata=kept)
+    assert board.look(at_once=True).text_records == 7
+
+
+async def test_a_replaced_file_says_that_its_text_is_another(client: httpx.AsyncClient, way: Way) -> None:
+    """While the new version is on its way, the old outcome is not shown as if it were its."""
+    await way.submit()
+    await way.poll_until_outcome()
+    way.upload(b"Something else.")
+    page = (await client.get("/file", params={"name": "a.txt"})).text
+    assert "waiting to be submitted" in page
+    assert "Blue Heron" not in page
+
+
+async def test_an_outcome_without_its_file_still_shows_its_entities(
+    client: httpx.AsyncClient, way: Way, account: Account
+) -> None:
+    """A file may be deleted once it has ended."""
+    await way.submit()
+    await way.poll_until_outcome()
+    account.blobs.get_blob_client(account.settings.input_container, "a.txt").delete_blob()
+    page = (await client.get("/file", params={"name": "a.txt"})).text
+    assert "The file is no more in the input container." in page
+    assert ">Blue Heron</mark>" in page
+    assert (await client.get("/file/text", params={"name": "a.txt"})).status_code == 404
+
+
+async def test_what_does_not_exist_is_said_in_a_sentence(client: httpx.AsyncClient) -> None:
+    """No traceback, and no page of somebody else's."""
+    for path in ("/file", "/file?name=none", "/file/part?name=none&part=x", "/file/outcome?name=none"):
+        answer = await client.get(path)
+        assert answer.status_code == 404
+        assert "There is no" in answer.text
+    assert (await client.put("/drop", content=b"x")).text == "The file has no name."
+
+
+async def test_what_is_too_large_is_refused_while_it_comes(client: httpx.AsyncClient, account: Account) -> None:
+    """With the app's own words; and nothing is uploaded."""
+    answer = await client.put("/drop?name=a.txt", content=bytes(account.settings.max_blob_bytes + 1))
+    assert answer.status_code == 413
+    assert "NER_MAX_BLOB_BYTES" in answer.text
+    assert not list(account.listed(account.settings.input_container))
+
+
+async def test_an_account_that_does_not_answer_is_said_so(
+    client: httpx.AsyncClient, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the page, and to whoever drops a file."""
+
+    def no_answer(*_: object, **__: object) -> None:
+        raise ServiceRequestError("no route to host")
+
+    monkeypatch.setattr(account.blobs, "get_container_client", no_answer)
+    monkeypatch.setattr(account.blobs, "get_blob_client", no_answer)
+    page = await client.get("/")
+    assert page.status_code == 200
+    assert "The storage account does not answer as it should: no route to host" in page.text
+    assert (await client.put("/drop?name=a.txt", content=b"x")).status_code == 502

@@ -103,6 +103,12 @@ def redrive(
     twice. What failed or partly succeeded becomes a new submission: that is
     what it is for. Names alone choose among all kinds, but what partly
     succeeded must be named exactly, or asked for with --partial.
+
+    Examples:
+
+      redrive --failed --since 2h --dry-run
+
+      redrive 'letters/*.txt'
     """
     asked = {
         Kind.FAILED: failed,

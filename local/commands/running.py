@@ -76,7 +76,14 @@ def start(*, labels: Labels = None) -> None:
 
 
 def drop(files: Files = None, *, wait: bool = True, seconds: Seconds = 300.0) -> None:
-    """Upload files to the app that `start` keeps up, or to the account in local.settings.json, and follow them."""
+    """Upload files to the app that `start` keeps up, or to the account in local.settings.json, and follow them.
+
+    Examples:
+
+      drop report.txt letters/
+
+      drop letters/ --no-wait
+    """
     with sentences_for_errors():
         named = blob_names(files or sorted(SAMPLES.iterdir()))
         running = running_app()

@@ -9,6 +9,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import pytest
 from azure.storage.blob import BlobServiceClient
 
@@ -46,7 +47,8 @@ def test_run_shows_the_entities_of_a_file(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     for step in ("uploaded", "done: succeeded"):
         assert f"note of mine.txt: {step}" in result.stdout
-    assert "category" in result.stdout
+    assert "play something by [Nadia Verlaine|artist]" in result.stdout
+    assert "1 text record" in result.stdout
     assert "outcome: results/note of mine.txt.json" in result.stdout
     copy = STATE / "results" / "note of mine.txt.json"
     assert json.loads(copy.read_text())["source"]["name"] == "note of mine.txt"
@@ -88,12 +90,16 @@ def test_start_takes_drops_until_it_is_stopped(tmp_path: Path) -> None:
         eventually(lambda: (STATE / "running.json").exists() or started.poll() is not None, "the app is up")
         result = local("drop", str(tmp_path / "dropped.md"))
         assert result.returncode == 0, result.stdout + result.stderr
+        page = json.loads((STATE / "logs" / "start" / "page.log").read_text().splitlines()[0])["url"]
+        assert "dropped.md" in httpx.get(page).text
+        assert "[Lisbon|city]" in local("show", "dropped.md").stdout
         started.send_signal(signal.SIGINT)
         said = started.communicate(timeout=PATIENCE_SECONDS)[0]
-    assert "Drop files into the container 'incoming'" in said
+    assert "or into the container 'incoming'" in said
     ports = [int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)/devstoreaccount1", said.replace("\n", ""))]
     assert len(ports) == 3
-    assert not any(accepts_connections(port) for port in ports)
+    assert f"The page: {page}" in said
+    assert not any(accepts_connections(port) for port in [*ports, int(page.rpartition(":")[2])])
     assert not (STATE / "running.json").exists()
 
 

@@ -17,7 +17,7 @@ from local.survey import InFlight, Survey, waits_for
 from shared.outcome import OutcomeStatus
 from shared.source import Source
 
-COMMAND: Final = ".venv/bin/python -m local redrive"
+COMMAND: Final = ".venv/bin/ner redrive"
 COLOURS: Final = {
     "in flight": "cyan",
     "failed": "red",

@@ -163,7 +163,7 @@ class Pipeline:
             MessageError: the message is not one of this app's.
         """
         message = decode_message(body, self.settings.input_container)
-        if self.telemetry.wants_queue_length:
+        if self.telemetry.take_queue_length_turn():
             # Before a version has two messages for a moment: this one and the next.
             self.telemetry.queue_length(await self.storage.queue_length())
         job_id = message.jobs[0].job_id if message.jobs else None

@@ -69,8 +69,7 @@ class Telemetry:
     def throttled(self, seconds: float) -> None:
         """Tell that the service takes no calls for so long."""
 
-    @property
-    def wants_queue_length(self) -> bool:
+    def take_queue_length_turn(self) -> bool:
         """Whether it is time to tell how many messages are in the queue."""
         return False
 

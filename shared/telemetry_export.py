@@ -156,8 +156,7 @@ class OpenTelemetry(Telemetry):
         """See Telemetry."""
         self.throttled_seconds.add(seconds)
 
-    @property
-    def wants_queue_length(self) -> bool:
+    def take_queue_length_turn(self) -> bool:
         """See Telemetry."""
         now = time.monotonic()
         if now - self.asked_at < QUEUE_LENGTH_SECONDS:

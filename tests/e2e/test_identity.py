@@ -6,12 +6,10 @@ is right, and the identity allowed to do what it does, only Azure can tell.
 
 import base64
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,7 @@ from shared.outcome import OutcomeStatus
 from shared.settings import Settings
 from tests.conftest import LOGS, free_ports
 from tests.e2e.test_whole_way import drop, outcome_of
+from tests.serving import QuietHandler, serving
 
 IDENTITY_HEADER = "secret-of-the-endpoint"
 CLIENT_ID = "7d1d6b9c-0f0e-4a53-9a0b-4f0d9f3c6a11"
@@ -75,8 +74,8 @@ def token_endpoint() -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Run the endpoint until the block ends; yield its address, and which client asked for a token for what."""
     asked: list[tuple[str, str]] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Handler(QuietHandler):
+        def do_GET(self) -> None:  # noqa: N802  # the name is looked up
             query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
             allowed = self.headers.get("X-IDENTITY-HEADER") == IDENTITY_HEADER
             asked.append((query.get("client_id", ""), query["resource"]))
@@ -91,17 +90,8 @@ def token_endpoint() -> Iterator[tuple[str, list[tuple[str, str]]]]:
             self.end_headers()
             self.wfile.write(json.dumps(body if allowed else {}).encode())
 
-        def log_message(self, *_arguments: Any) -> None:
-            """Keep quiet."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/msi/token", asked
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as address:
+        yield f"{address}/msi/token", asked
 
 
 @pytest.fixture

@@ -116,7 +116,11 @@ def test_status_as_json(account: dict[str, str]) -> None:
     result = local("status", "--json", environ=account)
     found = json.loads(result.stdout)
     assert found["files"] == {
-        "waiting": 1, "in flight": 0, "succeeded": 1, "partiallySucceeded": 0, "failed": 1,
+        "waiting": 1,
+        "in flight": 0,
+        "succeeded": 1,
+        "partiallySucceeded": 0,
+        "failed": 1,
     }
     (failed,) = found["failed"]
     assert (failed["name"], failed["errors"][0]["code"], failed["textRecords"]) == ("scan.pdf", "UnsupportedType", 0)

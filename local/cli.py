@@ -1,32 +1,28 @@
 """The command line: `run` shows the app once on some files, `start` keeps it up, `drop` uploads to it.
 
-For an operator, on any storage account: `status` shows what is on its way or went wrong, `redrive` sends it again.
+`evaluate` tells how good labels of your own are. For an operator, on any storage account: `status` shows what is on its
+way or went wrong, `redrive` sends it again.
 """
 
 import os
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
-from azure.core.exceptions import AzureError
 from azure.storage.blob import BlobServiceClient
-from rich.console import Console
-from rich.markup import escape
 
 from local import show, show_state, stack
 from local.account import opened
-from local.app_settings import AppSettingsError, local_values, wants_storage_emulator
-from local.children import ChildError, accepts_connections
+from local.app_settings import local_values, wants_storage_emulator
+from local.children import accepts_connections
 from local.choosing import Choice, Kind, parse_since
+from local.commands import labels as labels_command
+from local.commands.common import complain, console, sentences_for_errors
 from local.files import SAMPLES, FilesError, blob_names
-from local.install import ROOT, STATE, InstallError
+from local.install import ROOT, STATE
 from local.redrive import Redrive
 from local.storage_emulator import BLOB_PORT, is_azurite
 from local.survey import survey
@@ -34,7 +30,7 @@ from local.watch import Dropped, upload, watch
 from shared import outcome as outcomes
 from shared.jobs import utc_now
 from shared.outcome import OutcomeStatus
-from shared.settings import Settings, SettingsError
+from shared.settings import Settings
 
 AZURITE_DATA: Final = STATE / "azurite"
 LOGS: Final = STATE / "logs"
@@ -45,10 +41,7 @@ RUNNING: Final = STATE / "running.json"
 SCAN_PAUSE_SECONDS: Final = 1.1
 """On Azurite, whose times are whole seconds, the Functions host passes over a blob as old as the last one it saw."""
 
-EXPECTED_ERRORS: Final = (AppSettingsError, ChildError, FilesError, InstallError, SettingsError)
-
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-console = Console(soft_wrap=False)
 
 Files = Annotated[list[Path] | None, typer.Argument(help="Files or folders; the samples if none is named.")]
 Seconds = Annotated[float, typer.Option(help="Give up waiting after this many seconds.")]
@@ -189,6 +182,9 @@ def redrive(
     raise typer.Exit(0 if found and not choice.missing(found) else 1)
 
 
+app.command()(labels_command.evaluate)
+
+
 def running_values() -> dict[str, str] | None:
     """Return the settings of what `start` keeps up, or None."""
     running = running_app()
@@ -265,30 +261,3 @@ def exit_code(dropped: list[Dropped]) -> int:
     if bad:
         complain(f"Not succeeded: {', '.join(bad)}. The outcome says why.")
     return 1 if waiting or bad else 0
-
-
-def complain(message: str) -> None:
-    """Print an error."""
-    Console(stderr=True).print(f"[red]{escape(message)}[/red]", highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def sentences_for_errors() -> Iterator[None]:
-    """Turn what can go wrong on a user's machine into a sentence and exit code 1, and Ctrl-C into a quiet end."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-    signal.signal(signal.SIGHUP, interrupt)
-    try:
-        yield
-    except EXPECTED_ERRORS as error:
-        complain(str(error))
-        raise typer.Exit(1) from None
-    except AzureError as error:
-        complain(f"The storage account does not answer as it should: {error}")
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        console.print("Stopped.")
-        raise typer.Exit(130) from None

@@ -9,15 +9,13 @@ import json
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from local.install import ROOT
+from local.ner.evaluation import Kind, Split, evaluate
 from local.ner.labels import LabelledDocument, Span
-from local.ner.recogniser import Recogniser, train
-from local.ner.scoring import score
 
 DATA: Final = Path(os.environ.get("NER_BENCH_DATA") or ROOT.parent / "shared" / "data" / "snips")
 LEAST_F1: Final = 0.85
@@ -51,22 +49,17 @@ def main() -> int:
         return 0
     kept = [sentence for number, sentence in enumerate(sentences) if number % EVERY == EVERY - 1]
     learnt = [sentence for number, sentence in enumerate(sentences) if number % EVERY != EVERY - 1]
+    categories = sorted({span.category for sentence in sentences for span in sentence.spans})
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.crfsuite"
-        begun = time.perf_counter()
-        train(learnt, model)
-        trained = time.perf_counter()
-        recogniser = Recogniser(model)
-        found = [recogniser.recognise(sentence.text) for sentence in kept]
-        done = time.perf_counter()
+        result = evaluate(Split(Kind.MANUAL, tuple(learnt), tuple(kept)), categories, model)
         size = model.stat().st_size
-    scores = score([sentence.spans for sentence in kept], found)
-    overall = scores.overall
+    overall = result.overall
     characters = sum(len(sentence.text) for sentence in kept)
-    print(f"{len(learnt)} sentences learnt, {len(kept)} tested, {len(scores.categories)} categories")
+    print(f"{len(learnt)} sentences learnt, {len(kept)} tested, {len(categories)} categories")
     print(
-        f"training {trained - begun:.1f} s, model {size / 1e6:.1f} MB, "
-        f"recognising {characters / (done - trained):,.0f} characters/s"
+        f"training {result.training_seconds:.1f} s, model {size / 1e6:.1f} MB, "
+        f"recognising {characters / result.recognising_seconds:,.0f} characters/s"
     )
     print(f"precision {overall.precision:.3f}, recall {overall.recall:.3f}, F1 {overall.f1:.3f} (at least {LEAST_F1})")
     return 0 if overall.f1 >= LEAST_F1 else 1

@@ -2,13 +2,14 @@
 
 import typer
 
-from local.commands import operating, page, results, running
+from local.commands import labels, operating, page, results, running
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 COMMANDS = (
     *(running.run, running.start, running.drop),
     *(operating.status, operating.redrive),
     *(page.view, results.show, results.export),
+    labels.evaluate,
 )
 for command in COMMANDS:
     app.command()(command)

@@ -20,6 +20,7 @@ from local.children import ChildError
 from local.choosing import parse_since
 from local.files import FilesError
 from local.install import STATE, InstallError
+from local.ner.labels import LabelsError
 from local.results import ResultError
 from shared.settings import SettingsError
 
@@ -27,7 +28,15 @@ LOGS: Final = STATE / "logs"
 RUNNING: Final = STATE / "running.json"
 """What `start` leaves for commands in another terminal."""
 
-EXPECTED_ERRORS: Final = (AppSettingsError, ChildError, FilesError, InstallError, ResultError, SettingsError)
+EXPECTED_ERRORS: Final = (
+    AppSettingsError,
+    ChildError,
+    FilesError,
+    InstallError,
+    LabelsError,
+    ResultError,
+    SettingsError,
+)
 
 console = Console(soft_wrap=False)
 

@@ -6,7 +6,10 @@ from unicodedata import category
 
 import regex
 
-TOKEN: Final = regex.compile(r"[\p{L}\p{M}]+(?:['’&-][\p{L}\p{M}]+)*|\p{N}+(?:[.:,]\p{N}+)*|[^\s\p{C}]")
+TOKEN: Final = regex.compile(
+    r"['’]s\b|[\p{L}\p{M}]+(?:(?!['’]s\b)['’&-][\p{L}\p{M}]+)*|\p{N}+(?:[.:]\p{N}+)*|[^\s\p{C}]"
+)
+"""A possessive 's is none of the name before it, and a comma between numbers may be that of a table."""
 PARAGRAPH_END: Final = regex.compile(r"\n\s*\n|\r\n\s*\r\n")
 SENTENCE_END: Final = frozenset(".!?;:。")
 LONGEST_SEQUENCE: Final = 400

@@ -115,13 +115,13 @@ def train(documents: Iterable[LabelledDocument], model: Path) -> None:
 
 
 def training_documents(project: Project) -> list[LabelledDocument]:
-    """Return the documents whose `dataset` is Train, as the service takes them.
+    """Return the documents whose `dataset` is Train, as the service takes them: without any label, they are left out.
 
     Raises:
-        LabelsError: there are none with a label.
+        LabelsError: there are none.
     """
-    documents = [document for document in project.documents if document.dataset == "Train"]
-    if not any(document.spans for document in documents):
+    documents = [document for document in project.documents if document.dataset == "Train" and document.spans]
+    if not documents:
         raise LabelsError(
             f"project {project.name}: no labelled document has the dataset Train. Mark some in the labels."
         )

@@ -36,6 +36,14 @@ def outcome_of(blobs: BlobServiceClient, settings: Settings, name: str, etag: st
     return eventually(lambda: read_outcome(blobs, settings, name, etag), f"the outcome of {name}")
 
 
+def texts_of(path: Path) -> dict[str, str]:
+    """Return the documents of a sample file by their id: one in each line of a .jsonl file, else the file itself."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".jsonl":
+        return {line["id"]: line["text"] for line in map(json.loads, text.splitlines())}
+    return {path.name: text}
+
+
 @pytest.mark.parametrize("api_version", API_VERSIONS)
 def test_samples_come_back_with_their_entities(
     api_version: str, values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient, queues: QueueServiceClient
@@ -52,18 +60,19 @@ def test_samples_come_back_with_their_entities(
         eventually(lambda: not queue.get_queue_properties().approximate_message_count, "the queue is empty")
         assert host.is_running
     for name, outcome in outcomes.items():
-        text = files[name].read_text(encoding="utf-8")
+        texts = texts_of(files[name])
         assert outcome.status is OutcomeStatus.SUCCEEDED, outcome.errors
-        (document,) = outcome.documents
-        found = {(entity.category, entity.text) for entity in document.entities}
+        assert [document.id for document in outcome.documents] == list(texts)
+        found = {(entity.category, entity.text) for document in outcome.documents for entity in document.entities}
         wanted = {(entity["category"], entity["text"]) for entity in EXPECTED[files[name].name]}
         assert wanted <= found
-        for entity in document.entities:
-            assert text[entity.offset : entity.offset + entity.length] == entity.text
+        for document in outcome.documents:
+            for entity in document.entities:
+                assert texts[document.id][entity.offset : entity.offset + entity.length] == entity.text
         assert outcome.source.etag == etags[name]
         assert outcome.source.length == files[name].stat().st_size
         assert outcome.api["version"] == api_version
-        assert outcome.statistics.transactions_count == -(-len(text) // 1000)
+        assert outcome.statistics.transactions_count == sum(-(-len(text) // 1000) for text in texts.values())
     names = {queue.name for queue in queues.list_queues(settings.queue)}
     assert names == {settings.queue}, "nothing went to poison"
 

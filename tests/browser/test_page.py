@@ -13,6 +13,7 @@ from local.highlighting import PART_CHARACTERS
 from local.install import ROOT, STATE
 from shared.ner.model import Entity
 from tests.browser.conftest import Site
+from tests.waiting import eventually
 
 BOOKING = b"Please book a table at Blue Heron in Bristol for four people at eight."
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=\"alert('taken')\"> & \"'{{7*7}}"
@@ -151,7 +152,7 @@ def test_hostile_names_and_texts_do_nothing(site: Site) -> None:
     page.get_by_text("No file is like that.").wait_for()
     search.fill("PLAIN")
     page.get_by_role("link", name="plain.txt").wait_for()
-    page.wait_for_function("document.querySelectorAll('.files tbody tr').length === 1")
+    eventually(lambda: page.locator(".files tbody tr").count() == 1, "the list has the one file that was asked for")
 
 
 def test_a_dropped_name_is_kept_as_it_is(site: Site) -> None:
@@ -208,7 +209,7 @@ def test_two_megabytes_come_in_parts(site: Site) -> None:
     assert set(site.marked()) == {"Lisbon", "Ana"}
     page.get_by_label("guest").uncheck()
     page.locator(".more").scroll_into_view_if_needed()
-    page.wait_for_function(f"document.querySelector('#text').innerText.length > {seen}")
+    eventually(lambda: len(page.locator("#text").inner_text()) > seen, "the next part")
     assert set(site.marked()) == {"Lisbon"}, "what comes later is filtered too"
     assert page.get_by_text("This is its beginning.").is_visible()
 
@@ -247,6 +248,7 @@ def test_it_fits_a_phone_and_the_night(site: Site, scheme: str, width: int) -> N
     assert page.evaluate(overflow) <= 0
     page.get_by_role("link", name="long").click()
     page.locator("mark").first.wait_for()
+    page.wait_for_load_state()  # with its style
     assert page.evaluate(overflow) <= 0
     assert contrast(page, "mark") >= 4.5
     assert contrast(page, "body") >= 7
@@ -282,12 +284,12 @@ def test_the_samples_make_the_picture_of_the_readme(site: Site, request: pytest.
     page.locator("#pick").set_input_files(samples)
     page.get_by_text(f"{len(samples)} of {len(samples)} done").wait_for()
     page.locator("#categories", has_text=f"In {len(samples)} outcomes").wait_for()
-    page.get_by_role("link", name="booking.txt").wait_for()
     page.get_by_role("status").evaluate("element => { element.textContent = ''; }")
     picture = STATE / "screenshots" / "list.png"
     page.screenshot(path=picture)
-    page.get_by_role("link", name="booking.txt").click()
-    page.locator("mark", has_text="Café Lumière").wait_for()
+    page.get_by_role("link", name="night-log.md").click()
+    page.locator("mark").first.wait_for()
+    page.wait_for_load_state()
     picture = STATE / "screenshots" / "page.png"
     page.screenshot(path=picture)
     if request.config.getoption("--screenshot"):

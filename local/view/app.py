@@ -230,6 +230,7 @@ class View:
         with self.dropping:
             blob = self.account.blobs.get_blob_client(self.account.settings.input_container, name)
             blob.upload_blob(data, overwrite=True)
+            self.board.expire()
             time.sleep(self.pause_seconds)
 
 

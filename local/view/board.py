@@ -169,6 +169,10 @@ class Board:
             self.lock.release()
         return self.snapshot
 
+    def expire(self) -> None:
+        """Have the next one who asks look anew: something has just changed."""
+        self.due = 0.0
+
     def row_of(self, file: File) -> Row:
         """Return one file as the list would show it, read anew."""
         submissions = self.read_submissions([file] if file.record else [])

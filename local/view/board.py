@@ -152,16 +152,18 @@ class Board:
         self.snapshot = Snapshot()
         self.lock = threading.Lock()
         self.due = 0.0
+        self.has_expired = False
         self.known: dict[tuple[str, str], Digest] = {}
 
     def look(self, *, at_once: bool = False) -> Snapshot:
         """Return the account as it is, or was a moment ago; `at_once` looks however fresh that is."""
         # Whoever has something to show does not wait for somebody else who looks already.
-        if not self.lock.acquire(blocking=at_once or not self.snapshot.files):
+        if not self.lock.acquire(blocking=at_once or self.has_expired or not self.snapshot.files):
             return self.snapshot
         try:
-            if at_once or time.monotonic() >= self.due:
+            if at_once or self.has_expired or time.monotonic() >= self.due:
                 begin = time.monotonic()
+                self.has_expired = False
                 self.snapshot = self.read()
                 end = time.monotonic()
                 self.due = end + max(LOOK_SECONDS, LOOK_SHARE * (end - begin))
@@ -171,7 +173,7 @@ class Board:
 
     def expire(self) -> None:
         """Have the next one who asks look anew: something has just changed."""
-        self.due = 0.0
+        self.has_expired = True
 
     def row_of(self, file: File) -> Row:
         """Return one file as the list would show it, read anew."""

@@ -24,7 +24,12 @@ BACKGROUNDS: Final = (
     *("#ffd6a5", "#bde0fe", "#caffbf", "#ffc8dd", "#e0c3fc", "#fdffb6"),
     *("#9bf6e1", "#ffadad", "#d8e2dc", "#f1c0e8", "#c5dedd", "#e9d8a6"),
 )
-"""Light enough for black text in any terminal; a thirteenth category looks like the first."""
+"""Light enough for black text; a thirteenth category looks like the first."""
+FEW_BACKGROUNDS: Final = (
+    *("bright_yellow", "bright_cyan", "bright_green", "bright_magenta", "bright_white", "bright_red"),
+    *("yellow", "cyan", "green", "magenta", "white", "red"),
+)
+"""Where a terminal has sixteen colours."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,10 @@ class View:
         return is_wanted and entity.confidence_score >= self.least_confidence
 
 
-def styles(categories: Iterable[str]) -> dict[str, str]:
+def styles(categories: Iterable[str], backgrounds: Sequence[str] = BACKGROUNDS) -> dict[str, str]:
     """Return a colour for each category."""
     names = sorted(set(categories))
-    return {name: f"black on {BACKGROUNDS[number % len(BACKGROUNDS)]}" for number, name in enumerate(names)}
+    return {name: f"black on {backgrounds[number % len(backgrounds)]}" for number, name in enumerate(names)}
 
 
 def show_result(console: Console, account: Account, result: Result, view: View) -> None:
@@ -58,7 +63,8 @@ def show_result(console: Console, account: Account, result: Result, view: View) 
     outcome = result.outcome
     found = [entity for document in outcome.documents for entity in document.entities if view.admits(entity)]
     counts = Counter(entity.category for entity in found)
-    coloured = styles(entity.category for document in outcome.documents for entity in document.entities)
+    backgrounds = BACKGROUNDS if console.color_system in ("256", "truecolor") else FEW_BACKGROUNDS
+    coloured = styles((entity.category for each in outcome.documents for entity in each.entities), backgrounds)
     head = Text(printable(outcome.source.name), style="bold")
     head.append(f"  {outcome.status.value}", style=f"not bold {STATUS_COLOURS[outcome.status]}")
     head.append(f"  {len(found)} entities, {account.cost_text(outcome.statistics.transactions_count)}", "not bold dim")

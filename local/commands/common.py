@@ -15,6 +15,7 @@ from azure.core.exceptions import AzureError
 from rich.console import Console
 from rich.markup import escape
 
+from local.account import PRICE
 from local.app_settings import AppSettingsError
 from local.children import ChildError
 from local.choosing import parse_since
@@ -76,6 +77,9 @@ def running_app() -> RunningApp | None:
         os.kill(running.pid, 0)
     except ProcessLookupError:
         return None
+    if PRICE in os.environ:
+        # What a record costs is for whoever asks to say.
+        running.values[PRICE] = os.environ[PRICE]
     return running
 
 

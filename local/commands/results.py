@@ -129,7 +129,7 @@ def export(
                 write(row)
                 entities += 1
         cost = account.cost_text(text_records)
-    errors.print(f"{entities:,} entities of {files:,} files ({cost}).", highlight=False)
+    errors.print(f"{entities:,} entities of {files:,} file{'s' * (files != 1)} ({cost}).", highlight=False)
     for problem in problems:
         complain(problem)
     if not files:

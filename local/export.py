@@ -51,7 +51,7 @@ def read_outcomes(account: Account, names: Iterable[str], chosen: Iterable[Ended
 
     def read(found: Ended) -> Exported:
         try:
-            return Exported(found.blob, decode_outcome(found.blob, read_raw_outcome(account, found.blob)))
+            return Exported(found.blob, decode_outcome(found.blob, read_raw_outcome(account, found.blob)[0]))
         except ResultError as error:
             return Exported(found.blob, None, str(error))
 

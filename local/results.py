@@ -44,6 +44,7 @@ class Result:
     Attributes:
         blob: name of the outcome.
         raw: what it holds.
+        etag: of it, without quotes.
         outcome: of the newest version that has one.
         documents: of the file in its order, those without entities too.
         missing: why the text cannot be shown; empty if it can.
@@ -51,16 +52,18 @@ class Result:
 
     blob: str
     raw: bytes
+    etag: str
     outcome: Outcome
     documents: list[Shown]
     missing: str = ""
 
 
-def read_raw_outcome(account: Account, blob: str) -> bytes:
-    """Return what a blob of the results container holds. Raises ResultError if there is none."""
+def read_raw_outcome(account: Account, blob: str) -> tuple[bytes, str]:
+    """Return what a blob of the results container holds, and its etag. Raises ResultError if there is none."""
     client = account.blobs.get_blob_client(account.settings.results_container, blob)
     try:
-        return client.download_blob(max_concurrency=CONNECTIONS).readall()
+        download = client.download_blob(max_concurrency=CONNECTIONS)
+        return download.readall(), download.properties.etag.strip('"')
     except ResourceNotFoundError:
         raise ResultError(f"There is no outcome {blob} (yet).") from None
 
@@ -84,10 +87,10 @@ def read_result(account: Account, name: str) -> Result:
         ResultError: it has no outcome.
     """
     blob = blob_name(name)
-    raw = read_raw_outcome(account, blob)
+    raw, etag = read_raw_outcome(account, blob)
     outcome = decode_outcome(blob, raw)
     texts, missing = read_texts(account, outcome)
-    return Result(blob, raw, outcome, list(shown(outcome, texts)), missing)
+    return Result(blob, raw, etag, outcome, list(shown(outcome, texts)), missing)
 
 
 def read_texts(account: Account, outcome: Outcome) -> tuple[list[Document], str]:

@@ -172,14 +172,17 @@ class View:
         asked = request.query_params
         number = asked.get("part", "")
         part = int(number) if number.isdecimal() and len(number) < 9 else 0
-        context = await self.reading_context(asked.get("name", ""), asked.get("etag", ""), part)
+        etag = asked.get("etag", "")
+        context = await self.reading_context(asked.get("name", ""), etag, part)
+        if context["reading"].result.etag != etag:
+            return self.answer(request, "changed.html", {})
         return self.answer(request, "part.html", context)
 
     async def reading_context(self, name: str, etag: str, part: int) -> dict[str, Any]:
         """Return what a part of a result shows."""
         reading = await run_in_threadpool(self.readings.open, name, etag)
         stretches = reading.parts[part] if part < len(reading.parts) else ()
-        following = address("/file/part", name=name, etag=etag, part=part + 1)
+        following = address("/file/part", name=name, etag=reading.result.etag, part=part + 1)
         return {
             "reading": reading,
             "stretches": stretches,

@@ -214,7 +214,7 @@ class Board:
         if ended.size > LARGEST_OUTCOME:
             return Digest(Counter(), 0, "the outcome is too large to be read here", 1)
         try:
-            outcome = decode_outcome(ended.blob, read_raw_outcome(self.account, ended.blob))
+            outcome = decode_outcome(ended.blob, read_raw_outcome(self.account, ended.blob)[0])
         except ResultError as error:
             return Digest(Counter(), 0, str(error), 1)
         return Digest(

@@ -92,11 +92,11 @@ class Readings:
         self.lock = threading.Lock()
 
     def open(self, name: str, etag: str) -> Reading:
-        """Return a result; raises ResultError if there is none.
+        """Return a result, which is that of a newer outcome if there is one; raises ResultError if there is none.
 
         Args:
             name: of the file.
-            etag: of its outcome; a newer one is read anew.
+            etag: of its outcome, when it was last seen.
         """
         with self.lock:
             if (name, etag) in self.kept:
@@ -104,7 +104,7 @@ class Readings:
                 return self.kept[name, etag]
         reading = Reading(self.read(name))
         with self.lock:
-            self.kept[name, etag] = reading
+            self.kept[name, reading.result.etag] = reading
             while len(self.kept) > KEPT:
                 self.kept.popitem(last=False)
         return reading

@@ -63,6 +63,10 @@ def test_files_are_dropped_watched_and_read(site: Site, switches: Callable[..., 
     assert {"Blue Heron", "Bristol"} <= set(site.marked())
     assert '"status": "succeeded"' in page.locator("#raw").inner_text()
     assert page.locator("#text").inner_text().strip() == BOOKING.decode()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy").click()
+    page.get_by_text("Copied.").wait_for()
+    assert '"Blue Heron"' in page.evaluate("navigator.clipboard.readText()")
     with page.expect_download() as kept:
         page.get_by_role("link", name="Download the JSON").click()
     assert kept.value.suggested_filename == "booking.txt.json"

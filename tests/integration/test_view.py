@@ -1,5 +1,6 @@
 """The page's service on a real account: what it answers, what it refuses, and what it never lets a browser do."""
 
+import html
 import json
 from collections.abc import AsyncIterator
 from urllib.parse import quote
@@ -150,6 +151,28 @@ async def test_an_outcome_without_its_file_still_shows_its_entities(
     assert "The file is no more in the input container." in page
     assert ">Blue Heron</mark>" in page
     assert (await client.get("/file/text", params={"name": "a.txt"})).status_code == 404
+
+
+async def test_parts_of_two_outcomes_are_never_mixed(client: httpx.AsyncClient, way: Way) -> None:
+    """Whoever reads on in a text whose outcome has been replaced is told so."""
+    text = b"A table at Blue Heron in Bristol, please. " * 1000
+    await way.submit(text)
+    await way.poll_until_outcome()
+    page = (await client.get("/file", params={"name": "a.txt"})).text
+    following = html.unescape(page.partition('hx-get="/file/part')[2].partition('"')[0])
+    assert "Blue Heron" in (await client.get(f"/file/part{following}")).text
+    await way.submit(text + b"Once more.")
+    await way.poll_until_outcome()
+    await client.get("/file", params={"name": "a.txt"})
+    for _ in range(5):
+        # The older one has to be gone from memory, too.
+        way.name = "b.txt"
+        await way.submit()
+        await way.poll_until_outcome()
+        await client.get("/file", params={"name": "b.txt"})
+    answer = (await client.get(f"/file/part{following}")).text
+    assert "The file has a newer outcome" in answer
+    assert "Blue Heron" not in answer
 
 
 async def test_what_does_not_exist_is_said_in_a_sentence(client: httpx.AsyncClient) -> None:

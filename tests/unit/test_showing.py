@@ -35,7 +35,7 @@ def outcome(*documents: DocumentResult, errors: list[Problem] | None = None) -> 
 def result(text: str | None, *entities: Entity, errors: list[Problem] | None = None) -> Result:
     """Return the result of a file of one document."""
     told = outcome(DocumentResult("a.txt", list(entities)), errors=errors)
-    return Result("a.txt.json", encode(told), told, [Shown("a.txt", text, list(entities), [])])
+    return Result("a.txt.json", encode(told), "0x9", told, [Shown("a.txt", text, list(entities), [])])
 
 
 def printed(account: Account, found: Result, view: View, *, terminal: bool = False) -> str:
@@ -101,7 +101,7 @@ def test_what_would_steer_a_terminal_is_written_out() -> None:
 def test_errors_are_shown_with_their_documents(account: Account) -> None:
     """A failed file says why."""
     told = outcome(errors=[Problem("EmptyFile", "The file holds no text.", "7")])
-    said = printed(account, Result("a.txt.json", b"", told, []), View())
+    said = printed(account, Result("a.txt.json", b"", "0x9", told, []), View())
     assert "EmptyFile: The file holds no text. (document 7)" in said
 
 
@@ -192,7 +192,7 @@ def test_cost_is_text_records_and_their_price(account: Account, records: int, pr
 def reading(*texts: str) -> Reading:
     """Return a file of such documents."""
     told = outcome(*(DocumentResult(str(number), []) for number in range(len(texts))))
-    return Reading(Result("", encode(told), told, [Shown(str(n), text, [], []) for n, text in enumerate(texts)]))
+    return Reading(Result("", encode(told), "0x9", told, [Shown(str(n), text, [], []) for n, text in enumerate(texts)]))
 
 
 def test_a_large_text_is_read_in_parts() -> None:

@@ -64,7 +64,7 @@ class State(StrEnum):
     @property
     def words(self) -> str:
         """The same for a person."""
-        return {State.SUCCEEDED: "done", State.PARTIALLY_SUCCEEDED: "partly done"}.get(self, self.value)
+        return "partly succeeded" if self is State.PARTIALLY_SUCCEEDED else self.value
 
 
 @dataclass(frozen=True)

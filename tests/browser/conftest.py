@@ -88,13 +88,17 @@ class Site:
 
     def open(self, path: str = "/") -> Any:
         """Go to a page; return it."""
-        self.page.goto(self.url + path)
+        self.page.goto(self.url + path)  # returns once all has been loaded
         return self.page
 
     def open_file(self, name: str) -> Any:
         """Go to a file by its link in the list."""
         self.open().get_by_role("link", name=name, exact=True).click()
-        self.page.locator("#main").wait_for()
+        return self.arrive()
+
+    def arrive(self) -> Any:
+        """Wait until a file's page is there with its scripts; return it."""
+        self.page.wait_for_url("**/file?*")
         return self.page
 
     def marked(self) -> list[str]:

@@ -59,7 +59,7 @@ def test_files_are_dropped_watched_and_read(site: Site, switches: Callable[..., 
     page.locator("#categories", has_text="restaurant_name").wait_for()
     assert page.locator("#chart").bounding_box()["height"] > 20
     page.get_by_role("link", name="booking.txt").click()
-    page.locator("mark", has_text="Blue Heron").wait_for()
+    site.arrive()
     assert {"Blue Heron", "Bristol"} <= set(site.marked())
     assert '"status": "succeeded"' in page.locator("#raw").inner_text()
     assert page.locator("#text").inner_text().strip() == BOOKING.decode()
@@ -143,7 +143,7 @@ def test_hostile_names_and_texts_do_nothing(site: Site) -> None:
     page.get_by_role("link", name=name, exact=True).wait_for()
     page.locator("#categories bdi", has_text=category).wait_for()
     page.get_by_role("link", name=name, exact=True).click()
-    page.locator("#text").wait_for()
+    site.arrive()
     assert page.title() == name
     assert site.marked() == [HOSTILE, "reversed"]
     page.locator("mark").first.hover()
@@ -229,7 +229,7 @@ def test_the_keyboard_is_enough(site: Site) -> None:
     page.keyboard.type("a.t")
     page.get_by_role("link", name="a.txt").focus()
     page.keyboard.press("Enter")
-    page.locator("mark").first.wait_for()
+    site.arrive()
     said = page.locator("#said")
     for key, heard in (("n", "Ana: guest 0.90"), ("n", "Lisbon: city 0.90"), ("n", "Ana: "), ("p", "Lisbon: ")):
         page.keyboard.press(key)
@@ -251,8 +251,7 @@ def test_it_fits_a_phone_and_the_night(site: Site, scheme: str, width: int) -> N
     overflow = "document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth"
     assert page.evaluate(overflow) <= 0
     page.get_by_role("link", name="long").click()
-    page.locator("mark").first.wait_for()
-    page.wait_for_load_state()  # with its style
+    site.arrive()
     assert page.evaluate(overflow) <= 0
     assert contrast(page, "mark") >= 4.5
     assert contrast(page, "body") >= 7
@@ -288,12 +287,11 @@ def test_the_samples_make_the_picture_of_the_readme(site: Site, request: pytest.
     page.locator("#pick").set_input_files(samples)
     page.get_by_text(f"{len(samples)} of {len(samples)} done").wait_for()
     page.locator("#categories", has_text=f"In {len(samples)} outcomes").wait_for()
-    page.get_by_role("status").evaluate("element => { element.textContent = ''; }")
+    page.locator("#said").evaluate("element => { element.textContent = ''; }")
     picture = STATE / "screenshots" / "list.png"
     page.screenshot(path=picture)
     page.get_by_role("link", name="night-log.md").click()
-    page.locator("mark").first.wait_for()
-    page.wait_for_load_state()
+    site.arrive()
     picture = STATE / "screenshots" / "page.png"
     page.screenshot(path=picture)
     if request.config.getoption("--screenshot"):

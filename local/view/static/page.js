@@ -4,8 +4,13 @@
 const find = (selector) => document.querySelector(selector);
 const findAll = (selector, within = document) => [...within.querySelectorAll(selector)];
 
+const SAID_MILLISECONDS = 6000;
+let unsaid = 0;
+
 function say(text) {
   find("#said").textContent = text;
+  clearTimeout(unsaid);
+  unsaid = setTimeout(() => { find("#said").textContent = ""; }, SAID_MILLISECONDS);
 }
 
 // Dropping files ----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from local import stack
-from local.account import Account, open_account
+from local.account import Account, chosen_values, open_account
 from local.app_settings import local_values, wants_storage_emulator
 from local.children import accepts_connections
 from local.commands.common import (
@@ -76,7 +76,11 @@ def start(*, labels: Labels = None) -> None:
 
 
 def drop(files: Files = None, *, wait: bool = True, seconds: Seconds = 300.0) -> None:
-    """Upload files to the app that `start` keeps up, or to the account in local.settings.json, and follow them.
+    """Upload files, and follow them to their entities.
+
+    They go to the storage account that NER_STORAGE names in the environment,
+    else to the app that 'make start' keeps up, else to the account in
+    local.settings.json.
 
     Examples:
 
@@ -87,13 +91,13 @@ def drop(files: Files = None, *, wait: bool = True, seconds: Seconds = 300.0) ->
     with sentences_for_errors():
         named = blob_names(files or sorted(SAMPLES.iterdir()))
         running = running_app()
-        values = running.values if running else local_values(os.environ)
+        values = chosen_values(os.environ, running.values if running else None)
         settings = Settings.from_environ(values)
         if wants_storage_emulator(values):
             if not accepts_connections(BLOB_PORT):
                 raise FilesError("Nothing is running to drop files on: 'make start' in another terminal first")
             stack.create_containers_and_queues(settings)
-        emulator = running.ner_emulator if running else None
+        emulator = running.ner_emulator if running and values == running.values else None
         dropped = drop_and_follow(values, named, emulator, seconds if wait else 0.0)
     raise typer.Exit(exit_code(dropped) if wait else 0)
 

@@ -5,20 +5,28 @@ import io
 import json
 from collections import Counter
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from local.account import Account, price_of
 from local.app_settings import AppSettingsError
 from local.export import COLUMNS, Format, rows, writer
+from local.in_flight import Record, Report
+from local.listing import Ended, State
 from local.results import Result, Shown, shown
+from local.show_progress import live_view, on_the_way
 from local.show_result import BACKGROUNDS, View, bracketed, painted, show_result, styles
+from local.survey import InFlight, Survey
 from local.view.reading import DOCUMENTS_A_PART, Reading, classes, described
+from shared.jobs import JobMessage
 from shared.ner.model import Document, DocumentResult, Entity, Problem, Statistics
 from shared.outcome import Outcome, OutcomeStatus, encode
 from shared.source import Source
+from shared.submissions import Submission
 
 TEXT = "Ana in New York"
 ANA = Entity("Ana", "guest", 0, 3, 0.9)
@@ -193,6 +201,33 @@ def reading(*texts: str) -> Reading:
     """Return a file of such documents."""
     told = outcome(*(DocumentResult(str(number), []) for number in range(len(texts))))
     return Reading(Result("", encode(told), "0x9", told, [Shown(str(n), text, [], []) for n, text in enumerate(texts)]))
+
+
+def test_the_live_view_tells_what_is_on_its_way_and_what_failed() -> None:
+    """As many files as there is room for, and how many more there are."""
+    now = SOURCE.last_modified
+    sources = [msgspec.structs.replace(SOURCE, name=f"{number}.txt") for number in range(5)]
+    flying = [
+        InFlight(Record("", Submission(JobMessage(source=source, received_date_time=now, submitted_date_time=now))), 1)
+        for source in sources
+    ]
+    failed = (
+        Ended("bad.pdf.json", OutcomeStatus.FAILED, now, 9),
+        Report("0x9", "failed", None, [Problem("X", "No\x1b[2J text.")]),
+    )
+    states = Counter({State.IN_FLIGHT: 5, State.FAILED: 1, State.SUCCEEDED: 4})
+    seen = Survey(states, 5, flying, 0, Counter(), [failed], [], {}, [], [])
+    account: Any = SimpleNamespace(blobs=SimpleNamespace(primary_hostname="here"), cost_text=str)
+    for room, more in ((6, False), (3, True)):
+        console = Console(file=io.StringIO(), width=100)
+        console.print(live_view(account, seen, rows=room, now=now))
+        said = console.file.getvalue()  # type: ignore[attr-defined]  # the one given above
+        assert "5 of 10 done: 4 succeeded, 0 partly, 1 failed; 5 in flight, 0 waiting" in said
+        assert "job running" in said
+        assert ("bad.pdf" in said) is not more
+        assert ("... and 3 more" in said) is more
+        assert "\x1b" not in said
+    assert on_the_way(seen) == 5
 
 
 def test_a_large_text_is_read_in_parts() -> None:

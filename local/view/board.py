@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Final
 
 from azure.core.exceptions import AzureError
@@ -24,11 +25,13 @@ from shared.jobs import utc_now
 from shared.submissions import Submission
 
 LOOK_SECONDS: Final = 0.8
-LOOK_SHARE: Final = 4.0
-"""A look that took a second is good for so many seconds: whoever waits must not keep a large account busy."""
+LOOK_SHARE: Final = 2.0
+"""A listing that took a second is good for so many seconds: whoever waits must not keep a large account busy."""
 MOST_DIGESTS: Final = 10_000
 """Outcomes that are read for what they say in sum, the newest first."""
-DIGESTS_A_LOOK: Final = 64
+DIGESTS_AT_ONCE: Final = 64
+DIGEST_SECONDS: Final = 1.0
+"""Of each look, for reading outcomes: the page fills up as they are read."""
 LARGEST_OUTCOME: Final = 64 * 1024 * 1024
 """Bytes; the page shows a larger one by its name alone."""
 RECORDS_A_LOOK: Final = 50
@@ -77,6 +80,7 @@ class Snapshot:
         submissions: the records of files in flight that were read, by their names.
         jobs: how many jobs these have, where that is known.
         now: when that was.
+        seconds: that listing it took.
         problem: why the account could not be looked at; empty if it could.
     """
 
@@ -86,17 +90,23 @@ class Snapshot:
     submissions: dict[str, Submission] = field(default_factory=dict)
     jobs: dict[str, int | None] = field(default_factory=dict)
     now: datetime = field(default_factory=utc_now)
+    seconds: float = 0.0
     problem: str = ""
 
-    @property
+    @cached_property
     def categories(self) -> Counter[str]:
         """How often each category was found in the outcomes that were read."""
         return sum((digest.categories for digest in self.digests.values()), Counter())
 
-    @property
+    @cached_property
     def text_records(self) -> int:
         """What the outcomes that were read have cost."""
         return sum(digest.text_records for digest in self.digests.values())
+
+    @property
+    def outcomes(self) -> int:
+        """How many outcomes there are, read or not."""
+        return sum(file.outcome is not None for file in self.files)
 
     @property
     def done(self) -> int:
@@ -162,11 +172,9 @@ class Board:
             return self.snapshot
         try:
             if at_once or self.has_expired or time.monotonic() >= self.due:
-                begin = time.monotonic()
                 self.has_expired = False
                 self.snapshot = self.read()
-                end = time.monotonic()
-                self.due = end + max(LOOK_SECONDS, LOOK_SHARE * (end - begin))
+                self.due = time.monotonic() + max(LOOK_SECONDS, LOOK_SHARE * self.snapshot.seconds)
         finally:
             self.lock.release()
         return self.snapshot
@@ -184,8 +192,10 @@ class Board:
 
     def read(self) -> Snapshot:
         """Look at the account. An account that does not answer is no error of the page's: it says so."""
+        begin = time.monotonic()
         try:
             listing = list_account(self.account)
+            seconds = time.monotonic() - begin
             files = sorted(listing.files(), key=lambda file: (file.since, file.name), reverse=True)
             flying = [file for file in files if file.state is State.IN_FLIGHT]
             submissions = self.read_submissions(flying[:RECORDS_A_LOOK])
@@ -193,7 +203,7 @@ class Board:
             digests = self.read_digests(file.outcome for file in files if file.outcome)
         except AzureError as error:
             return Snapshot(problem=f"The storage account does not answer as it should: {error.message}")
-        return Snapshot(files, Counter(file.state for file in files), digests, submissions, jobs)
+        return Snapshot(files, Counter(file.state for file in files), digests, submissions, jobs, seconds=seconds)
 
     def read_submissions(self, flying: list[File]) -> dict[str, Submission]:
         """Return what the records of files in flight say; one that has gone meanwhile says nothing."""
@@ -201,11 +211,15 @@ class Board:
         return {record.blob: record.submission for record in records if record and record.submission}
 
     def read_digests(self, outcomes: Iterable[Ended]) -> dict[str, Digest]:
-        """Return what the newest outcomes say; of those that are new, some are read in each look."""
+        """Return what the newest outcomes say; of those that are new, as many as there is time for are read."""
         wanted = {(ended.blob, ended.etag): ended for _, ended in zip(range(MOST_DIGESTS), outcomes, strict=False)}
-        new = [ended for key, ended in wanted.items() if key not in self.known][:DIGESTS_A_LOOK]
-        digests = in_threads(self.read_digest, new)
-        known = {**self.known, **{(ended.blob, ended.etag): told for ended, told in zip(new, digests, strict=True)}}
+        new = [ended for key, ended in wanted.items() if key not in self.known]
+        known = dict(self.known)
+        end = time.monotonic() + DIGEST_SECONDS
+        while new and time.monotonic() < end:
+            some, new = new[:DIGESTS_AT_ONCE], new[DIGESTS_AT_ONCE:]
+            digests = in_threads(self.read_digest, some)
+            known |= {(ended.blob, ended.etag): told for ended, told in zip(some, digests, strict=True)}
         self.known = {key: known[key] for key in wanted if key in known}
         return {blob: digest for (blob, _), digest in self.known.items()}
 

@@ -31,7 +31,8 @@ OPTIONS = ("--no-first-run", "--disable-background-networking", "--disable-compo
 PATIENCE_MILLISECONDS = 60_000
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: while Playwright is up, its event loop runs, and no test could run one of its own.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
     """The machine's Chromium, without a window."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)

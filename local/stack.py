@@ -144,6 +144,10 @@ def start_listening(command: Sequence[str], log: Path, environ: Mapping[str, str
 def start_page(values: Mapping[str, str], log: Path) -> tuple[Child, str]:
     """Start the page for the account of the settings; return it with its address."""
     command = [sys.executable, "-m", "local", "view", "--exit-with-stdin", "--port", str(free_port(PAGE_PORT))]
+    # It begins with the address, which may hold a token.
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.unlink(missing_ok=True)
+    log.touch(mode=0o600)
     child = Child("The page", command, log, environ={**os.environ, **values}, cwd=ROOT)
     try:
         child.wait_until(lambda: b'"url"' in log.read_bytes(), 60.0)

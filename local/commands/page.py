@@ -15,6 +15,7 @@ from local.commands.common import console, flag, running_values, sentences_for_e
 from local.commands.running import SCAN_PAUSE_SECONDS
 from local.files import FilesError
 from local.storage_emulator import is_azurite
+from local.view.access import PARAMETER, new_token
 from local.view.app import View
 
 
@@ -28,7 +29,8 @@ def view(
 
     The storage account is the one that NER_STORAGE names, in the environment
     or in local.settings.json, or that of 'make start', which serves the page
-    as well. Whoever can reach the port on this machine sees what you may see.
+    as well. For an account that is not Azurite's, the address holds a token:
+    whoever has it sees what you may see.
 
     Examples:
 
@@ -43,13 +45,15 @@ def view(
             listening = socket.create_server(("127.0.0.1", port))
         except OSError as error:
             raise FilesError(f"Port {port} cannot be used ({error.strerror}): name another with --port") from None
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        pauses = stack.find_core_tools() and is_azurite(account.settings.storage.connection_string)
-        page = View(account, pause_seconds=SCAN_PAUSE_SECONDS if pauses else 0.0)
+        on_azurite = is_azurite(account.settings.storage.connection_string)
+        token = None if on_azurite else new_token()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}" + (f"/?{PARAMETER}={token}" if token else "")
+        pauses = on_azurite and stack.find_core_tools()
+        page = View(account, token=token, pause_seconds=SCAN_PAUSE_SECONDS if pauses else 0.0)
         if exit_with_stdin:
             print(json.dumps({"url": url}), flush=True)  # noqa: T201  # for the one who started us
         else:
-            console.print(f"The page is at {url}; Ctrl-C stops it.", highlight=False)
+            console.print(f"The page is at {url}\nCtrl-C stops it.", highlight=False, soft_wrap=True)
         if browser:
             webbrowser.open(url)
         config = uvicorn.Config(page.app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)

@@ -26,6 +26,7 @@ from local.install import VIEW_NODE_MODULES
 from local.listing import State, list_file
 from local.results import ResultError, read_result
 from local.show_state import age_text
+from local.view.access import TokenGuard
 from local.view.board import Board
 from local.view.reading import Readings, classes, described
 from shared.documents import DocumentError, check_length
@@ -89,11 +90,12 @@ class Shortened:
 class View:
     """The page; `app` is its ASGI application."""
 
-    def __init__(self, account: Account, *, pause_seconds: float = 0.0) -> None:
+    def __init__(self, account: Account, *, token: str | None = None, pause_seconds: float = 0.0) -> None:
         """Show an account.
 
         Args:
             account: to show, and to drop files on.
+            token: without which nobody sees anything; None asks for none.
             pause_seconds: between two files that are dropped.
         """
         self.account = account
@@ -124,6 +126,7 @@ class View:
                 Middleware(SafeHeaders),
                 # A page elsewhere that has its own name lead here must not read anything.
                 Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"]),
+                *([Middleware(TokenGuard, token=token)] if token else []),
             ],
             exception_handlers={AzureError: storage_error, ResultError: no_result},
         )

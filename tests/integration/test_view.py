@@ -51,6 +51,23 @@ async def test_a_page_under_another_name_is_refused(client: httpx.AsyncClient) -
     assert (await client.get("/", headers={"host": "evil.example"})).status_code == 400
 
 
+async def test_with_a_token_nobody_else_sees_anything(account: Account) -> None:
+    """The address that holds it gives a cookie; without either there is nothing but a sentence, and no upload."""
+    transport = httpx.ASGITransport(View(account, token="s3cret").app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:10300") as client:
+        for path in ("/", "/files", "/file?name=a.txt", "/static/page.js", "/?token=", "/?token=wrong"):
+            answer = await client.get(path)
+            assert answer.status_code == 403
+            assert "whole address" in answer.text
+        assert (await client.put("/drop?name=a.txt", content=b"x")).status_code == 403
+        assert not list(account.listed(account.settings.input_container))
+        answer = await client.get("/", params={"token": "s3cret"}, follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+        assert "httponly" in answer.headers["set-cookie"].lower()
+        assert "samesite=strict" in answer.headers["set-cookie"].lower()
+        assert (await client.get("/")).status_code == 200
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_only_put_uploads(client: httpx.AsyncClient, account: Account, method: str) -> None:
     """A form or a link elsewhere can send these two; a browser asks before it sends a PUT, and nobody answers."""

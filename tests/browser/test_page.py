@@ -279,6 +279,23 @@ def contrast(page: Any, selector: str) -> float:
     return ratio
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_that_shuts_anybody_out(site: Site, scheme: str) -> None:
+    """Names, roles, contrast and order, as far as axe-core can tell."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    text = "Ana flies to Lisbon."
+    site.end("a.txt", text, entity(text, "Ana", "guest"), entity(text, "Lisbon", "city"))
+    site.upload("new.txt", b"x")
+    # The page's policy keeps axe-core out as well.
+    with site.page.context.browser.new_context(bypass_csp=True, color_scheme=scheme) as context:
+        page = context.new_page()
+        for path in ("/", "/file?name=a.txt", "/file?name=new.txt"):
+            page.goto(site.url + path)
+            found = Axe().run(page)
+            assert found.violations_count == 0, found.generate_report()
+
+
 def test_the_samples_make_the_picture_of_the_readme(site: Site, request: pytest.FixtureRequest) -> None:
     """The page with the samples on it; `make screenshot` puts the picture where the README shows it."""
     site.host()

@@ -49,7 +49,7 @@ def test_files_are_dropped_watched_and_read(site: Site, switches: Callable[..., 
     page = site.open()
     assert page.get_by_text("Nothing has been dropped yet.").is_visible()
     page.locator("#pick").set_input_files([{"name": "booking.txt", "mimeType": "text/plain", "buffer": BOOKING}])
-    drop(site, ("again.txt", BOOKING))
+    drop(site, ("twin.txt", BOOKING))
     page.get_by_text("2 of 2 uploaded", exact=False).or_(page.get_by_text("1 of 1 uploaded")).first.wait_for()
     page.locator(".state", has_text=re.compile(r"running for \d+ s")).first.wait_for()
     page.get_by_text("2 of 2 done").wait_for()

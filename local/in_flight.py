@@ -17,7 +17,7 @@ from shared.ner.model import Problem, Statistics
 from shared.poison import FUNCTION_ID, BlobNotice
 from shared.settings import BLOB_POISON_QUEUE, Settings
 from shared.source import Source
-from shared.state_storage import SUBMISSION_SUFFIX
+from shared.state_storage import record_name
 from shared.submissions import Submission, decode_submission
 
 HEAD_BYTES: Final = 64 * 1024
@@ -57,7 +57,7 @@ def read_record(account: Account, name: str) -> Record | None:
 
 def record_of(account: Account, source: Source) -> Record | None:
     """Return the record of a version; None if it is not in flight."""
-    return read_record(account, ledger_name(source) + SUBMISSION_SUFFIX)
+    return read_record(account, record_name(source))
 
 
 def jobs_count(account: Account, submission: Submission) -> int | None:

@@ -1,5 +1,6 @@
 """Where every file of an account stands, from listings of its containers alone: no blob is read."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,10 +10,9 @@ from typing import Final
 from azure.storage.blob import BlobProperties
 
 from local.account import Account
-from shared.ledger import ledger_name
 from shared.outcome import LONGEST_BLOB_NAME, OutcomeStatus, blob_name, utf16_length
 from shared.source import Source
-from shared.state_storage import SUBMISSION_SUFFIX
+from shared.state_storage import SUBMISSION_SUFFIX, record_name
 from shared.storage import source_of
 
 STATUSES: Final = {status.value: status for status in OutcomeStatus}
@@ -67,6 +67,11 @@ class State(StrEnum):
         return "partly succeeded" if self is State.PARTIALLY_SUCCEEDED else self.value
 
 
+def ended_count(states: Counter[State]) -> int:
+    """Return how many files have ended."""
+    return sum(count for state, count in states.items() if state.has_ended)
+
+
 @dataclass(frozen=True)
 class File:
     """A file, and where its newest version stands.
@@ -113,7 +118,7 @@ class Listing:
 
     def file_of(self, source: Source, outcome: Ended | None) -> File:
         """Return where an upload stands."""
-        record = ledger_name(source) + SUBMISSION_SUFFIX
+        record = record_name(source)
         recorded = self.records.get(record)
         is_its_own = outcome is not None and outcome.source_etag == source.etag
         # A record goes after the outcome has come, and comes again when the outcome is to be replaced.
@@ -176,7 +181,7 @@ def list_file(account: Account, name: str) -> File | None:
     source = account.newest(name)
     records: dict[str, datetime] = {}
     if source is not None:
-        record = ledger_name(source) + SUBMISSION_SUFFIX
+        record = record_name(source)
         if (blob := account.properties(settings.state_container, record)) is not None:
             records[record] = blob.last_modified
     blob = account.properties(settings.results_container, blob_name(name))

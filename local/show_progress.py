@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from local.account import Account
-from local.listing import State
+from local.listing import State, ended_count
 from local.show_state import failed_row, in_flight_row, printable, received, unheard_row
 from local.survey import Survey, waits_for
 from shared.outcome import OutcomeStatus
@@ -20,13 +20,13 @@ BAR_WIDTH = 40
 
 def on_the_way(survey: Survey) -> int:
     """Return how many files have no outcome yet."""
-    return survey.states[State.WAITING] + survey.states[State.IN_FLIGHT]
+    return survey.states.total() - ended_count(survey.states)
 
 
 def progress_line(survey: Survey) -> str:
     """Return how far an account is, in one line."""
     states = survey.states
-    total, done = states.total(), states.total() - on_the_way(survey)
+    total, done = states.total(), ended_count(states)
     return (
         f"{done:,} of {total:,} done: {states[State.SUCCEEDED]:,} succeeded, "
         f"{states[State.PARTIALLY_SUCCEEDED]:,} partly, {states[State.FAILED]:,} failed; "
@@ -44,7 +44,7 @@ def live_view(account: Account, survey: Survey, *, rows: int, now: datetime) -> 
         now: the time.
     """
     total = survey.states.total()
-    bar = ProgressBar(total=max(total, 1), completed=total - on_the_way(survey), width=BAR_WIDTH)
+    bar = ProgressBar(total=max(total, 1), completed=ended_count(survey.states), width=BAR_WIDTH)
     table = Table.grid(padding=(0, 2))
     flying = [in_flight_row(account, found, now) for found in sorted(survey.in_flight, key=received)]
     unheard = [unheard_row(source, now) for source in survey.unheard]

@@ -1,5 +1,6 @@
 """A file's text in the terminal, with its entities in colours; elsewhere in brackets, as `[Zürich|city]`."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from local.show_state import printable, say
 from shared.ner.model import Entity
 from shared.outcome import OutcomeStatus
 
+CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What would steer a terminal, but for lines and tabs: C0, DEL and C1 of ISO/IEC 6429."""
 STATUS_COLOURS: Final = {
     OutcomeStatus.SUCCEEDED: "green",
     OutcomeStatus.PARTIALLY_SUCCEEDED: "yellow",
@@ -135,12 +138,4 @@ def bracketed(text: str, entities: Sequence[Entity], end: int) -> str:
 
 def plain(text: str) -> str:
     """Return a text as a terminal may show it: lines and tabs as they are, what would steer it written out."""
-    return "".join(
-        character if character in "\n\t" else printable(character) if is_control(character) else character
-        for character in text.replace("\r\n", "\n")
-    )
-
-
-def is_control(character: str) -> bool:
-    """Tell whether a character would steer a terminal: C0, DEL and C1 of ISO/IEC 6429."""
-    return character < " " or "\x7f" <= character <= "\x9f"
+    return CONTROL.sub(lambda match: printable(match[0]), text.replace("\r\n", "\n"))

@@ -17,12 +17,16 @@ from local.account import storage_clients
 from local.app_settings import wants_ner_emulator, wants_storage_emulator
 from local.children import Child, ChildError, free_port
 from local.install import ROOT, STATE
-from local.storage_emulator import Azurite
+from local.storage_emulator import Azurite, is_azurite
 from shared.settings import Settings
 
 MODELS: Final = STATE / "models"
 FIRST_TRAINING_SECONDS: Final = 300.0
 PAGE_PORT: Final = 10300
+ACCEPTS_CONNECTIONS: Final = b'"url"'
+"""In a log: what the NER emulator and the page print their addresses under."""
+SCAN_PAUSE_SECONDS: Final = 1.1
+"""On Azurite, whose times are whole seconds, the Functions host passes over a blob as old as the last one it saw."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +105,9 @@ def start_ner_emulator(values: Mapping[str, str], port: int, labels: Path | None
     }
     command = [sys.executable, "-m", "local.ner", "--exit-with-stdin", "--port", str(port), "--cache", str(MODELS)]
     command += [part for option in options.items() for part in option]
-    child = Child("The NER emulator", command, log, environ=os.environ, cwd=ROOT)
-    try:
-        # It prints its address once it accepts connections.
-        child.wait_until(lambda: b'"url"' in log.read_bytes(), FIRST_TRAINING_SECONDS)
-    except BaseException:
-        child.stop()
-        raise
-    return child
+    return start_child(
+        "The NER emulator", command, log, os.environ, ready=ACCEPTS_CONNECTIONS, seconds=FIRST_TRAINING_SECONDS
+    )
 
 
 def start_host(values: Mapping[str, str], log: Path, options: Sequence[str] = ()) -> Child:
@@ -130,15 +129,8 @@ def start_stand_in(values: Mapping[str, str], log: Path, root: Path, options: Se
 
 
 def start_listening(command: Sequence[str], log: Path, environ: Mapping[str, str], seconds: float) -> Child:
-    """Start a host and wait until it has read its functions."""
-    child = Child("The Functions host", command, log, environ=environ, cwd=ROOT)
-    try:
-        # Both list the functions once they have read them.
-        child.wait_until(lambda: b"Functions:" in log.read_bytes(), seconds)
-    except BaseException:
-        child.stop()
-        raise
-    return child
+    """Start a host and wait until it has read its functions, which both list then."""
+    return start_child("The Functions host", command, log, environ, ready=b"Functions:", seconds=seconds)
 
 
 def start_page(values: Mapping[str, str], log: Path) -> tuple[Child, str]:
@@ -148,13 +140,26 @@ def start_page(values: Mapping[str, str], log: Path) -> tuple[Child, str]:
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
     log.touch(mode=0o600)
-    child = Child("The page", command, log, environ={**os.environ, **values}, cwd=ROOT)
+    child = start_child("The page", command, log, {**os.environ, **values}, ready=ACCEPTS_CONNECTIONS, seconds=60.0)
+    return child, json.loads(log.read_text(encoding="utf-8").splitlines()[0])["url"]
+
+
+def start_child(
+    name: str, command: Sequence[str], log: Path, environ: Mapping[str, str], *, ready: bytes, seconds: float
+) -> Child:
+    """Start a process and wait until its log says that it is ready; one that is not in time does not stay."""
+    child = Child(name, command, log, environ=environ, cwd=ROOT)
     try:
-        child.wait_until(lambda: b'"url"' in log.read_bytes(), 60.0)
+        child.wait_until(lambda: ready in log.read_bytes(), seconds)
     except BaseException:
         child.stop()
         raise
-    return child, json.loads(log.read_text(encoding="utf-8").splitlines()[0])["url"]
+    return child
+
+
+def scan_pause_seconds(settings: Settings) -> float:
+    """Return how long to wait after each upload, so that the host sees the next one."""
+    return SCAN_PAUSE_SECONDS if find_core_tools() and is_azurite(settings.storage.connection_string) else 0.0
 
 
 def find_core_tools() -> str | None:

@@ -29,6 +29,11 @@ SUBMISSION_SUFFIX: Final = ".json"
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError)
 
 
+def record_name(source: Source) -> str:
+    """Return the name of the blob with the record of a version's submission."""
+    return ledger_name(source) + SUBMISSION_SUFFIX
+
+
 class LedgerConflictError(Exception):
     """Somebody else has written to the ledger since it was read: what it says has to be read anew."""
 
@@ -65,7 +70,7 @@ class StateStorage:
 
     def submission_blob(self, source: Source) -> BlobClient:
         """Return the blob of the record of a version's submission."""
-        return self.container.get_blob_client(ledger_name(source) + SUBMISSION_SUFFIX)
+        return self.container.get_blob_client(record_name(source))
 
     async def read_submission(self, source: Source) -> StoredSubmission | None:
         """Return the record of a version's submission; None if there is none. Raises StateError."""

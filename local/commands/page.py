@@ -12,7 +12,6 @@ from local import stack
 from local.account import opened
 from local.children import stop_with_parent
 from local.commands.common import console, flag, running_values, sentences_for_errors
-from local.commands.running import SCAN_PAUSE_SECONDS
 from local.files import FilesError
 from local.storage_emulator import is_azurite
 from local.view.access import PARAMETER, new_token
@@ -45,11 +44,9 @@ def view(
             listening = socket.create_server(("127.0.0.1", port))
         except OSError as error:
             raise FilesError(f"Port {port} cannot be used ({error.strerror}): name another with --port") from None
-        on_azurite = is_azurite(account.settings.storage.connection_string)
-        token = None if on_azurite else new_token()
+        token = None if is_azurite(account.settings.storage.connection_string) else new_token()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}" + (f"/?{PARAMETER}={token}" if token else "")
-        pauses = on_azurite and stack.find_core_tools()
-        page = View(account, token=token, pause_seconds=SCAN_PAUSE_SECONDS if pauses else 0.0)
+        page = View(account, token=token, pause_seconds=stack.scan_pause_seconds(account.settings))
         if exit_with_stdin:
             print(json.dumps({"url": url}), flush=True)  # noqa: T201  # for the one who started us
         else:

@@ -29,7 +29,7 @@ from local.results import read_result
 from local.show_result import View, show_result
 from local.show_state import say
 from local.show_way import FileProgress
-from local.storage_emulator import BLOB_PORT, is_azurite
+from local.storage_emulator import BLOB_PORT
 from local.watch import Dropped, upload, watch
 from shared.outcome import OutcomeStatus
 from shared.settings import Settings
@@ -39,8 +39,6 @@ RESULTS: Final = STATE / "results"
 
 MOST_CHARACTERS: Final = 4_000
 """Of a text that is shown at the end of `run` and `drop`."""
-SCAN_PAUSE_SECONDS: Final = 1.1
-"""On Azurite, whose times are whole seconds, the Functions host passes over a blob as old as the last one it saw."""
 
 Files = Annotated[list[Path] | None, typer.Argument(help="Files or folders; the samples if none is named.")]
 Seconds = Annotated[float, typer.Option(help="Give up waiting after this many seconds.")]
@@ -127,8 +125,7 @@ def drop_and_follow(
 ) -> list[Dropped]:
     """Upload the files, show them on their way, then their entities."""
     with open_account(values) as account:
-        connection_string = account.settings.storage.connection_string
-        pause = SCAN_PAUSE_SECONDS if stack.find_core_tools() and is_azurite(connection_string) else 0.0
+        pause = stack.scan_pause_seconds(account.settings)
         dropped = upload(account.blobs, account.settings, files, pause_seconds=pause)
         with FileProgress(console, dropped) as progress:
             progress.update(dropped)

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -24,13 +25,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from local.account import Account
 from local.install import VIEW_NODE_MODULES
 from local.listing import State, list_file
-from local.results import ResultError, read_result
+from local.results import ResultError, decode_outcome, read_raw_outcome, read_result
 from local.show_state import age_text
 from local.view.access import TokenGuard
-from local.view.board import Board
-from local.view.reading import Readings, classes, described
+from local.view.board import Board, storage_problem
+from local.view.reading import KEPT, Reading, classes, described
 from shared.documents import DocumentError, check_length
 from shared.jobs import utc_now
+from shared.outcome import blob_name
 
 FOLDER: Final = Path(__file__).parent
 LIBRARIES: Final = {
@@ -102,7 +104,8 @@ class View:
         self.pause_seconds = pause_seconds
         self.dropping = threading.Lock()
         self.board = Board(account)
-        self.readings = Readings(lambda name: read_result(account, name))
+        # By the outcome's etag too, as it was last seen: what has changed since is read anew.
+        self.open_reading = lru_cache(KEPT)(lambda name, _etag: Reading(read_result(account, name)))
         self.templates = Jinja2Templates(FOLDER / "templates")
         self.templates.env.trim_blocks = self.templates.env.lstrip_blocks = True
         self.templates.env.globals.update(
@@ -131,9 +134,9 @@ class View:
             exception_handlers={AzureError: storage_error, ResultError: no_result},
         )
 
-    def answer(self, request: Request, template: str, context: Mapping[str, Any], status: int = 200) -> Response:
+    def answer(self, request: Request, template: str, context: Mapping[str, Any]) -> Response:
         """Return a page, or a piece of one."""
-        return self.templates.TemplateResponse(request, template, dict(context), status_code=status)
+        return self.templates.TemplateResponse(request, template, dict(context))
 
     async def index(self, request: Request) -> Response:
         """`/`: the whole page."""
@@ -164,10 +167,11 @@ class View:
         found = await run_in_threadpool(list_file, self.account, name) if name else None
         if found is None:
             raise ResultError("There is no file of this name, and no outcome either.")
-        row = await run_in_threadpool(self.board.row_of, found)
-        context: dict[str, Any] = {"file": found, "row": row, "now": utc_now(), "reading": None}
+        context: dict[str, Any] = {"file": found, "now": utc_now(), "reading": None}
         if found.state.has_ended and found.outcome is not None:
             context |= await self.reading_context(found.name, found.outcome.etag, 0)
+        outcome = context["reading"].result.outcome if context["reading"] else None
+        context["row"] = await run_in_threadpool(self.board.row_of, found, outcome)
         return self.answer(request, "file.html", context)
 
     async def part(self, request: Request) -> Response:
@@ -183,7 +187,7 @@ class View:
 
     async def reading_context(self, name: str, etag: str, part: int) -> dict[str, Any]:
         """Return what a part of a result shows."""
-        reading = await run_in_threadpool(self.readings.open, name, etag)
+        reading = await run_in_threadpool(self.open_reading, name, etag)
         stretches = reading.parts[part] if part < len(reading.parts) else ()
         following = address("/file/part", name=name, etag=reading.result.etag, part=part + 1)
         return {
@@ -200,8 +204,9 @@ class View:
 
     async def outcome(self, request: Request) -> Response:
         """`/file/outcome?name=`: the outcome as it is, to be kept."""
-        result = await run_in_threadpool(read_result, self.account, request.query_params.get("name", ""))
-        return download(result.raw, f"{result.outcome.source.name}.json", "application/json")
+        blob = blob_name(request.query_params.get("name", ""))
+        raw, _ = await run_in_threadpool(read_raw_outcome, self.account, blob)
+        return download(raw, f"{decode_outcome(blob, raw).source.name}.json", "application/json")
 
     async def text(self, request: Request) -> Response:
         """`/file/text?name=`: the file as it was dropped, to be kept."""
@@ -264,8 +269,7 @@ def download(data: bytes, name: str, media_type: str) -> Response:
 
 async def storage_error(_request: Request, error: Exception) -> Response:
     """Say in a sentence what the account answered."""
-    message = error.message if isinstance(error, AzureError) else str(error)
-    return PlainTextResponse(f"The storage account does not answer as it should: {message}", 502)
+    return PlainTextResponse(storage_problem(error) if isinstance(error, AzureError) else str(error), 502)
 
 
 async def no_result(_request: Request, error: Exception) -> Response:

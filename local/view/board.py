@@ -16,13 +16,12 @@ from typing import Final
 from azure.core.exceptions import AzureError
 
 from local.account import Account, in_threads
-from local.in_flight import jobs_count, read_record
-from local.listing import Ended, File, State, list_account
+from local.listing import Ended, File, State, ended_count, list_account
 from local.results import ResultError, decode_outcome, read_raw_outcome
 from local.show_state import duration_text
-from local.survey import waits_for
+from local.survey import InFlight, look_at_record, waits_for
 from shared.jobs import utc_now
-from shared.submissions import Submission
+from shared.outcome import Outcome
 
 LOOK_SECONDS: Final = 0.8
 LOOK_SHARE: Final = 2.0
@@ -77,8 +76,7 @@ class Snapshot:
         files: all of them, the newest first.
         states: how many stand where.
         digests: of the newest outcomes, by the names of their blobs.
-        submissions: the records of files in flight that were read, by their names.
-        jobs: how many jobs these have, where that is known.
+        flights: files in flight whose records were read, by the names of these.
         now: when that was.
         seconds: that listing it took.
         problem: why the account could not be looked at; empty if it could.
@@ -87,8 +85,7 @@ class Snapshot:
     files: list[File] = field(default_factory=list)
     states: Counter[State] = field(default_factory=Counter)
     digests: dict[str, Digest] = field(default_factory=dict)
-    submissions: dict[str, Submission] = field(default_factory=dict)
-    jobs: dict[str, int | None] = field(default_factory=dict)
+    flights: dict[str, InFlight] = field(default_factory=dict)
     now: datetime = field(default_factory=utc_now)
     seconds: float = 0.0
     problem: str = ""
@@ -111,7 +108,7 @@ class Snapshot:
     @property
     def done(self) -> int:
         """How many files have ended."""
-        return sum(count for state, count in self.states.items() if state.has_ended)
+        return ended_count(self.states)
 
     def rows(self, query: str = "", state: str = "", most: int = 200) -> tuple[list[Row], int]:
         """Return the files to show, and how many there are of that kind.
@@ -135,17 +132,18 @@ class Snapshot:
         if file.state is State.WAITING:
             return "waiting to be submitted"
         if file.state is State.IN_FLIGHT:
-            return self.said_of_flight(self.submissions.get(file.record or ""), self.jobs.get(file.record or ""))
+            return self.said_of_flight(self.flights.get(file.record or ""))
         if file.state is State.SUCCEEDED:
             return "done"
         why = f": {digest.problem}" if digest else ""
         more = f" (and {digest.problems_count - 1} more)" if digest and digest.problems_count > 1 else ""
         return ("partly done" if file.state is State.PARTIALLY_SUCCEEDED else "failed") + why + more
 
-    def said_of_flight(self, submission: Submission | None, jobs: int | None) -> str:
+    def said_of_flight(self, flight: InFlight | None) -> str:
         """Return what a file in flight waits for, and since when."""
-        if submission is None:
+        if flight is None or flight.record.submission is None:
             return "in flight"
+        submission, jobs = flight.record.submission, flight.jobs_count
         message = submission.message
         if submission.claimed_date_time is None and message.submitted_date_time is not None:
             many = f" ({jobs} jobs)" if jobs and jobs > 1 else ""
@@ -183,12 +181,10 @@ class Board:
         """Have the next one who asks look anew: something has just changed."""
         self.has_expired = True
 
-    def row_of(self, file: File) -> Row:
-        """Return one file as the list would show it, read anew."""
-        submissions = self.read_submissions([file] if file.record else [])
-        jobs = {record: jobs_count(self.account, submission) for record, submission in submissions.items()}
-        digests = {file.outcome.blob: self.read_digest(file.outcome)} if file.outcome else {}
-        return Snapshot(digests=digests, submissions=submissions, jobs=jobs).row(file)
+    def row_of(self, file: File, outcome: Outcome | None) -> Row:
+        """Return one file as the list would show it, read anew; `outcome` is its own, if it has ended."""
+        digests = {file.outcome.blob: digest_of(outcome)} if file.outcome and outcome else {}
+        return Snapshot(digests=digests, flights=self.read_flights([file] if file.record else [])).row(file)
 
     def read(self) -> Snapshot:
         """Look at the account. An account that does not answer is no error of the page's: it says so."""
@@ -198,17 +194,16 @@ class Board:
             seconds = time.monotonic() - begin
             files = sorted(listing.files(), key=lambda file: (file.since, file.name), reverse=True)
             flying = [file for file in files if file.state is State.IN_FLIGHT]
-            submissions = self.read_submissions(flying[:RECORDS_A_LOOK])
-            jobs = {record: jobs_count(self.account, submission) for record, submission in submissions.items()}
+            flights = self.read_flights(flying[:RECORDS_A_LOOK])
             digests = self.read_digests(file.outcome for file in files if file.outcome)
         except AzureError as error:
-            return Snapshot(problem=f"The storage account does not answer as it should: {error.message}")
-        return Snapshot(files, Counter(file.state for file in files), digests, submissions, jobs, seconds=seconds)
+            return Snapshot(problem=storage_problem(error))
+        return Snapshot(files, Counter(file.state for file in files), digests, flights, seconds=seconds)
 
-    def read_submissions(self, flying: list[File]) -> dict[str, Submission]:
-        """Return what the records of files in flight say; one that has gone meanwhile says nothing."""
-        records = in_threads(lambda file: read_record(self.account, file.record or ""), flying)
-        return {record.blob: record.submission for record in records if record and record.submission}
+    def read_flights(self, flying: list[File]) -> dict[str, InFlight]:
+        """Return how far files in flight have come; of one that has gone meanwhile there is nothing."""
+        flights = in_threads(lambda file: look_at_record(self.account, file.record or ""), flying)
+        return {flight.record.blob: flight for flight in flights if flight}
 
     def read_digests(self, outcomes: Iterable[Ended]) -> dict[str, Digest]:
         """Return what the newest outcomes say; of those that are new, as many as there is time for are read."""
@@ -231,9 +226,19 @@ class Board:
             outcome = decode_outcome(ended.blob, read_raw_outcome(self.account, ended.blob)[0])
         except ResultError as error:
             return Digest(Counter(), 0, str(error), 1)
-        return Digest(
-            Counter(entity.category for document in outcome.documents for entity in document.entities),
-            outcome.statistics.transactions_count,
-            outcome.errors[0].message if outcome.errors else "",
-            len(outcome.errors),
-        )
+        return digest_of(outcome)
+
+
+def digest_of(outcome: Outcome) -> Digest:
+    """Return an outcome in short."""
+    return Digest(
+        Counter(entity.category for document in outcome.documents for entity in document.entities),
+        outcome.statistics.transactions_count,
+        outcome.errors[0].message if outcome.errors else "",
+        len(outcome.errors),
+    )
+
+
+def storage_problem(error: AzureError) -> str:
+    """Return what the account answered, as a sentence."""
+    return f"The storage account does not answer as it should: {error.message}"

@@ -1,8 +1,7 @@
 """A result as the page shows it: cut into parts, so that the first screen of a large text is there at once."""
 
-import threading
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -80,34 +79,6 @@ def cut(documents: Sequence[Shown]) -> Iterator[list[Stretch]]:
             size += end - start
     if part:
         yield part
-
-
-class Readings:
-    """The results that were read last. Safe to use from several threads."""
-
-    def __init__(self, read: Callable[[str], Result]) -> None:
-        """Read with a function that takes a file's name."""
-        self.read = read
-        self.kept: OrderedDict[tuple[str, str], Reading] = OrderedDict()
-        self.lock = threading.Lock()
-
-    def open(self, name: str, etag: str) -> Reading:
-        """Return a result, which is that of a newer outcome if there is one; raises ResultError if there is none.
-
-        Args:
-            name: of the file.
-            etag: of its outcome, when it was last seen.
-        """
-        with self.lock:
-            if (name, etag) in self.kept:
-                self.kept.move_to_end((name, etag))
-                return self.kept[name, etag]
-        reading = Reading(self.read(name))
-        with self.lock:
-            self.kept[name, reading.result.etag] = reading
-            while len(self.kept) > KEPT:
-                self.kept.popitem(last=False)
-        return reading
 
 
 def classes(entities: Sequence[Entity], colours: dict[str, int]) -> str:

@@ -3,10 +3,8 @@
 The browser is the machine's own Chromium. Without one these tests are skipped, unless NER_TESTS_NEED_BROWSER is set.
 """
 
-import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,14 +14,10 @@ from typing import Any
 import pytest
 from azure.storage.blob import BlobServiceClient
 
-from local.children import Child
-from local.install import ROOT
-from local.stack import create_containers_and_queues
-from shared.jobs import utc_now
-from shared.ner.model import DocumentResult, Entity, Statistics
-from shared.outcome import Outcome, OutcomeStatus, blob_name, encode, metadata
+from local.stack import create_containers_and_queues, start_page
+from shared.ner.model import Entity
 from shared.settings import Settings
-from shared.source import Source
+from tests import finished
 from tests.conftest import LOGS, hosted
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -73,19 +67,13 @@ class Site:
     blobs: BlobServiceClient
     host: Callable[[], None]
 
-    def upload(self, name: str, data: bytes) -> Source:
-        """Upload a file; return its version."""
-        blob = self.blobs.get_blob_client(self.settings.input_container, name)
-        etag = str(blob.upload_blob(data, overwrite=True)["etag"]).strip('"')
-        return Source(self.settings.input_container, name, etag, utc_now(), len(data), "utf-8")
+    def upload(self, name: str, data: bytes) -> None:
+        """Upload a file."""
+        finished.upload(self.blobs, self.settings, name, data)
 
     def end(self, name: str, text: str, *entities: Entity) -> None:
-        """Upload a text with an outcome that holds these entities, as no model would find them."""
-        source = self.upload(name, text.encode())
-        found = [DocumentResult(name, list(entities))]
-        told = Outcome(OutcomeStatus.SUCCEEDED, source, {}, [], found, [], Statistics(1, 1, 0, -(-len(text) // 1000)))
-        blob = self.blobs.get_blob_client(self.settings.results_container, blob_name(name))
-        blob.upload_blob(encode(told), overwrite=True, metadata=metadata(told.status, source))
+        """Upload a text with an outcome that holds these entities."""
+        finished.succeed(self.blobs, self.settings, name, text, *entities)
 
     def open(self, path: str = "/") -> Any:
         """Go to a page; return it."""
@@ -116,11 +104,9 @@ def site(
     settings = Settings.from_environ(values)
     create_containers_and_queues(settings)
     log = LOGS / f"page-{request.node.name}.log"
-    command = [sys.executable, "-m", "local", "view", "--exit-with-stdin", "--port", "0"]
     with ExitStack() as opened:
-        served = opened.enter_context(Child("The page", command, log, environ={**os.environ, **values}, cwd=ROOT))
-        served.wait_until(lambda: b'"url"' in log.read_bytes())
-        url = json.loads(log.read_text().splitlines()[0])["url"]
+        served, url = start_page(values, log)
+        opened.enter_context(served)
         context = browser.new_context(viewport={"width": 1280, "height": 860})
         context.set_default_timeout(PATIENCE_MILLISECONDS)
         page = context.new_page()

@@ -13,12 +13,10 @@ from azure.storage.blob import BlobServiceClient
 
 from local.install import ROOT
 from local.stack import create_containers_and_queues
-from shared.jobs import utc_now
-from shared.ner.model import DocumentResult, Entity, Problem, Statistics
-from shared.outcome import Outcome, OutcomeStatus, blob_name, encode, metadata
+from shared.ner.model import Entity, Problem
 from shared.settings import Settings
-from shared.source import Source
 from tests.e2e.test_command_line import local
+from tests.finished import fail, succeed, upload
 from tests.waiting import PATIENCE_SECONDS
 
 TEXT = "Ana flies to Zürich 🍷 on Friday."
@@ -33,21 +31,9 @@ def account(values: dict[str, str], blobs: BlobServiceClient) -> dict[str, str]:
     """App settings of an account with a file that succeeded, one that failed, and one that has just come."""
     settings = Settings.from_environ(values)
     create_containers_and_queues(settings)
-    incoming = blobs.get_container_client(settings.input_container)
-
-    def upload(name: str, data: bytes) -> Source:
-        etag = str(incoming.get_blob_client(name).upload_blob(data)["etag"]).strip('"')
-        return Source(settings.input_container, name, etag, utc_now(), len(data), "utf-8")
-
-    def end(status: OutcomeStatus, source: Source, documents: list[DocumentResult], errors: list[Problem]) -> None:
-        outcome = Outcome(status, source, {}, [], documents, errors, Statistics(1, 1, 0, len(documents)))
-        blob = blobs.get_blob_client(settings.results_container, blob_name(source.name))
-        blob.upload_blob(encode(outcome), metadata=metadata(status, source))
-
-    good, bad = upload("trips/ana.txt", TEXT.encode()), upload("scan.pdf", b"%PDF")
-    end(OutcomeStatus.SUCCEEDED, good, [DocumentResult("ana.txt", ENTITIES)], [])
-    end(OutcomeStatus.FAILED, bad, [], [Problem("UnsupportedType", "It is not plain text.")])
-    upload("new.txt", b"x")
+    succeed(blobs, settings, "trips/ana.txt", TEXT, *ENTITIES)
+    fail(blobs, settings, "scan.pdf", Problem("UnsupportedType", "It is not plain text."))
+    upload(blobs, settings, "new.txt", b"x")
     return {**values, "NER_PRICE_PER_1000_TEXT_RECORDS": "5"}
 
 

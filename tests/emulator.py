@@ -10,14 +10,19 @@ def set_switches(ner_emulator: str, **switches: Any) -> None:
     httpx.put(f"{ner_emulator}/emulator/switches", json=switches).raise_for_status()
 
 
+def end_jobs(ner_emulator: str) -> None:
+    """Let all jobs end now: with a `jobSeconds` of hours they run until then, however slow the machine is."""
+    httpx.post(f"{ner_emulator}/emulator/jobs/end").raise_for_status()
+
+
 def submissions(ner_emulator: str, name: str) -> int:
     """Return how many jobs it has accepted for a file, in all tests so far."""
     return int(stats(ner_emulator)["submissions"].get(name, 0))
 
 
-def calls(ner_emulator: str) -> int:
+def calls(ner_emulator: str, method: str = "") -> int:
     """Return how many calls of the API it has had."""
-    return sum(stats(ner_emulator)["calls"].values())
+    return sum(count for call, count in stats(ner_emulator)["calls"].items() if call.startswith(method))
 
 
 def stats(ner_emulator: str) -> dict[str, dict[str, int]]:

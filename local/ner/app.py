@@ -80,6 +80,7 @@ class Emulator:
                 Route(PATH + "/{job_id}", self.guarded(self.show), methods=["GET"]),
                 Route("/emulator/health", self.show_health),
                 Route("/emulator/jobs", self.show_jobs),
+                Route("/emulator/jobs/end", self.end_jobs, methods=["POST"]),
                 Route("/emulator/stats", self.show_stats),
                 Route("/emulator/switches", self.set_switches, methods=["GET", "PUT"]),
                 Route("/{path:path}", self.guarded(self.refuse_path), methods=["GET", "POST"]),
@@ -186,6 +187,11 @@ class Emulator:
             for job in self.jobs.all()
         ]
         return json_response({"jobs": shown})
+
+    async def end_jobs(self, _request: Request) -> Response:
+        """`POST /emulator/jobs/end`: let all jobs end now, however long they were to take."""
+        self.jobs.end_all()
+        return Response(status_code=204)
 
     async def show_stats(self, _request: Request) -> Response:
         """`/emulator/stats`: calls by method and status, accepted jobs by display name, those whose answer was lost."""

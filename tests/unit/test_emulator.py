@@ -223,6 +223,20 @@ async def test_a_job_belongs_to_its_dialect(service: Service) -> None:
     assert reason(preview) == (404, "OperationNotFound")
 
 
+async def test_jobs_can_be_made_to_end_now(service: Service) -> None:
+    """At any time of theirs, without a change to those that come later or have ended."""
+    ended, running = await service.submit(TEXT), await service.submit(TEXT)
+    service.seconds = 10
+    new = await service.submit(TEXT)
+    service.seconds = 11
+    assert (await service.http.post("/emulator/jobs/end")).status_code == 204
+    service.seconds = 12
+    later = await service.submit(TEXT)
+    jobs = [await service.show(location) for location in (ended, running, new, later)]
+    assert [job["status"] for job in jobs] == ["succeeded", "succeeded", "succeeded", "notStarted"]
+    assert [job["lastUpdatedDateTime"][-3:] for job in jobs] == ["10Z", "10Z", "11Z", "12Z"]
+
+
 @pytest.mark.parametrize(
     ("end", "completed", "failed"), [("failed", 0, 1), ("cancelled", 0, 0), ("partiallyCompleted", 1, 0)]
 )

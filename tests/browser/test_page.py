@@ -13,6 +13,7 @@ from local.highlighting import PART_CHARACTERS
 from local.install import ROOT, STATE
 from shared.ner.model import Entity
 from tests.browser.conftest import Site
+from tests.emulator import end_jobs
 from tests.waiting import eventually
 
 BOOKING = b"Please book a table at Blue Heron in Bristol for four people at eight."
@@ -42,16 +43,17 @@ def drop(site: Site, *files: tuple[str, bytes]) -> None:
     )
 
 
-def test_files_are_dropped_watched_and_read(site: Site, switches: Callable[..., None]) -> None:
+def test_files_are_dropped_watched_and_read(site: Site, ner_emulator: str, switches: Callable[..., None]) -> None:
     """From nothing to highlighted entities without leaving the page."""
-    switches(jobSeconds=4.0)
+    switches(jobSeconds=1000)
     site.host()
     page = site.open()
     assert page.get_by_text("Nothing has been dropped yet.").is_visible()
     page.locator("#pick").set_input_files([{"name": "booking.txt", "mimeType": "text/plain", "buffer": BOOKING}])
     drop(site, ("twin.txt", BOOKING))
     page.get_by_text("2 of 2 uploaded", exact=False).or_(page.get_by_text("1 of 1 uploaded")).first.wait_for()
-    page.locator(".state", has_text=re.compile(r"running for \d+ s")).first.wait_for()
+    page.locator(".state", has_text=re.compile(r"running for \d+ s")).nth(1).wait_for()
+    end_jobs(ner_emulator)
     page.get_by_text("2 of 2 done").wait_for()
     progress = page.locator("#progress")
     assert (progress.get_attribute("value"), progress.get_attribute("max")) == ("2", "2")
@@ -74,15 +76,16 @@ def test_files_are_dropped_watched_and_read(site: Site, switches: Callable[..., 
 
 
 def test_a_file_that_is_read_too_early_shows_itself_once_it_has_ended(
-    site: Site, switches: Callable[..., None]
+    site: Site, ner_emulator: str, switches: Callable[..., None]
 ) -> None:
     """The file's own page follows it, too."""
-    switches(jobSeconds=3.0)
+    switches(jobSeconds=1000)
     site.upload("early.txt", BOOKING)
     page = site.open_file("early.txt")
     assert page.get_by_text("waiting to be submitted").is_visible()
     site.host()
     page.locator(".state", has_text="running for").wait_for()
+    end_jobs(ner_emulator)
     page.locator("mark", has_text="Blue Heron").wait_for()
     page.get_by_label("restaurant_name").uncheck()
     assert "Blue Heron" not in site.marked()

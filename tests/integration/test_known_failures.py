@@ -75,10 +75,11 @@ async def test_no_status_of_a_job_submits_its_file_again(end: str, make_way: Cal
     """Elsewhere every status but two was unexpected, notStarted among them: the file was sent and paid again."""
     way = make_way(NER_POLL_MAX_SECONDS="1")
     way.name = f"status-{end}.txt"
-    way.switch(jobSeconds=6, jobEnd=end)
+    way.switch(jobSeconds=1000, jobEnd=end)
     await way.submit()
     await way.pipeline.poll(way.message().content.encode())
     assert way.outcome() is None, "a job that is not started yet is waited for"
+    way.end_jobs()
     outcome = await way.poll_until_outcome()
     assert outcome.status is not OutcomeStatus.SUCCEEDED
     assert way.submissions() == 1

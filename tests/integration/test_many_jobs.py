@@ -173,6 +173,7 @@ async def test_an_interrupted_submission_goes_on_where_it_stopped(make_way: Call
     # Its own message, and that of the event which comes once more, wait until the claim counts as abandoned.
     await way.pipeline.submit(way.name, data, None)
     assert way.queue.get_queue_properties().approximate_message_count == 2
+    way.later = timedelta(seconds=4)
     outcome = await way.poll_until_outcome()
     assert outcome.status is OutcomeStatus.SUCCEEDED
     check(way, outcome, 200)

@@ -149,7 +149,7 @@ class View:
     async def list_context(self, request: Request) -> dict[str, Any]:
         """Return what the list shows."""
         shortened = Shortened.of(request)
-        snapshot = await run_in_threadpool(self.board.look, at_once="now" in request.query_params)
+        snapshot = await run_in_threadpool(self.board.look)
         rows, count = snapshot.rows(shortened.query, shortened.state, shortened.most)
         return {
             "shortened": shortened,

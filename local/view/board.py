@@ -1,14 +1,16 @@
 """What the page's list shows: every file and where it stands, and what the results say in sum.
 
 An account is looked at only when somebody looks at the page. What has been read of an outcome is kept until that
-changes; so a look is mostly three listings.
+changes; so a look is mostly three listings. Of a large account these take seconds, for which nobody waits: the page
+shows the account as it was, and a look goes on beside it.
 """
 
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Final
@@ -26,11 +28,13 @@ from shared.outcome import Outcome
 LOOK_SECONDS: Final = 0.8
 LOOK_SHARE: Final = 2.0
 """A listing that took a second is good for so many seconds: whoever waits must not keep a large account busy."""
+PATIENCE_SECONDS: Final = 0.7
+"""For a look; then the account is shown as it was before."""
 MOST_DIGESTS: Final = 10_000
 """Outcomes that are read for what they say in sum, the newest first."""
 DIGESTS_AT_ONCE: Final = 64
 DIGEST_SECONDS: Final = 1.0
-"""Of each look, for reading outcomes: the page fills up as they are read."""
+"""Of each look, at least, for reading outcomes; as long as the listing took, if that is more."""
 LARGEST_OUTCOME: Final = 64 * 1024 * 1024
 """Bytes; the page shows a larger one by its name alone."""
 RECORDS_A_LOOK: Final = 50
@@ -80,6 +84,7 @@ class Snapshot:
         now: when that was.
         seconds: that listing it took.
         problem: why the account could not be looked at; empty if it could.
+        is_read: False as long as nobody has looked.
     """
 
     files: list[File] = field(default_factory=list)
@@ -89,6 +94,7 @@ class Snapshot:
     now: datetime = field(default_factory=utc_now)
     seconds: float = 0.0
     problem: str = ""
+    is_read: bool = True
 
     @cached_property
     def categories(self) -> Counter[str]:
@@ -157,24 +163,26 @@ class Board:
     def __init__(self, account: Account) -> None:
         """Nothing is read yet."""
         self.account = account
-        self.snapshot = Snapshot()
+        self.snapshot = Snapshot(is_read=False)
         self.lock = threading.Lock()
+        self.reader = ThreadPoolExecutor(1, thread_name_prefix="board")
+        self.reading: Future[None] | None = None
         self.due = 0.0
         self.has_expired = False
         self.known: dict[tuple[str, str], Digest] = {}
 
-    def look(self, *, at_once: bool = False) -> Snapshot:
-        """Return the account as it is, or was a moment ago; `at_once` looks however fresh that is."""
-        # Whoever has something to show does not wait for somebody else who looks already.
-        if not self.lock.acquire(blocking=at_once or self.has_expired or not self.snapshot.files):
-            return self.snapshot
-        try:
-            if at_once or self.has_expired or time.monotonic() >= self.due:
+    def look(self) -> Snapshot:
+        """Return the account as it is, or was a moment ago; of one that takes long to list, as it was before."""
+        with self.lock:
+            is_reading = self.reading is not None and not self.reading.done()
+            if not is_reading and (self.has_expired or time.monotonic() >= self.due):
                 self.has_expired = False
-                self.snapshot = self.read()
-                self.due = time.monotonic() + max(LOOK_SECONDS, LOOK_SHARE * self.snapshot.seconds)
-        finally:
-            self.lock.release()
+                self.reading = self.reader.submit(self.read)
+            reading = self.reading
+        if reading is not None:
+            wait([reading], PATIENCE_SECONDS)
+            if reading.done():
+                reading.result()
         return self.snapshot
 
     def expire(self) -> None:
@@ -186,37 +194,47 @@ class Board:
         digests = {file.outcome.blob: digest_of(outcome)} if file.outcome and outcome else {}
         return Snapshot(digests=digests, flights=self.read_flights([file] if file.record else [])).row(file)
 
-    def read(self) -> Snapshot:
+    def read(self) -> None:
         """Look at the account. An account that does not answer is no error of the page's: it says so."""
-        begin = time.monotonic()
         try:
-            listing = list_account(self.account)
-            seconds = time.monotonic() - begin
-            files = sorted(listing.files(), key=lambda file: (file.since, file.name), reverse=True)
-            flying = [file for file in files if file.state is State.IN_FLIGHT]
-            flights = self.read_flights(flying[:RECORDS_A_LOOK])
-            digests = self.read_digests(file.outcome for file in files if file.outcome)
+            for snapshot in self.snapshots():
+                self.snapshot = snapshot
         except AzureError as error:
-            return Snapshot(problem=storage_problem(error))
-        return Snapshot(files, Counter(file.state for file in files), digests, flights, seconds=seconds)
+            self.snapshot = Snapshot(problem=storage_problem(error))
+        self.due = time.monotonic() + max(LOOK_SECONDS, LOOK_SHARE * self.snapshot.seconds)
+
+    def snapshots(self) -> Iterator[Snapshot]:
+        """Yield the account as it is now, again and again with more of what its outcomes say."""
+        begin = time.monotonic()
+        listing = list_account(self.account)
+        seconds = time.monotonic() - begin
+        files = sorted(listing.files(), key=lambda file: (file.since, file.name), reverse=True)
+        flying = [file for file in files if file.state is State.IN_FLIGHT]
+        flights = self.read_flights(flying[:RECORDS_A_LOOK])
+        snapshot = Snapshot(files, Counter(file.state for file in files), {}, flights, seconds=seconds)
+        outcomes = (file.outcome for file in files if file.outcome)
+        for digests in self.read_digests(outcomes, max(DIGEST_SECONDS, seconds)):
+            yield replace(snapshot, digests=digests)
 
     def read_flights(self, flying: list[File]) -> dict[str, InFlight]:
         """Return how far files in flight have come; of one that has gone meanwhile there is nothing."""
         flights = in_threads(lambda file: look_at_record(self.account, file.record or ""), flying)
         return {flight.record.blob: flight for flight in flights if flight}
 
-    def read_digests(self, outcomes: Iterable[Ended]) -> dict[str, Digest]:
-        """Return what the newest outcomes say; of those that are new, as many as there is time for are read."""
+    def read_digests(self, outcomes: Iterable[Ended], seconds: float) -> Iterator[dict[str, Digest]]:
+        """Yield what is known of the newest outcomes, and again with more of them that have been read, for a while."""
         wanted = {(ended.blob, ended.etag): ended for _, ended in zip(range(MOST_DIGESTS), outcomes, strict=False)}
         new = [ended for key, ended in wanted.items() if key not in self.known]
-        known = dict(self.known)
-        end = time.monotonic() + DIGEST_SECONDS
-        while new and time.monotonic() < end:
+        known = {key: self.known[key] for key in wanted if key in self.known}
+        end = time.monotonic() + seconds
+        while True:
+            self.known = known
+            yield {blob: digest for (blob, _), digest in known.items()}
+            if not new or time.monotonic() >= end:
+                return
             some, new = new[:DIGESTS_AT_ONCE], new[DIGESTS_AT_ONCE:]
             digests = in_threads(self.read_digest, some)
-            known |= {(ended.blob, ended.etag): told for ended, told in zip(some, digests, strict=True)}
-        self.known = {key: known[key] for key in wanted if key in known}
-        return {blob: digest for (blob, _), digest in self.known.items()}
+            known = known | {(ended.blob, ended.etag): told for ended, told in zip(some, digests, strict=True)}
 
     def read_digest(self, ended: Ended) -> Digest:
         """Return what an outcome says."""

@@ -1,7 +1,9 @@
 """The page's service on a real account: what it answers, what it refuses, and what it never lets a browser do."""
 
+import asyncio
 import html
 import json
+import threading
 from collections.abc import AsyncIterator
 from urllib.parse import quote
 
@@ -12,11 +14,12 @@ from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
 from local.account import Account
-from local.listing import State, list_account, list_file
+from local.listing import Listing, State, list_account, list_file
 from local.view.app import View
 from local.view.board import Board
 from shared.outcome import blob_name
 from tests.integration.conftest import TEXT, Way
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 NAMES = ["a.txt", "folder/été 1.txt", "100% #1?.txt", "a&b=c+d.txt", "<b>.txt", "'\".txt", "n" * 1020 + ".txt"]
 
@@ -33,6 +36,14 @@ async def client(account: Account) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(View(account).app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         yield client
+
+
+async def arrived(client: httpx.AsyncClient, path: str, text: str) -> str:
+    """Return a page as soon as it holds a text: an account is shown as it was while it is looked at."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while text not in (page := (await client.get(path)).text):
+            await asyncio.sleep(0.1)
+    return page
 
 
 async def test_every_answer_forbids_what_a_text_could_try(client: httpx.AsyncClient) -> None:
@@ -116,8 +127,7 @@ async def test_the_list_says_where_each_file_stands(client: httpx.AsyncClient, w
     await way.submit(b"%PDF")
     way.name = "new.txt"
     way.upload()
-    page = (await client.get("/files?now")).text
-    assert "2 of 3 done" in page
+    page = await arrived(client, "/files", "2 of 3 done")
     assert "waiting to be submitted" in page
     assert "failed: A file of type application/pdf is not plain text." in page
     assert "1 text record, 0.005" in page
@@ -133,18 +143,42 @@ async def test_an_outcome_is_read_once(way: Way, account: Account) -> None:
     await way.submit()
     await way.poll_until_outcome()
     board = Board(account)
-    first = board.look(at_once=True)
-    assert first.text_records == 1
+    eventually(lambda: board.look().text_records == 1, "what it says")
     outcome = account.blobs.get_blob_client(account.settings.results_container, blob_name("a.txt"))
     kept = dict(outcome.get_blob_properties().metadata)
     board.known = {key: digest for key, digest in board.known.items() if digest.text_records}
     digests = list(board.known.values())
-    board.look(at_once=True)
+    board.expire()
+    eventually(lambda: board.look().is_read and board.reading and board.reading.done(), "another look")
     assert [one is other for one, other in zip(digests, board.known.values(), strict=True)] == [True]
     changed = json.loads(outcome.download_blob().readall())
     changed["statistics"]["transactionsCount"] = 7
     outcome.upload_blob(json.dumps(changed), overwrite=True, metadata=kept)
-    assert board.look(at_once=True).text_records == 7
+    eventually(lambda: board.look().text_records == 7, "what it says now")
+
+
+async def test_nobody_waits_for_a_long_listing(
+    client: httpx.AsyncClient, way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At first the page says that it reads the list; later it shows the account as it was before."""
+    may_list = threading.Event()
+
+    def list_slowly(account: Account) -> Listing:
+        may_list.wait(PATIENCE_SECONDS)
+        return list_account(account)
+
+    monkeypatch.setattr("local.view.board.list_account", list_slowly)
+    page = (await client.get("/")).text
+    assert "Reading the list of files" in page
+    assert "Nothing has been dropped yet" not in page
+    may_list.set()
+    await arrived(client, "/files", "Nothing has been dropped yet")
+    may_list.clear()
+    assert (await client.put("/drop?name=a.txt", content=TEXT)).status_code == 201
+    assert "Nothing has been dropped yet" in (await client.get("/files")).text
+    may_list.set()
+    await arrived(client, "/files", "waiting to be submitted")
+    assert way.in_flight() == 0
 
 
 async def test_a_replaced_file_says_that_its_text_is_another(client: httpx.AsyncClient, way: Way) -> None:

@@ -20,9 +20,9 @@ def submissions(ner_emulator: str, name: str) -> int:
     return int(stats(ner_emulator)["submissions"].get(name, 0))
 
 
-def calls(ner_emulator: str, method: str = "") -> int:
-    """Return how many calls of the API it has had."""
-    return sum(count for call, count in stats(ner_emulator)["calls"].items() if call.startswith(method))
+def looks(ner_emulator: str) -> int:
+    """Return how many times it has been asked for a job."""
+    return sum(count for call, count in stats(ner_emulator)["calls"].items() if call.startswith("GET "))
 
 
 def stats(ner_emulator: str) -> dict[str, dict[str, int]]:

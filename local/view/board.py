@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import islice
 from typing import Final
 
 from azure.core.exceptions import AzureError
@@ -79,7 +80,7 @@ class Snapshot:
     Attributes:
         files: all of them, the newest first.
         states: how many stand where.
-        digests: of the newest outcomes, by the names of their blobs.
+        digests: of the newest outcomes.
         flights: files in flight whose records were read, by the names of these.
         now: when that was.
         seconds: that listing it took.
@@ -89,7 +90,7 @@ class Snapshot:
 
     files: list[File] = field(default_factory=list)
     states: Counter[State] = field(default_factory=Counter)
-    digests: dict[str, Digest] = field(default_factory=dict)
+    digests: dict[Ended, Digest] = field(default_factory=dict)
     flights: dict[str, InFlight] = field(default_factory=dict)
     now: datetime = field(default_factory=utc_now)
     seconds: float = 0.0
@@ -130,7 +131,7 @@ class Snapshot:
 
     def row(self, file: File) -> Row:
         """Return a file as the list shows it."""
-        digest = self.digests.get(file.outcome.blob) if file.outcome and file.state.has_ended else None
+        digest = self.digests.get(file.outcome) if file.outcome and file.state.has_ended else None
         return Row(file, self.said_of(file, digest), digest)
 
     def said_of(self, file: File, digest: Digest | None) -> str:
@@ -169,7 +170,7 @@ class Board:
         self.reading: Future[None] | None = None
         self.due = 0.0
         self.has_expired = False
-        self.known: dict[tuple[str, str], Digest] = {}
+        self.known: dict[Ended, Digest] = {}
 
     def look(self) -> Snapshot:
         """Return the account as it is, or was a moment ago; of one that takes long to list, as it was before."""
@@ -191,7 +192,7 @@ class Board:
 
     def row_of(self, file: File, outcome: Outcome | None) -> Row:
         """Return one file as the list would show it, read anew; `outcome` is its own, if it has ended."""
-        digests = {file.outcome.blob: digest_of(outcome)} if file.outcome and outcome else {}
+        digests = {file.outcome: digest_of(outcome)} if file.outcome and outcome else {}
         return Snapshot(digests=digests, flights=self.read_flights([file] if file.record else [])).row(file)
 
     def read(self) -> None:
@@ -221,20 +222,19 @@ class Board:
         flights = in_threads(lambda file: look_at_record(self.account, file.record or ""), flying)
         return {flight.record.blob: flight for flight in flights if flight}
 
-    def read_digests(self, outcomes: Iterable[Ended], seconds: float) -> Iterator[dict[str, Digest]]:
+    def read_digests(self, outcomes: Iterable[Ended], seconds: float) -> Iterator[dict[Ended, Digest]]:
         """Yield what is known of the newest outcomes, and again with more of them that have been read, for a while."""
-        wanted = {(ended.blob, ended.etag): ended for _, ended in zip(range(MOST_DIGESTS), outcomes, strict=False)}
-        new = [ended for key, ended in wanted.items() if key not in self.known]
-        known = {key: self.known[key] for key in wanted if key in self.known}
+        wanted = list(islice(outcomes, MOST_DIGESTS))
+        new = [ended for ended in wanted if ended not in self.known]
+        known = {ended: self.known[ended] for ended in wanted if ended in self.known}
         end = time.monotonic() + seconds
         while True:
             self.known = known
-            yield {blob: digest for (blob, _), digest in known.items()}
+            yield known
             if not new or time.monotonic() >= end:
                 return
             some, new = new[:DIGESTS_AT_ONCE], new[DIGESTS_AT_ONCE:]
-            digests = in_threads(self.read_digest, some)
-            known = known | {(ended.blob, ended.etag): told for ended, told in zip(some, digests, strict=True)}
+            known = known | dict(zip(some, in_threads(self.read_digest, some), strict=True))
 
     def read_digest(self, ended: Ended) -> Digest:
         """Return what an outcome says."""

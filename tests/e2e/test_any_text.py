@@ -10,7 +10,7 @@ from shared.outcome import Outcome, OutcomeStatus, blob_name
 from shared.settings import Settings
 from tests.conftest import LOGS, hosted
 from tests.e2e.test_whole_way import drop, outcome_of
-from tests.emulator import calls, end_jobs, submissions
+from tests.emulator import end_jobs, looks, submissions
 from tests.unit.test_documents import ODD_FAILURES, ODD_TEXTS
 from tests.waiting import eventually
 
@@ -173,9 +173,9 @@ def test_a_thousand_documents_survive_throttling_and_a_killed_worker(
         # By the first worker, if that was faster than the look at it.
         said = b"submitted as 40 jobs"
         eventually(lambda: said in first_log.read_bytes() + host.log.read_bytes(), "the end of the submission")
-        looks = calls(ner_emulator, "GET")
+        begun = looks(ner_emulator)
         end_jobs(ner_emulator)
-        eventually(lambda: calls(ner_emulator, "GET") - looks >= 10, "some of the results")
+        eventually(lambda: looks(ner_emulator) - begun >= 10, "some of the results")
         host.process.send_signal(signal.SIGKILL)
         host.process.wait()
     with hosted(values, LOGS / "host-killed-3.log", *lease):

@@ -99,6 +99,7 @@ class Host:
                 await call()
             except Killed:
                 await self.way.pipeline.aclose()
+                # With the machine's clock: what the dead worker claimed must grow old.
                 self.way.pipeline = Pipeline(self.way.settings)
             else:
                 return

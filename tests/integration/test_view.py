@@ -19,7 +19,7 @@ from local.view.app import View
 from local.view.board import Board
 from shared.outcome import blob_name
 from tests.integration.conftest import TEXT, Way
-from tests.waiting import PATIENCE_SECONDS, eventually
+from tests.waiting import PATIENCE_SECONDS
 
 NAMES = ["a.txt", "folder/été 1.txt", "100% #1?.txt", "a&b=c+d.txt", "<b>.txt", "'\".txt", "n" * 1020 + ".txt"]
 
@@ -127,7 +127,9 @@ async def test_the_list_says_where_each_file_stands(client: httpx.AsyncClient, w
     await way.submit(b"%PDF")
     way.name = "new.txt"
     way.upload()
-    page = await arrived(client, "/files", "2 of 3 done")
+    # Outcomes are read after the list.
+    page = await arrived(client, "/files", "1 text record, 0.005")
+    assert "2 of 3 done" in page
     assert "waiting to be submitted" in page
     assert "failed: A file of type application/pdf is not plain text." in page
     assert "1 text record, 0.005" in page
@@ -143,23 +145,19 @@ async def test_an_outcome_is_read_once(way: Way, account: Account) -> None:
     await way.submit()
     await way.poll_until_outcome()
     board = Board(account)
-    eventually(lambda: board.look().text_records == 1, "what it says")
+    board.read()
+    assert board.snapshot.text_records == 1
     outcome = account.blobs.get_blob_client(account.settings.results_container, blob_name("a.txt"))
     kept = dict(outcome.get_blob_properties().metadata)
     board.known = {key: digest for key, digest in board.known.items() if digest.text_records}
     digests = list(board.known.values())
-    board.expire()
-
-    def has_looked_again() -> bool:
-        board.look()
-        return not board.has_expired and board.reading is not None and board.reading.done()
-
-    eventually(has_looked_again, "another look")
+    board.read()
     assert [one is other for one, other in zip(digests, board.known.values(), strict=True)] == [True]
     changed = json.loads(outcome.download_blob().readall())
     changed["statistics"]["transactionsCount"] = 7
     outcome.upload_blob(json.dumps(changed), overwrite=True, metadata=kept)
-    eventually(lambda: board.look().text_records == 7, "what it says now")
+    board.read()
+    assert board.snapshot.text_records == 7
 
 
 async def test_nobody_waits_for_a_long_listing(

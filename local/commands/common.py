@@ -20,14 +20,11 @@ from local.app_settings import AppSettingsError
 from local.children import ChildError
 from local.choosing import parse_since
 from local.files import FilesError
-from local.install import STATE, InstallError
+from local.install import InstallError
 from local.ner.labels import LabelsError
+from local.paths import RUNNING
 from local.results import ResultError
 from shared.settings import SettingsError
-
-LOGS: Final = STATE / "logs"
-RUNNING: Final = STATE / "running.json"
-"""What `start` leaves for commands in another terminal."""
 
 EXPECTED_ERRORS: Final = (
     AppSettingsError,

@@ -14,8 +14,6 @@ from local.account import Account, chosen_values, open_account
 from local.app_settings import local_values, wants_storage_emulator
 from local.children import accepts_connections
 from local.commands.common import (
-    LOGS,
-    RUNNING,
     Labels,
     RunningApp,
     complain,
@@ -24,7 +22,7 @@ from local.commands.common import (
     sentences_for_errors,
 )
 from local.files import SAMPLES, FilesError, blob_names
-from local.install import ROOT, STATE
+from local.paths import AZURITE_DATA, LOGS, RESULTS, RUNNING, shown
 from local.results import read_result
 from local.show_result import View, show_result
 from local.show_state import say
@@ -33,9 +31,6 @@ from local.storage_emulator import BLOB_PORT
 from local.watch import Dropped, upload, watch
 from shared.outcome import OutcomeStatus
 from shared.settings import Settings
-
-AZURITE_DATA: Final = STATE / "azurite"
-RESULTS: Final = STATE / "results"
 
 MOST_CHARACTERS: Final = 4_000
 """Of a text that is shown at the end of `run` and `drop`."""
@@ -111,7 +106,7 @@ def describe(running: stack.Stack, *, emulated: bool) -> None:
     ]
     if emulated:
         lines += ["With Storage Explorer or az storage:", f"  {settings.storage.connection_string}"]
-    lines += [f"Logs: {LOGS.relative_to(ROOT)}/", "Ctrl-C stops everything; files and outcomes stay."]
+    lines += [f"Logs: {shown(LOGS)}/", "Ctrl-C stops everything; files and outcomes stay."]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -147,7 +142,7 @@ def show_dropped(account: Account, name: str) -> None:
     copy.parent.mkdir(parents=True, exist_ok=True)
     copy.write_bytes(result.raw)
     say(console, f"outcome: {account.settings.results_container}/{result.blob}")
-    say(console, f"copy:    {copy.relative_to(ROOT)}")
+    say(console, f"copy:    {shown(copy)}")
 
 
 def exit_code(dropped: list[Dropped]) -> int:
@@ -155,7 +150,7 @@ def exit_code(dropped: list[Dropped]) -> int:
     waiting = [file.name for file in dropped if file.outcome is None]
     bad = [file.name for file in dropped if file.outcome and file.outcome.status is not OutcomeStatus.SUCCEEDED]
     if waiting:
-        complain(f"No outcome in time for {', '.join(waiting)}. The logs are in {LOGS.relative_to(ROOT)}/.")
+        complain(f"No outcome in time for {', '.join(waiting)}. The logs are in {shown(LOGS)}/.")
     if bad:
         complain(f"Not succeeded: {', '.join(bad)}. The outcome says why.")
     return 1 if waiting or bad else 0

@@ -14,7 +14,8 @@ import pytest
 from azure.storage.blob import BlobServiceClient
 
 from local.children import accepts_connections
-from local.install import ROOT, STATE
+from local.install import ROOT
+from local.paths import OVERRIDE
 from local.stack import create_containers_and_queues
 from local.storage_emulator import BLOB_PORT
 from shared.jobs import JobMessage
@@ -22,6 +23,14 @@ from shared.settings import Settings
 from shared.source import Source
 from shared.submissions import Submission, encode_submission, new_claim_id
 from tests.waiting import PATIENCE_SECONDS, eventually
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for what the commands of a test write: they never see another test's app, nor the developer's."""
+    folder = tmp_path / "state"
+    monkeypatch.setenv(OVERRIDE, str(folder))
+    return folder
 
 
 def local(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -38,7 +47,7 @@ def local(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.
     )
 
 
-def test_run_shows_the_entities_of_a_file(tmp_path: Path) -> None:
+def test_run_shows_the_entities_of_a_file(tmp_path: Path, state: Path) -> None:
     """It ends with exit code 0, tells each step, shows a table and where the outcome is."""
     (tmp_path / "note of mine.txt").write_text(
         "Please book a table for six at eight. Then play something by Nadia Verlaine."
@@ -50,10 +59,11 @@ def test_run_shows_the_entities_of_a_file(tmp_path: Path) -> None:
     assert "play something by [Nadia Verlaine|artist]" in result.stdout
     assert "1 text record" in result.stdout
     assert "outcome: results/note of mine.txt.json" in result.stdout
-    copy = STATE / "results" / "note of mine.txt.json"
+    copy = state / "results" / "note of mine.txt.json"
     assert json.loads(copy.read_text())["source"]["name"] == "note of mine.txt"
 
 
+@pytest.mark.usefixtures("state")
 def test_run_says_why_a_file_failed(tmp_path: Path) -> None:
     """A bad file makes the exit code 1 and shows the reason, not a traceback."""
     (tmp_path / "scan.pdf").write_bytes(b"%PDF")
@@ -80,17 +90,15 @@ def test_a_users_mistake_gives_a_sentence(arguments: list[str], environ: dict[st
     assert "Traceback" not in result.stderr
 
 
-def test_start_takes_drops_until_it_is_stopped(tmp_path: Path) -> None:
+def test_start_takes_drops_until_it_is_stopped(tmp_path: Path, state: Path) -> None:
     """While `start` is up, `drop` uploads to it; Ctrl-C leaves nothing running."""
-    if (STATE / "running.json").exists():
-        pytest.skip("the app is up already: 'make start' runs in another terminal")
     (tmp_path / "dropped.md").write_text("A table for two in Lisbon tomorrow at seven, please.")
     command = [sys.executable, "-m", "local", "start"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as started:
-        eventually(lambda: (STATE / "running.json").exists() or started.poll() is not None, "the app is up")
+        eventually(lambda: (state / "running.json").exists() or started.poll() is not None, "the app is up")
         result = local("drop", str(tmp_path / "dropped.md"))
         assert result.returncode == 0, result.stdout + result.stderr
-        page = json.loads((STATE / "logs" / "start" / "page.log").read_text().splitlines()[0])["url"]
+        page = json.loads((state / "logs" / "start" / "page.log").read_text().splitlines()[0])["url"]
         assert "dropped.md" in httpx.get(page).text
         assert "[Lisbon|city]" in local("show", "dropped.md").stdout
         started.send_signal(signal.SIGINT)
@@ -100,19 +108,21 @@ def test_start_takes_drops_until_it_is_stopped(tmp_path: Path) -> None:
     assert len(ports) == 3
     assert f"The page: {page}" in said
     assert not any(accepts_connections(port) for port in [*ports, int(page.rpartition(":")[2])])
-    assert not (STATE / "running.json").exists()
+    assert not (state / "running.json").exists()
 
 
+@pytest.mark.usefixtures("state")
 def test_drop_without_a_running_app_says_what_to_do(tmp_path: Path) -> None:
     """There is nothing to drop on."""
-    if (STATE / "running.json").exists() or accepts_connections(BLOB_PORT):
-        pytest.skip("the app or an Azurite is up in another terminal")
+    if accepts_connections(BLOB_PORT):
+        pytest.skip("an Azurite is up in another terminal")
     (tmp_path / "a.txt").write_text("a")
     result = local("drop", str(tmp_path / "a.txt"))
     assert result.returncode == 1
     assert "make start" in result.stderr
 
 
+@pytest.mark.usefixtures("state")
 def test_core_tools_are_used_where_they_are_installed(tmp_path: Path) -> None:
     """With `func` on PATH it hosts the app; here it is a script that notes how it was called, then ends."""
     func = tmp_path / "func"

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,10 @@ from local.storage_emulator import Azurite
 from shared.settings import Settings
 from tests.emulator import set_switches
 
-LOGS = STATE / "logs" / "tests"
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+"""Which of the processes that share the tests this is; each has its own storage, emulators, ports and folders."""
+ALL_LOGS = STATE / "logs" / "tests"
+LOGS = ALL_LOGS / WORKER
 counter = itertools.count()
 
 # Time must not decide what passes.
@@ -48,8 +52,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the test that reads all logs come last."""
+    """Let the test that reads all logs come last, and what shares something stay in one process."""
     items.sort(key=lambda item: item.path.name == "test_logs.py")
+    for item in items:
+        if item.path.parent.name == "browser":
+            item.add_marker(pytest.mark.xdist_group("browser"))
+        if item.path.name == "test_command_line.py":
+            item.add_marker(pytest.mark.xdist_group("commands"))
+        if item.path.name == "test_scans.py":
+            item.add_marker(pytest.mark.xdist_group("scans"))
 
 
 def free_ports() -> tuple[int, int, int]:

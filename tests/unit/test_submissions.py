@@ -12,14 +12,13 @@ from shared.submissions import (
     Submission,
     decode_submission,
     encode_submission,
-    new_claim_id,
     next_step,
     watching_seconds,
 )
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 PATIENCE = timedelta(seconds=120)
-MINE, OTHER = new_claim_id(), new_claim_id()
+MINE, OTHER = "1" * 32, "2" * 32
 WAITING = JobMessage(source=Source("incoming", "a.txt", "0x1", NOW, 1), received_date_time=NOW, claim_id=MINE)
 FOLLOWED = msgspec.structs.replace(WAITING, submitted_date_time=NOW, jobs=[SubmittedJob("job", 1, 1)])
 

@@ -1,4 +1,4 @@
-// What somebody has to know of, and a workbook to look at. docs/operations.md tells what to do about each.
+// The alerts, and a workbook. docs/operations.md explains what to do about each alert.
 param suffix string
 param location string
 param tags object
@@ -6,10 +6,10 @@ param workspaceId string
 param eventTopicId string
 param email string
 
-@description('A file that has waited for so long is told of, in seconds.')
+@description('Age in seconds of the oldest file in flight above which an alert is sent.')
 param oldestSeconds int = 3600
 
-@description('So many failed outcomes within an hour are told of.')
+@description('Number of failed outcomes within an hour above which an alert is sent.')
 param failedFiles int = 10
 
 var alerts = [
@@ -102,7 +102,7 @@ resource deadLetters 'Microsoft.Insights/metricAlerts@2018-03-01' = {
   location: 'global'
   tags: tags
   properties: {
-    description: 'Uploads of which the app could not be told for a day'
+    description: 'Event Grid could not deliver uploads for a day'
     enabled: true
     autoMitigate: true
     severity: 2

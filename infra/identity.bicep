@@ -1,4 +1,4 @@
-// Who the app is, towards storage, the Language resource and Application Insights.
+// The identity of the app for storage, the Language resource and Application Insights.
 param name string
 param location string
 param tags object

@@ -1,7 +1,7 @@
-// What the app may do with the Language resource, which may be another resource group's: submit, read and cancel jobs.
+// Access to the Language resource, which may be in another resource group: submit, read and cancel jobs.
 param name string
 
-@description('Principal of the app.')
+@description('Principal id of the app.')
 param readerId string
 
 // Source: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles

@@ -1,4 +1,4 @@
-// A Language resource without keys. Its project is made and deployed in Language Studio.
+// A Language resource without keys. Its project is made and deployed in Microsoft Foundry (until March 2027 also Language Studio).
 param name string
 param location string
 param tags object
@@ -13,7 +13,7 @@ resource account 'Microsoft.CognitiveServices/accounts@2024-10-01' = {
   sku: { name: 'S' }
   identity: { type: 'SystemAssigned' }
   properties: {
-    // Microsoft Entra ID needs a name of its own.
+    // Microsoft Entra ID requires a custom subdomain.
     customSubDomainName: name
     disableLocalAuth: true
     publicNetworkAccess: 'Enabled'

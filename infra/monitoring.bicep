@@ -1,15 +1,15 @@
-// Where logs, traces and metrics go. Without keys: the app writes as its identity.
+// Destination of logs, traces and metrics. There are no keys: the app writes with its identity.
 param suffix string
 param location string
 param tags object
 
-@description('Principal of the app, which writes.')
+@description('Principal id of the app, which writes.')
 param publisherId string
 
-@description('How long everything is kept, in days.')
+@description('Retention of all data, in days.')
 param retentionDays int = 30
 
-@description('The most that is taken in a day, in GB; -1 is without a limit.')
+@description('Maximum amount of data per day, in GB; -1 means no limit.')
 param dailyQuotaGb int = 5
 
 // Source: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles

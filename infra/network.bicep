@@ -1,4 +1,4 @@
-// A virtual network for the app's calls of storage and the Language resource.
+// A virtual network for the app's calls to storage and the Language resource.
 param suffix string
 param location string
 param tags object
@@ -21,7 +21,7 @@ resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
         name: 'app'
         properties: {
           addressPrefix: '10.0.2.0/24'
-          // What Flex Consumption asks for.
+          // Flex Consumption requires this delegation.
           delegations: [{ name: 'app', properties: { serviceName: 'Microsoft.App/environments' } }]
         }
       }

@@ -1,4 +1,4 @@
-// Addresses within the virtual network for storage and the Language resource.
+// Private endpoints of storage and the Language resource in the virtual network.
 param suffix string
 param location string
 param tags object

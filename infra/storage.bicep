@@ -7,7 +7,7 @@ param resultsContainer string
 param stateContainer string
 param queue string
 
-@description('Principal of the app.')
+@description('Principal id of the app.')
 param appPrincipalId string
 param operatorId string
 param operatorType string
@@ -23,7 +23,7 @@ var roles = {
   storageQueueDataContributor: '974c5e8b-45b9-4653-ba55-5f855dd0fb88'
   storageTableDataContributor: '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3'
 }
-// The host's triggers need the owner's role, its diagnostics the one for tables.
+// The triggers of the host need the owner role; its diagnostics need the role for tables.
 var appRoles = [roles.storageBlobDataOwner, roles.storageQueueDataContributor, roles.storageTableDataContributor]
 var operatorRoles = empty(operatorId) ? [] : [roles.storageBlobDataContributor, roles.storageQueueDataContributor]
 
@@ -41,7 +41,7 @@ resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
     defaultToOAuthAuthentication: true
     minimumTlsVersion: 'TLS1_2'
     supportsHttpsTrafficOnly: true
-    // Event Grid writes dead letters as a trusted service, so the address stays, and the firewall decides.
+    // Event Grid writes dead letters as a trusted service, so the public endpoint stays on and the firewall protects it.
     networkAcls: {
       bypass: 'AzureServices'
       defaultAction: isPrivate ? 'Deny' : 'Allow'
@@ -77,7 +77,7 @@ resource queueService 'Microsoft.Storage/storageAccounts/queueServices@2023-05-0
   name: 'default'
 }
 
-// The host would make the poison queues when they are needed; alerts want them to be there before.
+// The host would create the poison queues when it needs them; alerts require that they exist before.
 resource queues 'Microsoft.Storage/storageAccounts/queueServices/queues@2023-05-01' = [
   for name in [queue, '${queue}-poison', 'webjobs-blobtrigger-poison']: {
     parent: queueService
@@ -109,7 +109,7 @@ resource operatorAccess 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   }
 ]
 
-// The subscription to it follows once the app is deployed: subscription.bicep.
+// The subscription is created after the app is deployed: subscription.bicep.
 resource topic 'Microsoft.EventGrid/systemTopics@2022-06-15' = {
   name: 'evgt-${suffix}'
   location: location

@@ -1,4 +1,4 @@
-// Event Grid tells the app of new files. Deployed after the code: the key of the webhook is the running app's.
+// Event Grid notifies the app of new files. Deployed after the code, because the running app owns the webhook's key.
 param functionAppName string
 param eventTopicName string
 param storageAccountName string
@@ -32,14 +32,14 @@ resource uploads 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2022-06-15
     eventDeliverySchema: 'EventGridSchema'
     filter: {
       includedEventTypes: ['Microsoft.Storage.BlobCreated']
-      // The app does not look at the container: without this, each outcome would be taken for an upload.
+      // The host does not check the container: without this filter, each outcome would be reported as an upload.
       subjectBeginsWith: '/blobServices/default/containers/${inputContainer}/blobs/'
     }
     retryPolicy: {
       maxDeliveryAttempts: 30
       eventTimeToLiveInMinutes: 1440
     }
-    // What could not be delivered for a day is not lost.
+    // Events that could not be delivered for a day are kept.
     deadLetterWithResourceIdentity: {
       identity: { type: 'SystemAssigned' }
       deadLetterDestination: {

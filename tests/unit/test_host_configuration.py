@@ -12,7 +12,7 @@ from local.host.queues import Backoff
 from local.install import ROOT
 
 
-def test_ours_has_the_values_that_the_readme_explains() -> None:
+def test_ours_has_the_values_that_the_docs_explain() -> None:
     """A long maxPollingInterval would dominate every wait."""
     configuration = read_host_json(ROOT / "host.json")
     queues = configuration.extensions.queues
@@ -20,9 +20,9 @@ def test_ours_has_the_values_that_the_readme_explains() -> None:
     assert seconds(queues.visibility_timeout) == 30.0
     assert queues.message_encoding == "base64"
     assert configuration.extensions.blobs.max_degree_of_parallelism == 8
-    readme = (ROOT / "README.md").read_text()
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     sections = msgspec.json.decode((ROOT / "host.json").read_bytes())["extensions"]
-    assert all(f"| `{name}` |" in readme for name in sections["queues"] | sections["blobs"])
+    assert all(f"| `{name}` |" in page for name in sections["queues"] | sections["blobs"])
 
 
 def test_defaults_are_those_of_the_storage_extension() -> None:

@@ -1,8 +1,12 @@
 """The command line. Each command is a function of local/commands/, named as it is called."""
 
+import tomllib
+from typing import Annotated
+
 import typer
 
 from local.commands import labels, operating, page, results, running
+from local.install import ROOT
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 COMMANDS = (
@@ -13,3 +17,26 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command()(command)
+
+
+def version() -> str:
+    """Return the version of this project."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return str(project["version"])
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version and exit, if that is wanted."""
+    if wanted:
+        typer.echo(f"ner {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Run the app on this machine, and work with the files of any storage account that it uses."""

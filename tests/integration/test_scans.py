@@ -52,10 +52,16 @@ def test_the_workflow_leaves_nothing_open(tools: Path) -> None:
 
 @pytest.mark.parametrize(
     ("schema", "file"),
-    [("vendor.github-workflows", "workflows/main.yml"), ("vendor.dependabot", "dependabot.yml")],
+    [
+        ("vendor.github-workflows", "workflows/main.yml"),
+        ("vendor.dependabot", "dependabot.yml"),
+        ("vendor.github-issue-forms", "ISSUE_TEMPLATE/bug.yml"),
+        ("vendor.github-issue-forms", "ISSUE_TEMPLATE/feature.yml"),
+        ("vendor.github-issue-config", "ISSUE_TEMPLATE/config.yml"),
+    ],
 )
 def test_the_workflow_is_as_its_schema_has_it(schema: str, file: str, tools: Path) -> None:
-    """And dependabot's settings."""
+    """And dependabot's settings, and the forms for issues."""
     command = [str(tools / "check-jsonschema"), "--builtin-schema", schema, f".github/{file}"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout

@@ -119,12 +119,16 @@ def test_page_on_command_line_describes_every_option() -> None:
     """Each command has a section, whose list names the options that `ner COMMAND --help` shows."""
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     sections = dict(re.findall(r"^## (`.*)\n((?:(?!^## ).*\n)*)", text, re.MULTILINE))
-    for name in command_line().commands:
-        (body,) = [body for heading, body in sections.items() if f"`{name}`" in heading]
-        labels = (ROOT / "docs" / "labels.md").read_text(encoding="utf-8") if name == "evaluate" else ""
-        assert options_of(name) - {"--help", "--wait"} <= set(OPTION.findall(body + labels)), name
+    described = set()
+    for heading, body in sections.items():
+        names = re.findall(r"`(\w+)`", heading)
+        known = set().union(*(options_of(name) for name in names))
+        text = body + (ROOT / "docs" / "labels.md").read_text(encoding="utf-8") * ("evaluate" in names)
+        assert known - {"--help", "--wait"} <= set(OPTION.findall(text)), names
         listed = "".join(re.findall(r"^- (`-.*?`)(?:[:( ]|$)", body, re.MULTILINE))
-        assert set(OPTION.findall(listed)) <= options_of(name), name
+        assert set(OPTION.findall(listed)) <= known, names
+        described |= set(names)
+    assert described == set(command_line().commands)
 
 
 def test_readme_leads_to_every_page() -> None:

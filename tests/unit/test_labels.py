@@ -41,7 +41,7 @@ def write(folder: Path, *labels: dict[str, Any], **changes: Any) -> Path:
 
 
 def test_places_become_code_points(tmp_path: Path) -> None:
-    """Language Studio counts UTF-16 units; labels come in the order of the text."""
+    """An export of the portal counts UTF-16 units; labels come in the order of the text."""
     project = load_project(write(tmp_path, label("place", 10, 12), label("drink", 0, 3)))
     (document,) = project.documents
     assert document.spans == (Span("drink", 0, 3), Span("place", 9, 12))

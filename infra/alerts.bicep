@@ -1,4 +1,4 @@
-// The alerts, and a workbook. docs/operations.md explains what to do about each alert.
+// What somebody has to know of, and a workbook to look at. docs/operations.md tells what to do about each.
 param suffix string
 param location string
 param tags object
@@ -6,16 +6,16 @@ param workspaceId string
 param eventTopicId string
 param email string
 
-@description('Age in seconds of the oldest file in flight above which an alert is sent.')
+@description('Alert if a file is in flight for longer than this, in seconds.')
 param oldestSeconds int = 3600
 
-@description('Number of failed outcomes within an hour above which an alert is sent.')
+@description('Alert if more files than this fail within an hour.')
 param failedFiles int = 10
 
 var alerts = [
   {
     name: 'oldest-waiting'
-    title: 'Files wait too long'
+    title: 'A file is in flight for too long'
     severity: 2
     window: 'PT15M'
     query: loadTextContent('queries/oldest-waiting.kql')
@@ -23,7 +23,7 @@ var alerts = [
   }
   {
     name: 'failed-outcomes'
-    title: 'Many files fail'
+    title: 'Many files failed'
     severity: 3
     window: 'PT1H'
     query: loadTextContent('queries/failed-outcomes.kql')
@@ -31,7 +31,7 @@ var alerts = [
   }
   {
     name: 'gave-up'
-    title: 'The app gave up a file'
+    title: 'The app gave up on a file'
     severity: 2
     window: 'PT15M'
     query: loadTextContent('queries/gave-up.kql')
@@ -39,7 +39,7 @@ var alerts = [
   }
   {
     name: 'settings'
-    title: 'The service refuses the settings'
+    title: 'The service rejects the app settings'
     severity: 1
     window: 'PT15M'
     query: loadTextContent('queries/settings.kql')
@@ -102,7 +102,7 @@ resource deadLetters 'Microsoft.Insights/metricAlerts@2018-03-01' = {
   location: 'global'
   tags: tags
   properties: {
-    description: 'Event Grid could not deliver uploads for a day'
+    description: 'Upload events could not be delivered for a day'
     enabled: true
     autoMitigate: true
     severity: 2

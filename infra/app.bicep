@@ -8,13 +8,13 @@ param storageName string
 param deploymentContainer string
 param insightsConnectionString string
 
-@description('Subnet of the app. Empty means none.')
+@description('Subnet of the app. Empty: none.')
 param subnetId string
 param pythonVersion string
 param maximumInstanceCount int
 param instanceMemoryMB int
 
-@description('App settings of the app itself.')
+@description('App settings that the app itself reads.')
 param nerSettings object
 
 var storageDomain = environment().suffixes.storage
@@ -78,16 +78,16 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
     NER_STORAGE__queueServiceUri: queues
     NER_STORAGE__credential: 'managedidentity'
     NER_STORAGE__clientId: identityClientId
-    // The identity that calls the NER API.
+    // Which identity the NER API sees.
     AZURE_CLIENT_ID: identityClientId
     APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnectionString
-    // The app sends its own logs, with fields. Without this setting, the host would send them too.
+    // The app sends its own logs, with fields; without this the host would send them, too.
     PYTHON_ENABLE_OPENTELEMETRY: 'true'
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
   })
 }
 
-// Publishing uses Microsoft Entra ID too.
+// Publishing works by Microsoft Entra ID, too.
 resource publishing 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01' = [
   for name in ['ftp', 'scm']: {
     parent: app

@@ -1,5 +1,5 @@
-// Everything that the function app needs, in a resource group of its own. Deploy it with `azd up`.
-// Nothing here contains a key: the app, the host and Event Grid use managed identities.
+// Everything that the function app needs, in a resource group of its own: `azd up`.
+// Nothing here holds a key: the app, the host and Event Grid work by managed identities.
 targetScope = 'subscription'
 
 @description('Name of the azd environment; the resources are named after it.')
@@ -11,49 +11,49 @@ param environmentName string
 @minLength(1)
 param location string
 
-@description('Resource id of the Language resource in which the project was trained. If empty, a new resource is created, in which you then have to make a project.')
+@description('Resource id of the Language resource in which the project was trained. Empty: create a resource, in which you then create a project.')
 param languageResourceId string = ''
 
-@description('Name of the project, as in Microsoft Foundry (until March 2027 also Language Studio). Case matters.')
+@description('Name of the project in Microsoft Foundry (until March 2027 also Language Studio); case matters.')
 @minLength(1)
 param projectName string
 
-@description('Name of the deployment of the project. Case matters.')
+@description('Name of the deployment of the project; case matters.')
 @minLength(1)
 param deploymentName string
 
-@description('Language of documents that name none, as a BCP-47 tag.')
+@description('Language of documents that do not specify one, as a BCP-47 tag.')
 param documentLanguage string = 'en'
 
-@description('Version of the API.')
+@description('Version of the custom NER API.')
 param apiVersion string = '2023-04-01'
 
 @description('Version of Python.')
 @allowed(['3.11', '3.12', '3.13'])
 param pythonVersion string = '3.13'
 
-@description('Maximum number of instances. More do not make the service faster: it accepts 1,000 calls per minute.')
+@description('Maximum number of instances. More do not make the service faster: it accepts 1,000 calls a minute.')
 @minValue(1)
 @maxValue(1000)
 param maximumInstanceCount int = 40
 
-@description('Memory of an instance in MB. It has to hold several copies of eight files of NER_MAX_BLOB_BYTES.')
+@description('Memory of an instance, in MB. It must hold eight files of NER_MAX_BLOB_BYTES several times.')
 @allowed([512, 2048, 4096])
 param instanceMemoryMB int = 2048
 
-@description('Whether storage and the Language resource can be reached through a virtual network only. Event Grid still delivers to the public address of the app.')
+@description('Whether storage and the Language resource can be reached through a virtual network only. Event Grid still delivers to the public URL of the app.')
 param privateNetwork bool = false
 
-@description('Public IPv4 addresses or ranges that may upload files although the network is private.')
+@description('Public IPv4 addresses or ranges that may drop files although the network is private.')
 param allowedAddresses array = []
 
-@description('Email address for alerts. If empty, none are sent; the portal still shows them.')
+@description('Email address for alerts. Empty: alerts are shown in the portal only.')
 param alertEmail string = ''
 
-@description('Object id of a user or group that may upload files, read results, and run the commands status and redrive. If empty, no one gets access.')
+@description('Object id of a user or group that may drop files, read results, and run the commands status and redrive. Empty: no access.')
 param operatorId string = ''
 
-@description('Kind of the operator.')
+@description('Type of the operator.')
 @allowed(['User', 'Group', 'ServicePrincipal'])
 param operatorType string = 'User'
 
@@ -136,7 +136,7 @@ module newLanguage 'language.bicep' = if (isNewLanguage) {
 module languageAccess 'language-access.bicep' = {
   scope: resourceGroup(languageSubscription, languageGroup)
   params: {
-    // Conditional modules are used only under the condition that creates them.
+    // The modules that are not always there are, where they are asked for.
     #disable-next-line BCP318
     name: isNewLanguage ? newLanguage.outputs.name : languageParts[8]
     readerId: identity.outputs.principalId

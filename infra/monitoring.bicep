@@ -1,15 +1,15 @@
-// Destination of logs, traces and metrics. There are no keys: the app writes with its identity.
+// Where logs, traces and metrics go. Without keys: the app writes as its identity.
 param suffix string
 param location string
 param tags object
 
-@description('Principal id of the app, which writes.')
+@description('Principal of the app, which writes the telemetry.')
 param publisherId string
 
-@description('Retention of all data, in days.')
+@description('Retention of all telemetry, in days.')
 param retentionDays int = 30
 
-@description('Maximum amount of data per day, in GB; -1 means no limit.')
+@description('Daily limit of ingested telemetry, in GB; -1 for no limit.')
 param dailyQuotaGb int = 5
 
 // Source: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles

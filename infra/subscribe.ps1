@@ -1,5 +1,5 @@
-# Subscribes the deployed app to new files. azd runs it after each deployment, with the outputs of main.bicep in the
-# environment. By hand: azd hooks run postdeploy
+# Lets Event Grid tell the deployed app of new files. azd runs it after each deployment, with the outputs of main.bicep
+# in the environment; by hand: azd hooks run postdeploy
 $ErrorActionPreference = 'Stop'
 foreach ($try in 1..6) {
     az deployment group create --only-show-errors --output none `
@@ -8,8 +8,8 @@ foreach ($try in 1..6) {
         functionAppName=$env:FUNCTION_APP_NAME eventTopicName=$env:EVENT_TOPIC_NAME storageAccountName=$env:STORAGE_ACCOUNT_NAME `
         inputContainer=$env:INPUT_CONTAINER deadLetterContainer=$env:DEAD_LETTER_CONTAINER
     if ($LASTEXITCODE -eq 0) { exit 0 }
-    # The webhook and its key exist only after the app has started.
+    # The webhook and its key are there only when the app has started.
     Write-Host 'The app is not ready for events yet: trying again in 20 seconds'
     Start-Sleep -Seconds 20
 }
-Write-Error 'The app is not subscribed to new files, perhaps because it is not running yet. Once it runs: azd hooks run postdeploy'
+Write-Error 'Event Grid does not tell the app of new files yet. Once the app runs: azd hooks run postdeploy'

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Subscribes the deployed app to new files. azd runs it after each deployment, with the outputs of main.bicep in the
-# environment. By hand: azd hooks run postdeploy
+# Lets Event Grid tell the deployed app of new files. azd runs it after each deployment, with the outputs of main.bicep
+# in the environment; by hand: azd hooks run postdeploy
 set -eu
 tries=6
 until az deployment group create --only-show-errors --output none \
@@ -11,10 +11,10 @@ until az deployment group create --only-show-errors --output none \
 do
     tries=$((tries - 1))
     if [ "$tries" -eq 0 ]; then
-        echo "The app is not subscribed to new files, perhaps because it is not running yet. Once it runs: azd hooks run postdeploy" >&2
+        echo "Event Grid does not tell the app of new files yet. Once the app runs: azd hooks run postdeploy" >&2
         exit 1
     fi
-    # The webhook and its key exist only after the app has started.
+    # The webhook and its key are there only when the app has started.
     echo "The app is not ready for events yet: trying again in 20 seconds"
     sleep 20
 done

@@ -8,7 +8,13 @@ import typer
 from local.commands import labels, operating, page, results, running
 from local.install import ROOT
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+HELP = """Drop text files, watch their progress and read their entities, on this machine or on Azure.
+
+Start with 'ner start' or 'ner run'. The other commands work on any storage
+account, except 'evaluate', which needs none.
+"""
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=HELP)
 COMMANDS = (
     *(running.run, running.start, running.drop),
     *(operating.status, operating.redrive),
@@ -33,10 +39,10 @@ def print_version(wanted: bool) -> None:
 
 
 @app.callback()
-def main(
+def options(
     *,
     _version: Annotated[
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Run the app on this machine, and work with the files of any storage account that it uses."""
+    """Hold the options of `ner` itself."""

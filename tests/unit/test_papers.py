@@ -14,7 +14,8 @@ from markdown_it.token import Token
 from typer.core import TyperGroup, TyperOption
 from typer.testing import CliRunner
 
-from local.cli import app, version
+from local.cli import app
+from local.commands.version import version
 from local.install import ROOT
 
 README = ROOT / "README.md"

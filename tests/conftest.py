@@ -107,7 +107,6 @@ def values(azurite: Azurite, sample_values: dict[str, str]) -> dict[str, str]:
         "NER_INPUT_CONTAINER": f"incoming-{number}",
         "NER_RESULTS_CONTAINER": f"results-{number}",
         "NER_STATE_CONTAINER": f"ner-state-{number}",
-        "NER_SUBMIT_TIMEOUT_SECONDS": "6",
         "NER_QUEUE": f"ner-jobs-{number}",
         "NER_POLL_MIN_SECONDS": "1",
         "AzureFunctionsWebHost__hostid": f"test-{number}",

@@ -15,6 +15,11 @@ def end_jobs(ner_emulator: str) -> None:
     httpx.post(f"{ner_emulator}/emulator/jobs/end").raise_for_status()
 
 
+def move_clock(ner_emulator: str, seconds: float) -> None:
+    """Let time pass for the service: what its jobs are recognising ends first, so that only their time counts."""
+    httpx.post(f"{ner_emulator}/emulator/clock", json={"seconds": seconds}, timeout=120).raise_for_status()
+
+
 def submissions(ner_emulator: str, name: str) -> int:
     """Return how many jobs it has accepted for a file, in all tests so far."""
     return int(stats(ner_emulator)["submissions"].get(name, 0))

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -24,7 +24,7 @@ from local.ner.jobs import Jobs
 from local.ner.preview import PREFIX, Preview, Seed
 from local.ner.recogniser import Recogniser
 from local.ner.requests import MOST_BYTES, Deployment, RateLimit, check_documents
-from local.ner.switches import LostConnection, Switches, raise_fault
+from local.ner.switches import ClockStep, LostConnection, Switches, raise_fault
 
 PREVIEWS: Final[dict[str, Dialect]] = {dialect.name: dialect for dialect in (Seed(), Preview())}
 GENERALLY_AVAILABLE: Final[Dialect] = GenerallyAvailable()
@@ -65,8 +65,9 @@ class Emulator:
         self.deployment = deployment
         self.key = key
         self.switches = switches or Switches()
-        self.jobs = Jobs(recogniser, deployment, now)
-        self.rate_limit = RateLimit(clock)
+        self.ahead = timedelta()
+        self.jobs = Jobs(recogniser, deployment, lambda: now() + self.ahead)
+        self.rate_limit = RateLimit(lambda: clock() + self.ahead.total_seconds())
         self.chance = random.Random(0)  # noqa: S311  # the same faults in every run
         self.calls: Counter[str] = Counter()
         self.submissions: Counter[str] = Counter()
@@ -78,6 +79,7 @@ class Emulator:
                 Route(PATH, self.guarded(self.submit), methods=["POST"]),
                 Route(PATH + "/{job_id}:cancel", self.guarded(self.cancel), methods=["POST"]),
                 Route(PATH + "/{job_id}", self.guarded(self.show), methods=["GET"]),
+                Route("/emulator/clock", self.move_clock, methods=["POST"]),
                 Route("/emulator/health", self.show_health),
                 Route("/emulator/jobs", self.show_jobs),
                 Route("/emulator/jobs/end", self.end_jobs, methods=["POST"]),
@@ -187,6 +189,16 @@ class Emulator:
             for job in self.jobs.all()
         ]
         return json_response({"jobs": shown})
+
+    async def move_clock(self, request: Request) -> Response:
+        """`POST /emulator/clock`: move the service's clock forward by `seconds`; recognition in progress ends first."""
+        try:
+            step = msgspec.json.decode(await request.body(), type=ClockStep)
+        except msgspec.DecodeError as error:
+            return json_response(bad_request("InvalidRequestBodyFormat", str(error)).body, 400)
+        await asyncio.gather(*(job.answers for job in self.jobs.all()), return_exceptions=True)
+        self.ahead += timedelta(seconds=step.seconds)
+        return Response(status_code=204)
 
     async def end_jobs(self, _request: Request) -> Response:
         """`POST /emulator/jobs/end`: let all jobs end now, however long they were to take."""

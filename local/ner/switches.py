@@ -54,6 +54,12 @@ class Switches(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     faults: list[Fault] = []
 
 
+class ClockStep(msgspec.Struct, forbid_unknown_fields=True):
+    """How far the emulator's clock moves forward, in seconds: at most as long as the service keeps a job."""
+
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=24 * 3600)]
+
+
 class LostConnection(Exception):  # noqa: N818  # nothing went wrong here: it is what was asked for
     """The caller is not to get its answer."""
 

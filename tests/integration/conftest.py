@@ -1,6 +1,7 @@
 """The way of one file through the pipeline, on real storage and the service's emulator, without the host between.
 
-What the host would do, these tests do: hand over the bytes, then each message once it is visible.
+What the host would do, these tests do: hand over the bytes, then each message once it is due. No test waits for that:
+the clock of the app and of the service moves to when the message is due.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -16,10 +17,13 @@ from local.watch import read_outcome
 from shared.outcome import Outcome
 from shared.pipeline import Pipeline
 from shared.settings import Settings
-from tests.emulator import end_jobs, set_switches, submissions
+from tests.due_times import DueTimes, due_times
+from tests.emulator import end_jobs, move_clock, set_switches, submissions
 from tests.waiting import eventually
 
 TEXT = b"A table for two at Blue Heron in Bristol at eight, please."
+
+LEASE_SECONDS = 600
 
 NOTICE = {"Type": "BlobTrigger", "FunctionId": "Host.Functions.submit", "BlobType": "BlockBlob", "ETag": '"0x1"'}
 """What the host writes of every upload to the function `submit`."""
@@ -28,7 +32,9 @@ NOTICE = {"Type": "BlobTrigger", "FunctionId": "Host.Functions.submit", "BlobTyp
 class Way:
     """One file's way: a pipeline whose clock the tests set, the file, its messages, its outcome."""
 
-    def __init__(self, values: dict[str, str], blobs: BlobServiceClient, ner_emulator: str) -> None:
+    def __init__(
+        self, values: dict[str, str], blobs: BlobServiceClient, ner_emulator: str, messages_due: DueTimes
+    ) -> None:
         self.settings = Settings.from_environ(values)
         create_containers_and_queues(self.settings)
         self.blobs = blobs
@@ -36,6 +42,8 @@ class Way:
         # A clock that stands, so that no pause of a busy machine looks like waiting.
         self.begun = datetime.now(UTC)
         self.later = timedelta()
+        self.messages_due = messages_due
+        messages_due.clocks[self.settings.queue] = self.now
         self.pipeline = self.another_pipeline()
         self.queue = QueueClient.from_connection_string(
             values["NER_STORAGE"],
@@ -48,7 +56,13 @@ class Way:
 
     def another_pipeline(self, later: timedelta = timedelta()) -> Pipeline:
         """Return a pipeline as in another instance of the app, whose clock is so much later."""
-        return Pipeline(self.settings, now=lambda: self.begun + self.later + later)
+        pipeline = Pipeline(self.settings, now=lambda: self.now() + later)
+        pipeline.following.delays.clock = lambda: (self.now() + later).timestamp()
+        return pipeline
+
+    def now(self) -> datetime:
+        """Return the time of the pipeline."""
+        return self.begun + self.later
 
     def upload(self, data: bytes = TEXT) -> None:
         """Upload the file."""
@@ -61,10 +75,30 @@ class Way:
         await self.pipeline.submit(self.name, data, None)
 
     def message(self) -> QueueMessage:
-        """Wait until the file's message is visible; take it from the queue, as the host does after a success."""
-        message = eventually(self.queue.receive_message, "a message")
+        """Let time pass until a message is due; take it from the queue, as the host does after a success."""
+        message = self.received()
         self.queue.delete_message(message)
         return message
+
+    def received(self) -> QueueMessage:
+        """Let time pass until a message is due; hide it from others, as the host does while it works on it."""
+        found = eventually(lambda: self.receive() or None, "a message")
+        first = min(found, key=self.messages_due.of)
+        for message in found:
+            if message is not first:
+                self.queue.update_message(message, visibility_timeout=0)
+        self.pass_time((self.messages_due.of(first) - self.now()).total_seconds())
+        return first
+
+    def receive(self) -> list[QueueMessage]:
+        """Hide all messages, whenever they are due, and return them."""
+        return list(self.queue.receive_messages(max_messages=32, visibility_timeout=LEASE_SECONDS))
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass for the app and for the service."""
+        if seconds > 0:
+            self.later += timedelta(seconds=seconds)
+            move_clock(self.ner_emulator, seconds)
 
     async def poll_until_outcome(self) -> Outcome:
         """Hand over message after message until there is an outcome, which then is the end of the messages."""
@@ -108,12 +142,21 @@ class Way:
 
 
 @pytest.fixture
-def make_way(values: dict[str, str], blobs: BlobServiceClient, ner_emulator: str) -> Iterator[Callable[..., Way]]:
+def messages_due() -> Iterator[DueTimes]:
+    """When the messages of the test's pipelines are due."""
+    with due_times() as times:
+        yield times
+
+
+@pytest.fixture
+def make_way(
+    values: dict[str, str], blobs: BlobServiceClient, ner_emulator: str, messages_due: DueTimes
+) -> Iterator[Callable[..., Way]]:
     """Return what makes a way, with app settings of the test's own; the service behaves again afterwards."""
     ways: list[Way] = []
 
     def make(**changes: str) -> Way:
-        ways.append(Way({**values, "NER_ENDPOINT": ner_emulator, **changes}, blobs, ner_emulator))
+        ways.append(Way({**values, "NER_ENDPOINT": ner_emulator, **changes}, blobs, ner_emulator, messages_due))
         return ways[-1]
 
     yield make

@@ -99,8 +99,7 @@ class Host:
                 await call()
             except Killed:
                 await self.way.pipeline.aclose()
-                # With the machine's clock: what the dead worker claimed must grow old.
-                self.way.pipeline = Pipeline(self.way.settings)
+                self.way.pipeline = self.way.another_pipeline()
             else:
                 return
         raise AssertionError("the worker died twice")
@@ -113,10 +112,7 @@ class Host:
         """Hand over messages until there are none."""
         queue = self.way.queue
         while await asyncio.to_thread(lambda: queue.get_queue_properties().approximate_message_count):
-            message = await asyncio.to_thread(queue.receive_message, visibility_timeout=600)
-            if message is None:
-                await asyncio.sleep(0.2)
-                continue
+            message = await asyncio.to_thread(self.way.received)
             body = message.content.encode()
             await self.deliver(lambda body=body: self.way.pipeline.poll(body))  # type: ignore[misc]
             await asyncio.to_thread(queue.delete_message, message)
@@ -192,12 +188,14 @@ async def test_a_worker_may_die_at_any_call(
     async def walk_once(number: int, *, after: bool) -> Fuse:
         async with limit:
             own = f"{name}-{number}-{after:d}"
-            way = make_way(NER_QUEUE=own, NER_STATE_CONTAINER=own, NER_SUBMIT_TIMEOUT_SECONDS="3")
+            way = make_way(NER_QUEUE=own, NER_STATE_CONTAINER=own)
             way.name = f"{own}.{'jsonl' if data.startswith(b'{') else 'txt'}"
             fuse = Fuse(number, after)
-            await walk(Host(way, fuse), data, newer)
-            check(way, fuse, requests, OutcomeStatus.SUCCEEDED if data else OutcomeStatus.FAILED)
-            await way.pipeline.aclose()
+            try:
+                await walk(Host(way, fuse), data, newer)
+                check(way, fuse, requests, OutcomeStatus.SUCCEEDED if data else OutcomeStatus.FAILED)
+            finally:
+                await way.pipeline.aclose()
             return fuse
 
     whole = await walk_once(0, after=False)

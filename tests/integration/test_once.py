@@ -17,12 +17,6 @@ from tests.integration.test_many_jobs import lines
 NEWER = b"The newer text asks for a table at Blue Heron."
 
 
-@pytest.fixture
-def hasty(make_way: Callable[..., Way]) -> Way:
-    """A way on which a claim is soon abandoned."""
-    return make_way(NER_SUBMIT_TIMEOUT_SECONDS="3")
-
-
 def statuses(way: Way) -> list[str]:
     """Return how the jobs of the way's file stand in the service, in the order of their submission."""
     jobs = httpx.get(f"{way.ner_emulator}/emulator/jobs").raise_for_status().json()["jobs"]
@@ -31,10 +25,9 @@ def statuses(way: Way) -> list[str]:
 
 @pytest.mark.parametrize(("name", "data", "requests"), [("one.txt", TEXT, 1), ("many.jsonl", lines(60), 3)])
 async def test_one_event_twenty_times_at_once_and_again_is_one_submission(
-    name: str, data: bytes, requests: int, hasty: Way
+    name: str, data: bytes, requests: int, way: Way
 ) -> None:
     """In two instances of the app, while the job runs, and after the outcome."""
-    way = hasty
     way.name = f"twenty-{name}"
     way.switch(jobSeconds=0.5, latencySeconds=0.2)
     way.upload(data)
@@ -68,14 +61,13 @@ async def test_a_bad_file_is_not_written_twice(way: Way, monkeypatch: pytest.Mon
 
 
 async def test_a_slow_worker_that_was_taken_over_cancels_its_own_job(
-    hasty: Way, monkeypatch: pytest.MonkeyPatch
+    way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It took longer than a worker may; what it has paid for nevertheless is cancelled, and one job is followed."""
-    way = hasty
     way.name = "slow-worker.txt"
     way.switch(jobSeconds=1000)
     way.upload()
-    other = way.another_pipeline(later=timedelta(seconds=10))
+    other = way.another_pipeline(later=timedelta(seconds=130))
     submit = way.pipeline.ner.submit
 
     async def submit_slowly(*arguments: Any) -> str:
@@ -222,9 +214,8 @@ async def test_an_unreadable_record_ends_in_an_outcome(data: bytes, way: Way) ->
     assert await state.read_submission(message.source) is None
 
 
-async def test_a_poison_message_of_another_follower_changes_nothing(hasty: Way) -> None:
+async def test_a_poison_message_of_another_follower_changes_nothing(way: Way) -> None:
     """The version is on its way by another message: that one ends it."""
-    way = hasty
     way.switch(faults=[{"status": 503, "method": "POST"}])
     await way.submit()
     mine = way.message()

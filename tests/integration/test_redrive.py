@@ -97,8 +97,8 @@ async def test_an_upload_of_which_nobody_told_is_submitted_once(
     make_way: Callable[..., Way], blobs: BlobServiceClient, queues: QueueServiceClient
 ) -> None:
     """Its event was lost. What is in flight, has its outcome or is quite new is not taken for one."""
-    way = make_way(NER_SUBMIT_TIMEOUT_SECONDS="2")
-    account = Account(way.settings, blobs, queues)
+    way = make_way()
+    account = Account(make_way(NER_SUBMIT_TIMEOUT_SECONDS="2").settings, blobs, queues)
     patient = Account(make_way(NER_SUBMIT_TIMEOUT_SECONDS="600").settings, blobs, queues)
     way.switch(jobSeconds=0)
     way.name = "ended.txt"

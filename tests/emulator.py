@@ -4,20 +4,23 @@ from typing import Any
 
 import httpx
 
+# One for all: each client reads the machine's certificates anew, which takes longer than a call.
+CLIENT = httpx.Client(timeout=60, limits=httpx.Limits(keepalive_expiry=1.0))
+
 
 def set_switches(ner_emulator: str, **switches: Any) -> None:
     """Set the emulator's switches; what is left out goes back to its default."""
-    httpx.put(f"{ner_emulator}/emulator/switches", json=switches).raise_for_status()
+    CLIENT.put(f"{ner_emulator}/emulator/switches", json=switches).raise_for_status()
 
 
 def end_jobs(ner_emulator: str) -> None:
     """Let all jobs end now: with a `jobSeconds` of hours they run until then, however slow the machine is."""
-    httpx.post(f"{ner_emulator}/emulator/jobs/end").raise_for_status()
+    CLIENT.post(f"{ner_emulator}/emulator/jobs/end").raise_for_status()
 
 
 def move_clock(ner_emulator: str, seconds: float) -> None:
     """Let time pass for the service: what its jobs are recognising ends first, so that only their time counts."""
-    httpx.post(f"{ner_emulator}/emulator/clock", json={"seconds": seconds}, timeout=120).raise_for_status()
+    CLIENT.post(f"{ner_emulator}/emulator/clock", json={"seconds": seconds}).raise_for_status()
 
 
 def submissions(ner_emulator: str, name: str) -> int:
@@ -32,5 +35,5 @@ def looks(ner_emulator: str) -> int:
 
 def stats(ner_emulator: str) -> dict[str, dict[str, int]]:
     """Return its counts."""
-    answer: dict[str, dict[str, int]] = httpx.get(f"{ner_emulator}/emulator/stats").raise_for_status().json()
+    answer: dict[str, dict[str, int]] = CLIENT.get(f"{ner_emulator}/emulator/stats").raise_for_status().json()
     return answer

@@ -4,10 +4,12 @@ What the host would do, these tests do: hand over the bytes, then each message o
 the clock of the app and of the service moves to when the message is due.
 """
 
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueClient, QueueMessage, TextBase64DecodePolicy, TextBase64EncodePolicy
@@ -24,6 +26,9 @@ from tests.waiting import eventually
 TEXT = b"A table for two at Blue Heron in Bristol at eight, please."
 
 LEASE_SECONDS = 600
+
+# Read once for all pipelines, which takes longer than a call.
+CERTIFICATES = ssl.create_default_context()
 
 NOTICE = {"Type": "BlobTrigger", "FunctionId": "Host.Functions.submit", "BlobType": "BlockBlob", "ETag": '"0x1"'}
 """What the host writes of every upload to the function `submit`."""
@@ -56,8 +61,13 @@ class Way:
 
     def another_pipeline(self, later: timedelta = timedelta()) -> Pipeline:
         """Return a pipeline as in another instance of the app, whose clock is so much later."""
-        pipeline = Pipeline(self.settings, now=lambda: self.now() + later)
-        pipeline.following.delays.clock = lambda: (self.now() + later).timestamp()
+        transport = httpx.AsyncHTTPTransport(verify=CERTIFICATES)
+
+        def now() -> datetime:
+            return self.now() + later
+
+        pipeline = Pipeline(self.settings, transport=transport, now=now)
+        pipeline.following.delays.clock = lambda: now().timestamp()
         return pipeline
 
     def now(self) -> datetime:

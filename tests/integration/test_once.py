@@ -1,16 +1,15 @@
 """A version is submitted once, and the newest one wins, however often and at once it is asked for."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-import httpx
 import pytest
 
 from shared.jobs import JobMessage, decode_message, encode_message
 from shared.outcome import OutcomeStatus
 from shared.submissions import new_claim_id
+from tests.emulator import CLIENT
 from tests.integration.conftest import TEXT, Way
 from tests.integration.test_many_jobs import lines
 
@@ -19,7 +18,7 @@ NEWER = b"The newer text asks for a table at Blue Heron."
 
 def statuses(way: Way) -> list[str]:
     """Return how the jobs of the way's file stand in the service, in the order of their submission."""
-    jobs = httpx.get(f"{way.ner_emulator}/emulator/jobs").raise_for_status().json()["jobs"]
+    jobs = CLIENT.get(f"{way.ner_emulator}/emulator/jobs").raise_for_status().json()["jobs"]
     return [job["status"] for job in jobs if job["displayName"] == way.name]
 
 
@@ -60,9 +59,7 @@ async def test_a_bad_file_is_not_written_twice(way: Way, monkeypatch: pytest.Mon
     assert written == ["a.txt.json"]
 
 
-async def test_a_slow_worker_that_was_taken_over_cancels_its_own_job(
-    way: Way, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_slow_worker_that_was_taken_over_cancels_its_own_job(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     """It took longer than a worker may; what it has paid for nevertheless is cancelled, and one job is followed."""
     way.name = "slow-worker.txt"
     way.switch(jobSeconds=1000)

@@ -1,8 +1,13 @@
 """The command line. Each command is a function of local/commands/, named as it is called."""
 
+import os
+import sys
+from io import TextIOWrapper
+
 import typer
 
 from local.commands import labels, operating, page, results, running
+from local.proxies import exempt_loopback
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 COMMANDS = (
@@ -13,3 +18,13 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command()(command)
+
+
+def main(name: str) -> None:
+    """Run the command line under the name that it was called by."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal or a pipe whose encoding lacks a letter gets a question mark instead of a traceback.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    exempt_loopback(os.environ)
+    app(prog_name=name)

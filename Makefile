@@ -20,7 +20,7 @@ PARTS ?=
 # A machine's pip may install for the user by default, which a virtual environment refuses.
 export PIP_USER := 0
 
-.PHONY: setup run start test screenshot chaos lint bench bench-ner bench-text clean
+.PHONY: setup run start test screenshot chaos lint bench bench-ner bench-text needs-linux clean
 
 setup:
 	@python="$(PYTHON)"; [ -n "$$python" ] || python=$$(sh local/find_python.sh) || exit 1; \
@@ -51,15 +51,19 @@ lint: setup
 	$(IN_VENV) -m ruff check .
 	$(IN_VENV) -m mypy .
 
-bench: setup
+bench: needs-linux setup
 	@$(IN_VENV) -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@$(IN_VENV) -m benchmarks $(PARTS)
 
 bench-ner: setup
 	@$(IN_VENV) -m benchmarks.ner_quality
 
-bench-text: setup
+bench-text: needs-linux setup
 	@$(IN_VENV) -m benchmarks.text
+
+needs-linux:
+	@[ -r /proc/self/stat ] || { echo "The benchmarks read processor time and memory from /proc, which only Linux has. \
+	Run them on Linux or in the dev container." >&2; exit 1; }
 
 clean:
 	rm -rf .venv* .local .mypy_cache .ruff_cache .pytest_cache .hypothesis

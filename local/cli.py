@@ -1,6 +1,5 @@
 """The command line. Each command is a function of local/commands/, named as it is called."""
 
-import os
 import sys
 from io import TextIOWrapper
 
@@ -26,5 +25,5 @@ def main(name: str) -> None:
         # A terminal or a pipe whose encoding lacks a letter gets a question mark instead of a traceback.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
-    exempt_loopback(os.environ)
+    exempt_loopback()
     app(prog_name=name)

@@ -122,7 +122,7 @@ def start_azurite(log: Path, data: Path | None) -> Azurite:
 
 def start_ner_emulator(values: Mapping[str, str], port: int, labels: Path | None, log: Path) -> Child:
     """Start the NER emulator for the project that the settings name; training its model may take a while at first."""
-    exempt_loopback(os.environ)
+    exempt_loopback()
     options = {
         **({"--labels": str(labels.resolve())} if labels else {}),
         "--key": values.get("NER_KEY", ""),

@@ -62,7 +62,7 @@ class Azurite(Child):
             DataInUseError: another Azurite works on the data folder.
             ChildError: it did not come up.
         """
-        exempt_loopback(os.environ)
+        exempt_loopback()
         if ports is None:
             first = free_port(BLOB_PORT, PORTS_COUNT)
             ports = (first, first + 1, first + 2)

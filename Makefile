@@ -7,33 +7,36 @@
 # make lint    formatting, lint, types
 #
 # PYTHON=/path/to/python3.13 chooses the interpreter, VENV=.venv-3.13 the folder of its virtual environment.
+# Without PYTHON, local/find_python.sh finds a supported one.
 
 VENV ?= .venv
-# The first interpreter of this machine that Azure Functions could run; a broken one on PATH is passed over.
-PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do \
-	"$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
-	&& echo "$$candidate" && break; done)
-IN_VENV = $(VENV)/bin/python
+PYTHON ?=
+IN_VENV = "$(VENV)/bin/python"
 FILES ?=
 SEEDS ?= 10
 FIRST ?= 1
 PARTS ?=
 
-.PHONY: setup run start test screenshot chaos lint bench bench-ner bench-text clean
+# A machine's pip may install for the user by default, which a virtual environment refuses.
+export PIP_USER := 0
+
+.PHONY: setup run start test screenshot chaos lint bench bench-ner bench-text needs-linux clean
 
 setup:
-	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed (what Azure Functions runs). Install one from \
-	python.org or your package manager, or name it: make run PYTHON=/path/to/python3.12" >&2; exit 1; }
-	@"$(PYTHON)" local/install.py "$(VENV)"
+	@python="$(PYTHON)"; [ -n "$$python" ] || python=$$(sh local/find_python.sh) || exit 1; \
+	"$$python" local/install.py "$(VENV)"
 
+# FILES is one file if there is one of that name, which may hold spaces, else a list.
 run: setup
-	@$(IN_VENV) -m local run $(FILES)
+	@if [ -e "$$FILES" ]; then set -- "$$FILES"; else set -- $(FILES); fi; $(IN_VENV) -m local run "$$@"
 
 start: setup
 	@$(IN_VENV) -m local start
 
 test: setup
-	@$(IN_VENV) -m pip install --quiet --disable-pip-version-check -r tests/browser/requirements.txt
+	@$(IN_VENV) -m pip install --quiet --disable-pip-version-check -r tests/browser/requirements.txt \
+	|| { echo "The tests of the page are skipped: they need tests/browser/requirements.txt." >&2; \
+	[ -z "$$NER_TESTS_NEED_BROWSER" ]; }
 	$(IN_VENV) -m pytest
 
 screenshot: setup
@@ -48,15 +51,19 @@ lint: setup
 	$(IN_VENV) -m ruff check .
 	$(IN_VENV) -m mypy .
 
-bench: setup
+bench: needs-linux setup
 	@$(IN_VENV) -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@$(IN_VENV) -m benchmarks $(PARTS)
 
 bench-ner: setup
 	@$(IN_VENV) -m benchmarks.ner_quality
 
-bench-text: setup
+bench-text: needs-linux setup
 	@$(IN_VENV) -m benchmarks.text
+
+needs-linux:
+	@[ -r /proc/self/stat ] || { echo "The benchmarks read processor time and memory from /proc, which only Linux has. \
+	Run them on Linux or in the dev container." >&2; exit 1; }
 
 clean:
 	rm -rf .venv* .local .mypy_cache .ruff_cache .pytest_cache .hypothesis

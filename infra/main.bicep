@@ -29,7 +29,7 @@ param documentLanguage string = 'en'
 param apiVersion string = '2023-04-01'
 
 @description('Version of Python.')
-@allowed(['3.11', '3.12', '3.13'])
+@allowed(['3.11', '3.12', '3.13', '3.14'])
 param pythonVersion string = '3.13'
 
 @description('Maximum number of instances. More do not make the service faster: it accepts 1,000 calls a minute.')

@@ -1,5 +1,15 @@
 """`python -m local`: see local/cli.py."""
 
-from local.cli import app
+import sys
 
-app(prog_name="python -m local")
+from local.install import InstallError, check_system
+
+try:
+    check_system()
+except InstallError as error:
+    sys.exit(str(error))
+
+# Not before the check: much of what this imports does not exist on Windows.
+from local.cli import main
+
+main("python -m local")

@@ -105,11 +105,28 @@ def chosen_values(environ: Mapping[str, str], running: Mapping[str, str] | None)
     Args:
         environ: the environment; an account that it names is the one that is meant.
         running: the settings of what `start` keeps up on this machine, if it does.
+
+    Raises:
+        AppSettingsError: only a storage emulator could be meant, and none is running.
     """
-    named = [name for name in environ if name == CONNECTION or name.startswith(f"{CONNECTION}__")]
-    if running is not None and not named:
+    is_named = any(name == CONNECTION or name.startswith(f"{CONNECTION}__") for name in environ)
+    if running is not None and not is_named:
         return dict(running)
-    return local_values(environ)
+    values = local_values(environ)
+    if wants_storage_emulator(values):
+        # Another program's emulator may be on the usual ports: only a user who names it may mean that one.
+        if not is_named:
+            raise AppSettingsError(
+                "The local app is not running. Run 'make start' in another terminal, or set NER_STORAGE to a storage "
+                f"account. For a storage emulator of your own on port {BLOB_PORT}, set "
+                "NER_STORAGE=UseDevelopmentStorage=true."
+            )
+        if not accepts_connections(BLOB_PORT):
+            raise AppSettingsError(
+                f"NER_STORAGE names the storage emulator, but nothing listens on port {BLOB_PORT}. Start the emulator, "
+                "or set NER_STORAGE to a storage account."
+            )
+    return values
 
 
 @contextmanager
@@ -120,12 +137,7 @@ def opened(running: Mapping[str, str] | None) -> Iterator[Account]:
         AppSettingsError: NER_STORAGE is no connection string, or names an emulator that is not up.
         SettingsError: the app settings are not in order.
     """
-    values = chosen_values(os.environ, running)
-    if wants_storage_emulator(values) and not accepts_connections(BLOB_PORT):
-        raise AppSettingsError(
-            "There is no storage on this machine to look at: name the account in NER_STORAGE, or 'make start' first"
-        )
-    with open_account(values) as account:
+    with open_account(chosen_values(os.environ, running)) as account:
         yield account
 
 

@@ -14,9 +14,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
+
+T = TypeVar("T")
 
 GRACE_SECONDS: Final = 10.0
+NEXT_PORTS: Final = 20
+"""How many ports are tried in order, so that addresses change little if one of them is taken."""
 
 
 class ChildError(Exception):
@@ -38,9 +42,16 @@ class Child:
     """A running process with its log file. A context manager: leaving it stops the process."""
 
     def __init__(
-        self, name: str, command: Sequence[str], log: Path, *, environ: Mapping[str, str], cwd: Path | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        *,
+        environ: Mapping[str, str],
+        cwd: Path | None = None,
+        keep_open: Sequence[int] = (),
     ) -> None:
-        """Start the process; what it prints goes to the log file."""
+        """Start the process; what it prints goes to the log file. It inherits the descriptors to keep open."""
         self.name = name
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -54,6 +65,7 @@ class Child:
                 cwd=cwd,
                 # Ctrl-C goes to the parent alone, which then stops its children in order.
                 start_new_session=True,
+                pass_fds=keep_open,
             )
 
     def __enter__(self) -> Self:
@@ -107,18 +119,57 @@ class Child:
         self.process.wait()
 
 
-def free_port(preferred: int = 0) -> int:
-    """Return a port of the loopback interface that nobody listens on: the preferred one if it is free."""
-    for port in (preferred, 0):
+def is_free(port: int) -> bool:
+    """Return whether a server could listen on a port of the loopback interface."""
+    with socket.socket() as probe:
+        # As servers do, so that a connection of the last run that lingers does not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    # On macOS, another program's server on all interfaces does not show in the binding.
+    return not accepts_connections(port)
+
+
+def free_port(preferred: int = 0, count: int = 1) -> int:
+    """Return a free port of the loopback interface: the preferred one, else the next one, else any.
+
+    Args:
+        preferred: port to try first; 0 for any.
+        count: how many adjacent ports must be free.
+    """
+    if preferred:
+        for port in range(preferred, min(preferred + NEXT_PORTS * count, 65536 - count), count):
+            if all(is_free(port + number) for number in range(count)):
+                return port
+    while True:
         with socket.socket() as probe:
-            # As servers do, so that a connection of the last run that lingers does not count.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise ChildError("this machine has no free port on 127.0.0.1")
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if all(port + number < 65536 and is_free(port + number) for number in range(count)):
+            return port
+
+
+def on_free_port(preferred: int, start: Callable[[int], T], count: int = 1) -> T:
+    """Start a server on free ports, and again on the next ones if another process takes these meanwhile.
+
+    Args:
+        preferred: port to try first.
+        start: starts the server on a port, and the ports after it.
+        count: how many adjacent ports the server needs.
+
+    Raises:
+        ChildError: the server did not come up.
+    """
+    for _ in range(NEXT_PORTS):
+        port = free_port(preferred, count)
+        try:
+            return start(port)
+        except ChildError:
+            if not any(accepts_connections(port + number) for number in range(count)):
+                raise
+    return start(free_port(0, count))
 
 
 def accepts_connections(port: int) -> bool:

@@ -6,6 +6,7 @@ uses the standard library only and does nothing when nothing has changed since t
 
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,17 +18,35 @@ AZURITE_PACKAGE = ROOT / "local" / "azurite"
 AZURITE_NODE_MODULES = STATE / "azurite-package" / "node_modules"
 VIEW_PACKAGE = ROOT / "local" / "view"
 VIEW_NODE_MODULES = STATE / "view-package" / "node_modules"
-LAUNCHER = """#!{python}
-import sys
-
-sys.path.insert(0, {root!r})
-
-from local.cli import app
-
-app(prog_name="ner")
+LAUNCHER = """#!/bin/sh
+# Written by local/install.py. Runs the command line of this clone, from any folder, wherever the clone is moved to.
+self=$0
+while [ -h "$self" ]; do
+    target=$(readlink "$self")
+    case $target in /*) self=$target ;; *) self=$(dirname "$self")/$target ;; esac
+done
+bin=$(cd "$(dirname "$self")" && pwd -P)
+program='import sys; sys.path.insert(0, sys.argv.pop(1)); from local.cli import main; main("ner")'
+exec "$bin/python" -P -c "$program" "$bin"/{root} "$@"
 """
-OLDEST, NEWEST = (3, 11), (3, 13)
+OLDEST, NEWEST = (3, 11), (3, 14)
 OLDEST_NODE = 20
+OWN_AZURITE = "NER_AZURITE"
+"""The environment variable that names an Azurite to use instead of one from npm."""
+WINDOWS = "This runs on Linux and macOS. On Windows, clone and run it in WSL 2, or open it in the dev container."
+PIP_HINT = (
+    "Check the network, then try again. Settings for a proxy: HTTPS_PROXY; for a package index of your own: "
+    "PIP_INDEX_URL; for its certificates: PIP_CERT."
+)
+NPM_HINT = (
+    "Check the network, then try again. Settings for a proxy: HTTPS_PROXY; for an npm registry of your own: "
+    "npm_config_registry; for its certificates: NODE_EXTRA_CA_CERTS."
+)
+AZURITE_HINT = " If Azurite is installed on this machine already, set " + OWN_AZURITE + " to its path."
+COMPILER_HINT = (
+    "There is no ready-made python-crfsuite for this machine, so that a C++ compiler is needed: install one (macOS: "
+    "xcode-select --install; Debian, Ubuntu: apt install g++ python3-dev), then try again."
+)
 
 
 class InstallError(Exception):
@@ -47,13 +66,20 @@ def is_current(stamp: Path, wanted: str) -> bool:
     return stamp.is_file() and stamp.read_text() == wanted
 
 
+def check_system() -> None:
+    """Raise InstallError unless this system has what the local app is built on: POSIX signals and paths."""
+    if sys.platform == "win32":
+        raise InstallError(WINDOWS)
+
+
 def check_python() -> None:
     """Raise InstallError unless this Python is one that Azure Functions runs and that can make an environment."""
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         raise InstallError(
-            f"Python {OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]} is needed (what Azure Functions runs), but "
-            f"this is {sys.version.split()[0]} at {sys.executable}. Install one from python.org or your package "
-            "manager, or name it: make run PYTHON=/path/to/python3.12"
+            f"Azure Functions runs Python {OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}, but this is "
+            f"{sys.version.split()[0]} at {sys.executable}. Install another, for example with 'uv python install "
+            "3.13', 'brew install python@3.13', 'apt install python3.13-venv' or 'dnf install python3.13', or name "
+            "one: make run PYTHON=/path/to/python3.13"
         )
     try:
         import ensurepip  # noqa: F401  # Debian splits it from python3, and `-m venv` then fails half-way
@@ -70,17 +96,25 @@ def environment_python(environment: Path) -> Path:
     return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def run(step: str, command: "list[str]", cwd: Path = ROOT) -> None:
-    """Run a command quietly; raise InstallError with the end of what it printed if it fails."""
+def run(step: str, command: "list[str]", hint: str, cwd: Path = ROOT) -> None:
+    """Run a command quietly; raise InstallError with the end of what it printed, and the hint, if it fails."""
     print(f"  {step} ...", file=sys.stderr, flush=True)  # noqa: T201
     result = subprocess.run(
-        command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        command,
+        cwd=cwd,
+        # A machine's pip may install for the user by default, which a virtual environment refuses.
+        env={**os.environ, "PIP_USER": "0"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
     )
     if result.returncode != 0:
-        tail = result.stdout.decode(errors="replace")[-3000:]
-        raise InstallError(
-            f"{step} failed: {' '.join(command)}\n{tail}\nCheck the network (and proxy), then try again."
-        )
+        lines = result.stdout.decode(errors="replace").splitlines()
+        said = "\n".join(line for line in lines if "    at " not in line)  # without Node's stack trace
+        if "python-crfsuite" in said and "building wheel" in said.lower():
+            hint = COMPILER_HINT
+        raise InstallError(f"{step} failed: {' '.join(command)}\n{said[-3000:]}\n{hint}")
 
 
 def install_python_packages(environment: Path, packages: "list[str]", files: "list[Path]") -> None:
@@ -96,9 +130,9 @@ def install_python_packages(environment: Path, packages: "list[str]", files: "li
     if is_current(stamp, wanted):
         return
     check_python()
-    run("making a virtual environment", [sys.executable, "-m", "venv", "--clear", str(environment)])
+    run("making a virtual environment", [sys.executable, "-m", "venv", "--clear", str(environment)], "")
     pip = [str(environment_python(environment)), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    run("installing Python packages", [*pip, *packages])
+    run("installing Python packages with pip", [*pip, *packages], PIP_HINT)
     stamp.write_text(wanted)
 
 
@@ -132,14 +166,15 @@ def npm_command(environment: Path) -> "list[str]":
     return [*node, str(bundled[0])]
 
 
-def install_node_packages(what: str, environment: Path, manifests: Path, node_modules: Path) -> None:
+def install_node_packages(what: str, environment: Path, manifests: Path, node_modules: Path, hint: str) -> None:
     """Install pinned packages from npm into the clone.
 
     Args:
-        what: they are, for whoever waits.
-        environment: may hold a Node.js of its own.
+        what: name of the packages, for the user who waits.
+        environment: virtual environment, which may hold a Node.js of its own.
         manifests: folder of package.json and package-lock.json.
         node_modules: where the packages go.
+        hint: what to do if npm fails.
     """
     package = node_modules.parent
     stamp = package / ".installed"
@@ -151,33 +186,57 @@ def install_node_packages(what: str, environment: Path, manifests: Path, node_mo
     for file in files:
         shutil.copy(file, package)
     options = ["--no-audit", "--no-fund", "--omit=dev", "--ignore-scripts", "--loglevel=error"]
-    run(f"installing {what}", [*npm_command(environment), "ci", *options], cwd=package)
+    # By default npm says nothing for more than a minute if it cannot reach the registry.
+    options += ["--fetch-retries=1", "--fetch-retry-mintimeout=2000", "--fetch-timeout=60000"]
+    # The home folder, where npm has its cache by default, may be absent or read-only.
+    cache = STATE / "npm-cache"
+    options += ["--cache", str(cache)]
+    run(f"installing {what} with npm", [*npm_command(environment), "ci", *options], hint, cwd=package)
+    shutil.rmtree(cache, ignore_errors=True)
     stamp.write_text(wanted)
 
 
 def install_launcher(environment: Path) -> None:
     """Make `ner` a command of the environment, from any folder: the same as `python -m local` here."""
-    launcher = environment / "bin" / "ner"
-    if launcher.parent.is_dir() and not launcher.exists():
-        launcher.write_text(LAUNCHER.format(python=environment_python(environment), root=str(ROOT)))
+    folder = environment / "bin"
+    launcher = folder / "ner"
+    text = LAUNCHER.format(root=shlex.quote(os.path.relpath(ROOT, folder.resolve())))
+    if not launcher.is_file() or launcher.read_text() != text:
+        launcher.write_text(text)
         launcher.chmod(0o755)
+    activate = folder / "activate"
+    if activate.is_file() and str(environment) not in activate.read_text():
+        # The clone was moved: `source .venv/bin/activate` would still put the old folder on the PATH.
+        run("adapting the virtual environment", [sys.executable, "-m", "venv", "--without-pip", str(environment)], "")
 
 
 def main() -> int:
     """Install everything; return the process's exit code."""
     environment = ROOT / (sys.argv[1] if len(sys.argv) > 1 else ".venv")
     try:
+        check_system()
         install_python_packages(
             environment,
             ["-r", "requirements-dev.txt"],
             [ROOT / "requirements.txt", ROOT / "requirements-dev.txt"],
         )
-        install_node_packages("Azurite", environment, AZURITE_PACKAGE, AZURITE_NODE_MODULES)
-        install_node_packages("the page's libraries", environment, VIEW_PACKAGE, VIEW_NODE_MODULES)
         install_launcher(environment)
+        own_azurite = bool(os.environ.get(OWN_AZURITE))
+        if not own_azurite:
+            hint = NPM_HINT + AZURITE_HINT
+            install_node_packages("Azurite", environment, AZURITE_PACKAGE, AZURITE_NODE_MODULES, hint)
+        try:
+            install_node_packages("the page's libraries", environment, VIEW_PACKAGE, VIEW_NODE_MODULES, NPM_HINT)
+        except InstallError as error:
+            if not own_azurite:
+                raise
+            print(f"The page stays plain and does not update by itself: {error}", file=sys.stderr)  # noqa: T201
     except InstallError as error:
         print(f"Cannot set up: {error}", file=sys.stderr)  # noqa: T201
         return 1
+    except KeyboardInterrupt:
+        print("Stopped. Run the same command again to continue.", file=sys.stderr)  # noqa: T201
+        return 130
     return 0
 
 

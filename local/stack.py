@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -15,14 +18,19 @@ from azure.core.exceptions import ResourceExistsError
 
 from local.account import storage_clients
 from local.app_settings import wants_ner_emulator, wants_storage_emulator
-from local.children import Child, ChildError, free_port
+from local.children import Child, ChildError, on_free_port
 from local.install import ROOT, STATE
-from local.storage_emulator import Azurite, is_azurite
+from local.proxies import exempt_loopback
+from local.storage_emulator import BLOB_PORT, PORTS_COUNT, Azurite, is_azurite
 from shared.settings import Settings
 
 MODELS: Final = STATE / "models"
 FIRST_TRAINING_SECONDS: Final = 300.0
 PAGE_PORT: Final = 10300
+HOST_PORT: Final = 7071
+CORE_TOOLS: Final = "NER_CORE_TOOLS"
+"""The environment variable that names Core Tools; OFF makes the stand-in host the app even if they are installed."""
+OFF: Final = "off"
 ACCEPTS_CONNECTIONS: Final = b'"url"'
 """In a log: what the NER emulator and the page print their addresses under."""
 SCAN_PAUSE_SECONDS: Final = 1.1
@@ -42,6 +50,8 @@ class Stack:
     """The address of the NER emulator; None where NER_ENDPOINT names a Language resource."""
     page: str | None = None
     """The address of the page; None where nobody asked for it."""
+    notes: tuple[str, ...] = ()
+    """What differs from the README on this machine, a sentence each."""
 
     def check(self) -> None:
         """Raise ChildError if anything has ended by itself."""
@@ -73,16 +83,21 @@ def running(
     Settings.from_environ(values)
     with ExitStack() as stack:
         children: list[Child] = []
+        notes: list[str] = []
         if wants_storage_emulator(values):
-            azurite = stack.enter_context(Azurite(logs / "azurite.log", data=data))
+            azurite = stack.enter_context(start_azurite(logs / "azurite.log", data))
             children.append(azurite)
+            notes += moved("Storage", BLOB_PORT, azurite.ports[0])
             for name in ("AzureWebJobsStorage", "NER_STORAGE"):
                 values[name] = azurite.connection_string
         emulator: str | None = None
         if wants_ner_emulator(values):
-            port = free_port(urlsplit(values["NER_ENDPOINT"]).port or 0)
+            usual = urlsplit(values["NER_ENDPOINT"]).port or 0
+            log = logs / "ner-emulator.log"
+            port, child = on_free_port(usual, lambda port: (port, start_ner_emulator(values, port, labels, log)))
+            children.append(stack.enter_context(child))
             emulator = values["NER_ENDPOINT"] = f"http://127.0.0.1:{port}"
-            children.append(stack.enter_context(start_ner_emulator(values, port, labels, logs / "ner-emulator.log")))
+            notes += moved("The NER emulator", usual, port)
         settings = Settings.from_environ(values)
         create_containers_and_queues(settings)
         host = stack.enter_context(start_host(values, logs / "host.log"))
@@ -91,11 +106,23 @@ def running(
         if with_page:
             page, address = start_page(values, logs / "page.log")
             children.append(stack.enter_context(page))
-        yield Stack(values, settings, host, tuple(children), emulator, address)
+            notes += moved("The page", PAGE_PORT, urlsplit(address).port or 0)
+        yield Stack(values, settings, host, tuple(children), emulator, address, tuple(notes))
+
+
+def moved(name: str, usual: int, port: int) -> list[str]:
+    """Return a sentence if a server is not on its usual port."""
+    return [f"{name} is on port {port}, because port {usual} is taken."] if usual not in (0, port) else []
+
+
+def start_azurite(log: Path, data: Path | None) -> Azurite:
+    """Start Azurite on its usual ports, or on the next ones if one of those is taken."""
+    return on_free_port(BLOB_PORT, lambda port: Azurite(log, data=data, ports=(port, port + 1, port + 2)), PORTS_COUNT)
 
 
 def start_ner_emulator(values: Mapping[str, str], port: int, labels: Path | None, log: Path) -> Child:
     """Start the NER emulator for the project that the settings name; training its model may take a while at first."""
+    exempt_loopback()
     options = {
         **({"--labels": str(labels.resolve())} if labels else {}),
         "--key": values.get("NER_KEY", ""),
@@ -118,8 +145,9 @@ def start_host(values: Mapping[str, str], log: Path, options: Sequence[str] = ()
     environ = {**os.environ, **values}
     # Core Tools runs the worker with the first Python on PATH.
     environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", "")])
-    command = [core_tools, "start", "--port", str(free_port(7071))]
-    return start_listening(command, log, environ, 180.0)
+    return on_free_port(
+        HOST_PORT, lambda port: start_listening([core_tools, "start", "--port", str(port)], log, environ, 180.0)
+    )
 
 
 def start_stand_in(values: Mapping[str, str], log: Path, root: Path, options: Sequence[str] = ()) -> Child:
@@ -135,12 +163,18 @@ def start_listening(command: Sequence[str], log: Path, environ: Mapping[str, str
 
 def start_page(values: Mapping[str, str], log: Path) -> tuple[Child, str]:
     """Start the page for the account of the settings; return it with its address."""
-    command = [sys.executable, "-m", "local", "view", "--exit-with-stdin", "--port", str(free_port(PAGE_PORT))]
+    command = [sys.executable, "-m", "local", "view", "--exit-with-stdin", "--port"]
+    environ = {**os.environ, **values}
     # It begins with the address, which may hold a token.
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
     log.touch(mode=0o600)
-    child = start_child("The page", command, log, {**os.environ, **values}, ready=ACCEPTS_CONNECTIONS, seconds=60.0)
+    child = on_free_port(
+        PAGE_PORT,
+        lambda port: start_child(
+            "The page", [*command, str(port)], log, environ, ready=ACCEPTS_CONNECTIONS, seconds=60.0
+        ),
+    )
     return child, json.loads(log.read_text(encoding="utf-8").splitlines()[0])["url"]
 
 
@@ -163,8 +197,20 @@ def scan_pause_seconds(settings: Settings) -> float:
 
 
 def find_core_tools() -> str | None:
-    """Return where Azure Functions Core Tools are, or None."""
-    return shutil.which("func")
+    """Return the path of Azure Functions Core Tools; None if they are not installed or are switched off."""
+    named = os.environ.get(CORE_TOOLS) or "func"
+    found = None if named == OFF else shutil.which(named)
+    return found if found and is_core_tools(found) else None
+
+
+@cache
+def is_core_tools(command: str) -> bool:
+    """Return whether a command called `func` is Core Tools 4, not a Windows one seen from WSL or another program."""
+    try:
+        said = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=60.0, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return said.returncode == 0 and re.search(r"^4\.\d+", said.stdout, re.MULTILINE) is not None
 
 
 def create_containers_and_queues(settings: Settings) -> None:

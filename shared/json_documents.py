@@ -18,6 +18,10 @@ LONGEST_ID: Final = 512
 """Characters; ids travel in requests of limited size."""
 SHAPE: Final = '{"id": "1", "text": "...", "language": "en"}'
 SURROGATE = re.compile("[\ud800-\udfff]")
+MAX_NESTING: Final = 500
+"""Levels of an entry, which no honest one needs; some versions of Python read 100,000, others fewer than 1,000."""
+BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[{}\]]', re.DOTALL)
+"""Or a string, so that brackets in one are not taken for any."""
 
 Entries = Iterator[Document | Problem]
 """The documents of a file in its order, with what is wrong with those that cannot be sent."""
@@ -75,6 +79,8 @@ def json_list(data: bytes, language: str) -> Callable[[], Entries]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ShapeError(f"The file is not JSON: {locate(data, error)}.") from None
     items = whole if isinstance(whole, list) else whole.documents
+    if any(is_nested_too_deeply(bytes(item)) for item in items):
+        raise ShapeError(f"The file is not JSON: {reason(RecursionError())}.")
 
     def entries() -> Entries:
         checks = Checks(language, "document")
@@ -128,9 +134,10 @@ def read_entry(entry: bytes) -> InputDocument:
 
     Raises:
         msgspec.DecodeError: it is not JSON or not of the shape.
+        RecursionError: it is nested too deeply.
     """
     try:
-        return msgspec.json.decode(entry, type=InputDocument)
+        found = msgspec.json.decode(entry, type=InputDocument)
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError as error:
@@ -140,9 +147,28 @@ def read_entry(entry: bytes) -> InputDocument:
             loose = json.loads(entry)
         except ValueError:
             raise error from None
-    found = msgspec.convert(loose, InputDocument)
+        found = without_surrogates(msgspec.convert(loose, InputDocument))
+    if is_nested_too_deeply(entry):
+        raise RecursionError
+    return found
+
+
+def without_surrogates(found: InputDocument) -> InputDocument:
+    """Return a document with U+FFFD for each lone surrogate."""
     name = found.id if isinstance(found.id, int) else SURROGATE.sub("\ufffd", found.id)
     return InputDocument(name, SURROGATE.sub("\ufffd", found.text), found.language)
+
+
+def is_nested_too_deeply(entry: bytes) -> bool:
+    """Return whether valid JSON has more than MAX_NESTING levels."""
+    if entry.count(b"[") + entry.count(b"{") <= MAX_NESTING:
+        return False
+    depth = 0
+    for match in BRACKET.finditer(entry):
+        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(match[0], 0)
+        if depth > MAX_NESTING:
+            return True
+    return False
 
 
 def reason(error: Exception) -> str:

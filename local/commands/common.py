@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from types import FrameType
 from typing import Annotated, Any, Final, NoReturn
+from urllib.parse import urlsplit
 
 import msgspec
 import typer
@@ -17,7 +19,7 @@ from rich.markup import escape
 
 from local.account import PRICE
 from local.app_settings import AppSettingsError
-from local.children import ChildError
+from local.children import ChildError, accepts_connections
 from local.choosing import parse_since
 from local.files import FilesError
 from local.install import InstallError
@@ -58,26 +60,55 @@ def flag(name: str, meaning: str) -> Any:
 
 
 class RunningApp(msgspec.Struct):
-    """The content of RUNNING: the app settings, the NER emulator's address, and the process of `start`."""
+    """The content of RUNNING: the app settings, the addresses of NER emulator and page, and the process of `start`."""
 
     values: dict[str, str]
     ner_emulator: str | None
+    page: str
     pid: int
+
+    def is_up(self) -> bool:
+        """Return whether the process is there and its page takes connections."""
+        try:
+            os.kill(self.pid, 0)
+        except OSError:
+            return False  # it ended, and its number may belong to another user's process by now
+        return accepts_connections(urlsplit(self.page).port or 0)
+
+
+def read_running() -> RunningApp | None:
+    """Return the content of RUNNING; None if it is missing, or not as this version writes it."""
+    try:
+        return msgspec.json.decode(RUNNING.read_bytes(), type=RunningApp)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def running_app() -> RunningApp | None:
     """Return what `start` keeps up, or None; a `start` that was killed left its file behind."""
-    if not RUNNING.is_file():
-        return None
-    running = msgspec.json.decode(RUNNING.read_bytes(), type=RunningApp)
-    try:
-        os.kill(running.pid, 0)
-    except ProcessLookupError:
+    running = read_running()
+    if running is None or not running.is_up():
         return None
     if PRICE in os.environ:
         # What a record costs is for whoever asks to say.
         running.values[PRICE] = os.environ[PRICE]
     return running
+
+
+@contextmanager
+def announced(app: RunningApp) -> Iterator[None]:
+    """Keep RUNNING there for the commands in other terminals until the block ends."""
+    RUNNING.parent.mkdir(parents=True, exist_ok=True)
+    # Written beside and renamed, so that no command reads half of it. Only its owner may read it: it holds keys.
+    with NamedTemporaryFile(dir=RUNNING.parent, prefix="running-", delete=False) as file:
+        file.write(msgspec.json.encode(app))
+    Path(file.name).replace(RUNNING)
+    try:
+        yield
+    finally:
+        left = read_running()
+        if left is not None and left.pid == app.pid:
+            RUNNING.unlink(missing_ok=True)
 
 
 def running_values() -> dict[str, str] | None:

@@ -1,6 +1,7 @@
 """`view` serves the page for any account; `start` does so too."""
 
 import json
+import os
 import socket
 import webbrowser
 from typing import Annotated
@@ -14,7 +15,7 @@ from local.children import stop_with_parent
 from local.commands.common import console, flag, running_values, sentences_for_errors
 from local.files import FilesError
 from local.storage_emulator import is_azurite
-from local.view.access import PARAMETER, new_token
+from local.view.access import PARAMETER, forwarded_hosts, new_token
 from local.view.app import View
 
 
@@ -45,8 +46,10 @@ def view(
         except OSError as error:
             raise FilesError(f"Port {port} cannot be used ({error.strerror}): name another with --port") from None
         token = None if is_azurite(account.settings.storage.connection_string) else new_token()
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}" + (f"/?{PARAMETER}={token}" if token else "")
-        page = View(account, token=token, pause_seconds=stack.scan_pause_seconds(account.settings))
+        port = listening.getsockname()[1]
+        url = f"http://127.0.0.1:{port}" + (f"/?{PARAMETER}={token}" if token else "")
+        pause, hosts = stack.scan_pause_seconds(account.settings), forwarded_hosts(os.environ, port)
+        page = View(account, token=token, pause_seconds=pause, hosts=hosts)
         if exit_with_stdin:
             print(json.dumps({"url": url}), flush=True)  # noqa: T201  # for the one who started us
         else:

@@ -3,31 +3,32 @@
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Final
 
-import msgspec
 import typer
 
 from local import stack
 from local.account import Account, chosen_values, open_account
 from local.app_settings import local_values, wants_storage_emulator
-from local.children import accepts_connections
+from local.children import ChildError
 from local.commands.common import (
     Labels,
     RunningApp,
+    announced,
     complain,
     console,
     running_app,
     sentences_for_errors,
 )
-from local.files import SAMPLES, FilesError, blob_names
-from local.paths import AZURITE_DATA, LOGS, RESULTS, RUNNING, shown
+from local.files import SAMPLES, blob_names
+from local.paths import AZURITE_DATA, LOGS, RESULTS, shown
 from local.results import read_result
 from local.show_result import View, show_result
 from local.show_state import say
 from local.show_way import FileProgress
-from local.storage_emulator import BLOB_PORT
+from local.storage_emulator import DataInUseError
 from local.watch import Dropped, upload, watch
 from shared.outcome import OutcomeStatus
 from shared.settings import Settings
@@ -45,6 +46,8 @@ def run(files: Files = None, *, seconds: Seconds = 300.0, labels: Labels = None)
         named = blob_names(files or sorted(SAMPLES.iterdir()))
         console.print("Starting storage, recogniser and host (the first time trains the recogniser) ...")
         with stack.running(local_values(os.environ), data=None, labels=labels, logs=LOGS / "run") as running:
+            for note in running.notes:
+                say(console, note)
             dropped = drop_and_follow(running.values, named, running.ner_emulator, seconds, running)
     raise typer.Exit(exit_code(dropped))
 
@@ -53,19 +56,39 @@ def start(*, labels: Labels = None) -> None:
     """Keep everything up for dropping files; Ctrl-C stops it."""
     with sentences_for_errors():
         values = local_values(os.environ)
+        if already_running(labels):
+            return
         console.print("Starting storage, recogniser and host (the first time trains the recogniser) ...")
-        with stack.running(values, data=AZURITE_DATA, labels=labels, logs=LOGS / "start", with_page=True) as running:
-            RUNNING.touch(mode=0o600)  # the settings hold keys
-            RUNNING.write_bytes(
-                msgspec.json.encode(RunningApp(dict(running.values), running.ner_emulator, os.getpid()))
-            )
-            try:
-                describe(running, emulated=wants_storage_emulator(values))
-                while True:
-                    running.check()
-                    time.sleep(1.0)
-            finally:
-                RUNNING.unlink()
+        try:
+            with stack.running(values, data=AZURITE_DATA, labels=labels, logs=LOGS / "start", with_page=True) as up:
+                app = RunningApp(dict(up.values), up.ner_emulator, up.page or "", os.getpid())
+                # From here on, Ctrl-C is how it is meant to end.
+                with announced(app), suppress(KeyboardInterrupt):
+                    describe(up, emulated=wants_storage_emulator(values))
+                    while True:
+                        up.check()
+                        time.sleep(1.0)
+        except DataInUseError:
+            # Two were started at the same time.
+            if already_running(labels):
+                return
+            raise
+        console.print("Stopped.")
+
+
+def already_running(labels: Path | None) -> bool:
+    """Return whether the app of this clone is up, and say where.
+
+    Raises:
+        ChildError: it is, but other labels were asked for.
+    """
+    app = running_app()
+    if app is None:
+        return False
+    if labels is not None:
+        raise ChildError(f"The app is already running at {app.page}: stop it there (Ctrl-C) before you change labels.")
+    say(console, f"Already running at {app.page}")
+    return True
 
 
 def drop(files: Files = None, *, wait: bool = True, seconds: Seconds = 300.0) -> None:
@@ -87,8 +110,6 @@ def drop(files: Files = None, *, wait: bool = True, seconds: Seconds = 300.0) ->
         values = chosen_values(os.environ, running.values if running else None)
         settings = Settings.from_environ(values)
         if wants_storage_emulator(values):
-            if not accepts_connections(BLOB_PORT):
-                raise FilesError("Nothing is running to drop files on: 'make start' in another terminal first")
             stack.create_containers_and_queues(settings)
         emulator = running.ner_emulator if running and values == running.values else None
         dropped = drop_and_follow(values, named, emulator, seconds if wait else 0.0)
@@ -99,6 +120,7 @@ def describe(running: stack.Stack, *, emulated: bool) -> None:
     """Say where to drop files and where outcomes appear."""
     settings = running.settings
     lines = [
+        *running.notes,
         f"The page: {running.page}",
         f"Drop files on it, or into the container '{settings.input_container}'.",
         f"Outcomes appear in the container '{settings.results_container}'.",
@@ -138,11 +160,16 @@ def show_dropped(account: Account, name: str) -> None:
     """Show a file that has ended, and where its outcome is; keep a copy of that in .local/results."""
     result = read_result(account, name)
     show_result(console, account, result, View(most_characters=MOST_CHARACTERS))
-    copy = RESULTS / result.blob
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    copy.write_bytes(result.raw)
     say(console, f"outcome: {account.settings.results_container}/{result.blob}")
-    say(console, f"copy:    {shown(copy)}")
+    copy = RESULTS / result.blob
+    try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(result.raw)
+    except OSError as error:
+        # A blob's name may be longer than a file's, or a folder may have it already.
+        say(console, f"copy:    none ({error.strerror})")
+    else:
+        say(console, f"copy:    {shown(copy)}")
 
 
 def exit_code(dropped: list[Dropped]) -> int:

@@ -5,6 +5,7 @@ storage emulator's, which anybody on the machine can read anyway, the address ho
 """
 
 import secrets
+from collections.abc import Mapping
 from typing import Final
 
 from starlette.requests import Request
@@ -18,6 +19,12 @@ REFUSAL: Final = "Open the page with the whole address that was printed when it 
 def new_token() -> str:
     """Return what nobody guesses."""
     return secrets.token_urlsafe(24)
+
+
+def forwarded_hosts(environ: Mapping[str, str], port: int) -> list[str]:
+    """Return the host names under which GitHub Codespaces forwards a port, by default to the owner of the codespace."""
+    name, domain = environ.get("CODESPACE_NAME"), environ.get("GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN")
+    return [f"{name}-{port}.{domain}"] if name and domain else []
 
 
 class TokenGuard:

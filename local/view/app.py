@@ -3,7 +3,7 @@
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -92,13 +92,16 @@ class Shortened:
 class View:
     """The page; `app` is its ASGI application."""
 
-    def __init__(self, account: Account, *, token: str | None = None, pause_seconds: float = 0.0) -> None:
+    def __init__(
+        self, account: Account, *, token: str | None = None, pause_seconds: float = 0.0, hosts: Sequence[str] = ()
+    ) -> None:
         """Show an account.
 
         Args:
             account: to show, and to drop files on.
             token: without which nobody sees anything; None asks for none.
             pause_seconds: between two files that are dropped.
+            hosts: names of this page besides those of this machine.
         """
         self.account = account
         self.pause_seconds = pause_seconds
@@ -128,7 +131,7 @@ class View:
             middleware=[
                 Middleware(SafeHeaders),
                 # A page elsewhere that has its own name lead here must not read anything.
-                Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"]),
+                Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", *hosts]),
                 *([Middleware(TokenGuard, token=token)] if token else []),
             ],
             exception_handlers={AzureError: storage_error, ResultError: no_result},

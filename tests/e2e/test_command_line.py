@@ -4,8 +4,10 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -101,6 +103,9 @@ def test_start_takes_drops_until_it_is_stopped(tmp_path: Path, state: Path) -> N
         page = json.loads((state / "logs" / "start" / "page.log").read_text().splitlines()[0])["url"]
         assert "dropped.md" in httpx.get(page).text
         assert "[Lisbon|city]" in local("show", "dropped.md").stdout
+        again = local("start")
+        assert again.returncode == 0, again.stderr
+        assert again.stdout == f"Already running at {page}\n"
         started.send_signal(signal.SIGINT)
         said = started.communicate(timeout=PATIENCE_SECONDS)[0]
     assert "or into the container 'incoming'" in said
@@ -109,30 +114,40 @@ def test_start_takes_drops_until_it_is_stopped(tmp_path: Path, state: Path) -> N
     assert f"The page: {page}" in said
     assert not any(accepts_connections(port) for port in [*ports, int(page.rpartition(":")[2])])
     assert not (state / "running.json").exists()
+    assert started.returncode == 0
 
 
 @pytest.mark.usefixtures("state")
-def test_drop_without_a_running_app_says_what_to_do(tmp_path: Path) -> None:
-    """There is nothing to drop on."""
-    if accepts_connections(BLOB_PORT):
-        pytest.skip("an Azurite is up in another terminal")
-    (tmp_path / "a.txt").write_text("a")
-    result = local("drop", str(tmp_path / "a.txt"))
-    assert result.returncode == 1
-    assert "make start" in result.stderr
+def test_run_works_beside_other_programs(tmp_path: Path) -> None:
+    """Behind a proxy that leads nowhere, and with the usual ports taken, which it says."""
+    (tmp_path / f"{'long ' * 49}ö.txt").write_text("A table for two in Lisbon tomorrow at seven, please.")
+    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9") | {"NO_PROXY": "", "no_proxy": ""}
+    with ExitStack() as servers:
+        for port in (BLOB_PORT, 10100):
+            with suppress(OSError):  # another program has it: all the better
+                servers.enter_context(socket.create_server(("127.0.0.1", port)))
+        result = local("run", str(next(tmp_path.glob("*.txt"))), environ=proxies)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert re.search(r"Storage is on port \d+, because port 10000 is taken\.", result.stdout)
+    assert re.search(r"The NER emulator is on port \d+, because port 10100 is taken\.", result.stdout)
+    assert "[Lisbon|city]" in result.stdout
+    assert re.search(r"copy:    none \(.+\)", result.stdout)
 
 
 @pytest.mark.usefixtures("state")
 def test_core_tools_are_used_where_they_are_installed(tmp_path: Path) -> None:
     """With `func` on PATH it hosts the app; here it is a script that notes how it was called, then ends."""
     func = tmp_path / "func"
-    func.write_text(f'#!/bin/sh\necho "$0 $@" > {tmp_path}/call\nenv > {tmp_path}/environment\nexit 3\n')
+    func.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo 4.0.7030 && exit\n'
+        'here=$(dirname "$0")\necho "$@" > "$here/call"\nenv > "$here/environment"\nexit 3\n'
+    )
     func.chmod(0o755)
     (tmp_path / "a.txt").write_text("a")
     result = local("run", str(tmp_path / "a.txt"), environ={"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"})
     assert result.returncode == 1
     assert "The Functions host ended with exit code 3" in result.stderr
-    assert (tmp_path / "call").read_text().split()[1:3] == ["start", "--port"]
+    assert (tmp_path / "call").read_text().split()[:2] == ["start", "--port"]
     environment = (tmp_path / "environment").read_text()
     assert "FUNCTIONS_WORKER_RUNTIME=python" in environment
     assert "NER_STORAGE=DefaultEndpointsProtocol=http;AccountName=devstoreaccount1" in environment

@@ -1,15 +1,18 @@
 """Child processes end with the one that started them."""
 
 import signal
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from local.children import Child, ChildError, accepts_connections, free_port
-from local.install import ROOT
-from local.storage_emulator import Azurite
+from local import storage_emulator
+from local.children import Child, ChildError, accepts_connections, free_port, on_free_port
+from local.install import OWN_AZURITE, ROOT
+from local.storage_emulator import Azurite, DataInUseError, azurite_program
 from tests.conftest import free_ports
 from tests.waiting import eventually
 
@@ -58,13 +61,80 @@ def test_a_child_that_fails_shows_its_last_words(tmp_path: Path) -> None:
         child.wait_until(lambda: False)
 
 
-def test_a_taken_port_gives_another() -> None:
-    """A preferred port that somebody listens on is passed over."""
-    import socket
+def test_taken_ports_give_the_next_ones() -> None:
+    """In order, so that addresses stay what they were as long as the same programs run."""
+    first = free_port(0, 6)
+    with socket.create_server(("127.0.0.1", first)):
+        assert free_port(first) == first + 1
+    with socket.create_server(("127.0.0.1", first + 1)):
+        assert free_port(first) == first
+        assert free_port(first, 3) == first + 3
+    assert free_port(first, 3) == first
 
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        taken = server.getsockname()[1]
-        assert free_port(taken) not in (0, taken)
+
+def test_a_port_that_is_taken_meanwhile_gives_the_next_one() -> None:
+    """Between the look for a free port and the server's start, another process may take it."""
+    first = free_port(0, 2)
+    tried: list[int] = []
+    with ExitStack() as servers:
+
+        def start(port: int) -> int:
+            tried.append(port)
+            if len(tried) == 1:
+                servers.enter_context(socket.create_server(("127.0.0.1", port)))
+                raise ChildError("the port is taken")
+            return port
+
+        assert on_free_port(first, start) == first + 1
+    assert tried == [first, first + 1]
+
+
+def test_a_server_that_fails_for_another_reason_is_not_tried_again() -> None:
+    """It would fail twenty times."""
+    tried: list[int] = []
+
+    def start(port: int) -> int:
+        tried.append(port)
+        raise ChildError("no luck today")
+
+    with pytest.raises(ChildError, match="no luck today"):
+        on_free_port(free_port(), start)
+    assert len(tried) == 1
+
+
+def test_two_azurites_never_work_on_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second is refused; once the first has ended, however it did, the files are there for the next one."""
+    monkeypatch.setattr(storage_emulator, "STOP_SECONDS", 0.0)
+    data = tmp_path / "data"
+    with Azurite(tmp_path / "1.log", data=data, ports=free_ports()) as first:
+        with pytest.raises(DataInUseError, match="Another process works on the stored files"):
+            Azurite(tmp_path / "2.log", data=data, ports=free_ports())
+        assert not (tmp_path / "2.log").exists()
+        first.kill()
+        with Azurite(tmp_path / "3.log", data=data, ports=free_ports()):
+            pass
+
+
+def test_an_azurite_waits_for_one_that_is_ending(tmp_path: Path) -> None:
+    """After `kill -9` of the app, its Azurite takes a moment to write its files and to end."""
+    data = tmp_path / "data"
+    with Azurite(tmp_path / "1.log", data=data, ports=free_ports()) as first:
+        first.process.terminate()
+        with Azurite(tmp_path / "2.log", data=data, ports=free_ports()):
+            assert not first.is_running
+
+
+def test_an_azurite_of_ones_own_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the link that npm makes for an installation; a wrong path is named."""
+    own = tmp_path / "azurite"
+    own.symlink_to(azurite_program())
+    monkeypatch.setenv(OWN_AZURITE, str(own))
+    with Azurite(tmp_path / "log", ports=free_ports()) as azurite:
+        assert isinstance(azurite.process.args, list)
+        assert str(azurite_program()) in azurite.process.args
+    monkeypatch.setenv(OWN_AZURITE, str(tmp_path / "nowhere"))
+    with pytest.raises(ChildError, match=r"NER_AZURITE names .*nowhere"):
+        Azurite(tmp_path / "log", ports=free_ports())
 
 
 def test_azurite_closes_when_it_is_asked_to(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from shared.documents import MOST_PROBLEMS, DocumentError, read_documents, survey
+from shared.json_documents import MAX_NESTING
 from shared.ner.model import Document, Problem
 
 TEXT = "Crème brûlée 🍮\r\nat Café Lumière"
@@ -197,6 +198,28 @@ def test_a_bad_item_of_a_list_is_named_by_number_and_line() -> None:
         "Document 4 (line 5",
     ]
     assert "same id as document 1." in problems[2].message
+
+
+def nested(levels: int) -> str:
+    """Return an entry of that many levels."""
+    return '{"id": "b", "text": "[[", "x": ' + "[" * (levels - 1) + "]" * (levels - 1) + "}"
+
+
+@pytest.mark.parametrize("levels", [MAX_NESTING + 1, 2_000, 100_000])
+def test_nesting_has_the_same_limit_on_every_python(levels: int) -> None:
+    """An entry of a line is refused, and so is a file that is one list."""
+    (problem,) = read("a.jsonl", nested(levels).encode())
+    assert isinstance(problem, Problem)
+    assert "nested too deeply" in problem.message
+    with pytest.raises(DocumentError, match="nested too deeply"):
+        read("a.json", f"[{nested(levels)}]".encode())
+
+
+def test_nesting_up_to_the_limit_is_ignored() -> None:
+    """Fields of the uploader's own are no matter of ours, and brackets in a text are no nesting."""
+    text = "[{" * MAX_NESTING
+    assert read("a.jsonl", nested(MAX_NESTING).encode()) == [Document("b", "[[", "en")]
+    assert read("a.json", json.dumps([{"id": "b", "text": text}]).encode()) == [Document("b", text, "en")]
 
 
 def test_half_an_emoji_in_an_escape_is_replaced() -> None:

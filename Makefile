@@ -1,6 +1,7 @@
 # make run     sets everything up, drops the sample files (or FILES="a.txt b.txt"), shows their entities
 # make start   keeps everything up for dropping files
-# make test    sets everything up and runs all tests
+# make unit    sets everything up and runs the unit tests (under 40 seconds)
+# make test    sets everything up and runs all tests (under 6 minutes on two processors)
 # make screenshot  takes the pictures of the README anew (needs Chromium)
 # make chaos   runs the app through random faults, ten times (SEEDS=10 FIRST=1), and checks that all is well in the end
 # make bench   measures the app beside its peers and writes benchmarks/RESULTS.md (hours; PARTS="delays" a part)
@@ -20,7 +21,7 @@ PARTS ?=
 # A machine's pip may install for the user by default, which a virtual environment refuses.
 export PIP_USER := 0
 
-.PHONY: setup run start test screenshot chaos lint bench bench-ner bench-text needs-linux clean
+.PHONY: setup run start unit test screenshot chaos lint bench bench-ner bench-text needs-linux clean
 
 setup:
 	@python="$(PYTHON)"; [ -n "$$python" ] || python=$$(sh local/find_python.sh) || exit 1; \
@@ -33,11 +34,16 @@ run: setup
 start: setup
 	@$(IN_VENV) -m local start
 
+unit: setup
+	$(IN_VENV) -m pytest -n logical --dist loadfile tests/unit
+
 test: setup
 	@$(IN_VENV) -m pip install --quiet --disable-pip-version-check -r tests/browser/requirements.txt \
 	|| { echo "The tests of the page are skipped: they need tests/browser/requirements.txt." >&2; \
 	[ -z "$$NER_TESTS_NEED_BROWSER" ]; }
-	$(IN_VENV) -m pytest
+	$(IN_VENV) -m pytest -n auto --dist loadgroup --ignore tests/test_logs.py
+	@echo "Searching all logs for keys and texts ..."
+	@$(IN_VENV) -m pytest -q --keep-logs --basetemp .local/pytest-logs tests/test_logs.py
 
 screenshot: setup
 	@$(IN_VENV) -m pip install --quiet --disable-pip-version-check -r tests/browser/requirements.txt

@@ -161,8 +161,8 @@ def start_listening(command: Sequence[str], log: Path, environ: Mapping[str, str
     return start_child("The Functions host", command, log, environ, ready=b"Functions:", seconds=seconds)
 
 
-def start_page(values: Mapping[str, str], log: Path) -> tuple[Child, str]:
-    """Start the page for the account of the settings; return it with its address."""
+def start_page(values: Mapping[str, str], log: Path, port: int = PAGE_PORT) -> tuple[Child, str]:
+    """Start the page for the account of the settings, on the port or a later one; return it with its address."""
     command = [sys.executable, "-m", "local", "view", "--exit-with-stdin", "--port"]
     environ = {**os.environ, **values}
     # It begins with the address, which may hold a token.
@@ -170,7 +170,7 @@ def start_page(values: Mapping[str, str], log: Path) -> tuple[Child, str]:
     log.unlink(missing_ok=True)
     log.touch(mode=0o600)
     child = on_free_port(
-        PAGE_PORT,
+        port,
         lambda port: start_child(
             "The page", [*command, str(port)], log, environ, ready=ACCEPTS_CONNECTIONS, seconds=60.0
         ),

@@ -1,9 +1,12 @@
-"""What the tests share: a real Azurite, a real NER emulator, both on free ports and gone when the tests end."""
+"""What the tests share: a real Azurite, a real NER emulator, both on free ports and gone when the tests end.
+
+Several processes share the tests (pytest-xdist). Each has an Azurite, an NER emulator, ports and folders of its own.
+"""
 
 import itertools
 import logging
 import os
-import time
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -16,16 +19,22 @@ from hypothesis import settings as hypothesis_settings
 
 from local import stack
 from local.app_settings import SAMPLE, read_values
-from local.children import Child, free_port
+from local.children import Child
 from local.install import STATE
+from local.ner.__main__ import SAMPLE_LABELS
+from local.ner.labels import load_project
+from local.ner.recogniser import Recogniser
 from local.storage_emulator import Azurite
 from shared.settings import Settings
 from tests.emulator import set_switches
+from tests.ports import free_port, free_ports
 
-WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
-"""Which of the processes that share the tests this is; each has its own storage, emulators, ports and folders."""
+WORKER = os.environ.get("PYTEST_XDIST_WORKER")
+"""Which of the processes that share the tests this is; None for the one that starts the others, or has no others."""
 ALL_LOGS = STATE / "logs" / "tests"
-LOGS = ALL_LOGS / WORKER
+LOGS = ALL_LOGS / (WORKER or "main")
+WORKERS_PER_PROCESSOR, MAX_WORKERS = 4, 16
+"""Most tests wait for other processes most of the time."""
 counter = itertools.count()
 
 # Time must not decide what passes.
@@ -34,38 +43,55 @@ hypothesis_settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def session_started() -> Iterator[float]:
-    """When the tests began; what the app logs within their own process is kept from then on, as a host would."""
-    started = time.time()
+def _app_log() -> Iterator[None]:
+    """Keep what the app logs within the tests' own process, as a host would."""
     LOGS.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(LOGS / "app.log", "w", encoding="utf-8")
+    handler = logging.FileHandler(LOGS / "app.log", "a", encoding="utf-8")
     logging.getLogger("ner").setLevel(logging.INFO)
     logging.getLogger().addHandler(handler)
-    yield started
+    yield
     logging.getLogger().removeHandler(handler)
     handler.close()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add what `make screenshot` asks for."""
+    """Add what `make screenshot` and the last step of `make test` ask for."""
     parser.addoption("--screenshot", action="store_true", help="put pictures of the page into docs/")
+    parser.addoption("--keep-logs", action="store_true", help="keep the logs of the last run, to search them")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Return how many processes `-n auto` starts; `-n logical` is left to pytest-xdist: one for each processor."""
+    if config.option.numprocesses != "auto":
+        return None
+    return min(WORKERS_PER_PROCESSOR * (os.cpu_count() or 1), MAX_WORKERS)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Delete old logs, and train the sample project's recogniser once for all processes."""
+    if WORKER is not None:
+        return
+    if not session.config.option.keep_logs:
+        shutil.rmtree(ALL_LOGS, ignore_errors=True)
+    if session.config.option.numprocesses:
+        Recogniser.load_or_train(load_project(SAMPLE_LABELS), stack.MODELS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the test that reads all logs come last, and what shares something stay in one process."""
-    items.sort(key=lambda item: item.path.name == "test_logs.py")
+    """Begin with what takes longest, end with what reads all logs; keep tests that share much in one process."""
+    items.sort(key=rank)
     for item in items:
-        if item.path.parent.name == "browser":
-            item.add_marker(pytest.mark.xdist_group("browser"))
-        if item.path.name == "test_command_line.py":
-            item.add_marker(pytest.mark.xdist_group("commands"))
-        if item.path.name == "test_scans.py":
-            item.add_marker(pytest.mark.xdist_group("scans"))
+        if item.path.parent.name == "browser" or item.path.name == "test_scans.py":
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
-def free_ports() -> tuple[int, int, int]:
-    """Return three free ports: the usual ones may belong to the developer's own Azurite."""
-    return free_port(), free_port(), free_port()
+def rank(item: pytest.Item) -> int:
+    """Return a test's place in the order."""
+    if item.path.name == "test_logs.py":
+        return 4
+    if item.get_closest_marker("slow"):
+        return 0
+    return {"e2e": 1, "unit": 3}.get(item.path.parent.name, 2)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from shared.ner.model import Entity
 from shared.settings import Settings
 from tests import finished
 from tests.conftest import LOGS, hosted
+from tests.ports import free_port
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = ("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
@@ -105,7 +106,7 @@ def site(
     create_containers_and_queues(settings)
     log = LOGS / f"page-{request.node.name}.log"
     with ExitStack() as opened:
-        served, url = start_page(values, log)
+        served, url = start_page(values, log, free_port())
         opened.enter_context(served)
         context = browser.new_context(viewport={"width": 1280, "height": 860})
         context.set_default_timeout(PATIENCE_MILLISECONDS)

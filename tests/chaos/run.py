@@ -24,13 +24,14 @@ from rich.table import Table
 
 from local import stack
 from local.app_settings import SAMPLE, read_values
-from local.children import Child, free_port
+from local.children import Child
 from local.install import STATE
 from local.storage_emulator import Azurite
 from shared.settings import Settings
 from tests.chaos.plan import SWITCHES, Action, make_plan
 from tests.chaos.verdict import Account, Books, Uploaded, claimed, wait_for_the_end
 from tests.emulator import set_switches, stats
+from tests.ports import free_port, free_ports
 
 LOGS = STATE / "logs" / "tests" / "chaos"
 ACTIONS = 60
@@ -53,7 +54,7 @@ class Run:
         self.processes = processes
         self.data = STATE / "chaos" / str(seed)
         shutil.rmtree(self.data, ignore_errors=True)
-        self.azurite = Azurite(LOGS / f"azurite-{seed}.log", data=self.data, ports=self.free_ports())
+        self.azurite = Azurite(LOGS / f"azurite-{seed}.log", data=self.data, ports=free_ports())
         processes.callback(self.stop_storage)
         connection = self.azurite.connection_string
         self.values = {
@@ -76,11 +77,6 @@ class Run:
         self.hosts: list[Child] = []
         self.started = 0
         self.start_host()
-
-    @staticmethod
-    def free_ports() -> tuple[int, int, int]:
-        """Return ports for Azurite."""
-        return free_port(), free_port(), free_port()
 
     def stop_storage(self) -> None:
         """Stop the storage that runs now."""

@@ -15,6 +15,7 @@ def test_a_plan_is_a_function_of_its_seed() -> None:
         assert {action.kind for action in make_plan(seed, 60)} == {kind for kind, _ in KINDS}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_nothing_is_lost_and_nothing_paid_twice(ner_emulator: str) -> None:
     """In a short run; `make chaos` has long ones."""

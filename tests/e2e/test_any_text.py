@@ -4,6 +4,7 @@ import json
 import signal
 from collections.abc import Callable
 
+import pytest
 from azure.storage.blob import BlobServiceClient
 
 from shared.outcome import Outcome, OutcomeStatus, blob_name
@@ -91,6 +92,7 @@ def planted_text(length: int) -> str:
     return text + "x" * (length - len(text) - 1) + "."
 
 
+@pytest.mark.slow
 def test_every_entity_of_two_million_characters_is_found_once(
     values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient, switches: Callable[..., None]
 ) -> None:
@@ -152,6 +154,7 @@ def test_a_thousand_documents_come_back_in_order(
     assert submissions(ner_emulator, "notes.jsonl") - before == 40
 
 
+@pytest.mark.slow
 def test_a_thousand_documents_survive_throttling_and_a_killed_worker(
     values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient, switches: Callable[..., None]
 ) -> None:

@@ -92,6 +92,7 @@ def test_a_users_mistake_gives_a_sentence(arguments: list[str], environ: dict[st
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_start_takes_drops_until_it_is_stopped(tmp_path: Path, state: Path) -> None:
     """While `start` is up, `drop` uploads to it; Ctrl-C leaves nothing running."""
     (tmp_path / "dropped.md").write_text("A table for two in Lisbon tomorrow at seven, please.")

@@ -24,12 +24,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from local import stack
-from local.children import free_port
 from local.storage_emulator import ACCOUNT, Azurite
 from shared.outcome import OutcomeStatus
 from shared.settings import Settings
-from tests.conftest import LOGS, free_ports
+from tests.conftest import LOGS
 from tests.e2e.test_whole_way import drop, outcome_of
+from tests.ports import free_port, free_ports
 from tests.serving import QuietHandler, serving
 
 IDENTITY_HEADER = "secret-of-the-endpoint"

@@ -51,6 +51,7 @@ def test_the_package_holds_what_is_deployed_and_nothing_else(package: Path) -> N
     assert package.stat().st_size < LARGEST_PACKAGE
 
 
+@pytest.mark.slow
 def test_the_package_works_alone(
     package: Path, tmp_path: Path, values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient
 ) -> None:

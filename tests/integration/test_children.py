@@ -13,7 +13,8 @@ from local import storage_emulator
 from local.children import Child, ChildError, accepts_connections, free_port, on_free_port
 from local.install import OWN_AZURITE, ROOT
 from local.storage_emulator import Azurite, DataInUseError, azurite_program
-from tests.conftest import free_ports
+from tests import ports
+from tests.ports import free_ports
 from tests.waiting import eventually
 
 STARTS_AZURITE = """
@@ -40,15 +41,15 @@ with Child("server", [sys.executable, "-c", served, sys.argv[2]], Path(sys.argv[
 @pytest.mark.parametrize("program", [STARTS_AZURITE, STARTS_PYTHON], ids=["azurite", "python"])
 def test_a_child_ends_with_its_parent(program: str, number: signal.Signals, tmp_path: Path) -> None:
     """However the parent ends, nobody listens on the child's ports afterwards."""
-    ports = free_ports() if program is STARTS_AZURITE else (free_port(),)
-    command = [sys.executable, "-c", program, str(tmp_path / "log"), *map(str, ports)]
+    listening = free_ports() if program is STARTS_AZURITE else (ports.free_port(),)
+    command = [sys.executable, "-c", program, str(tmp_path / "log"), *map(str, listening)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == b"up\n"
-        eventually(lambda: all(accepts_connections(port) for port in ports) or None, "the child listens")
+        eventually(lambda: all(accepts_connections(port) for port in listening) or None, "the child listens")
         parent.send_signal(number)
         parent.wait()
-        eventually(lambda: not any(accepts_connections(port) for port in ports) or None, "the child is gone")
+        eventually(lambda: not any(accepts_connections(port) for port in listening) or None, "the child is gone")
 
 
 def test_a_child_that_fails_shows_its_last_words(tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ def test_a_child_that_fails_shows_its_last_words(tmp_path: Path) -> None:
 
 def test_taken_ports_give_the_next_ones() -> None:
     """In order, so that addresses stay what they were as long as the same programs run."""
-    first = free_port(0, 6)
+    first = ports.free_port(6)
     with socket.create_server(("127.0.0.1", first)):
         assert free_port(first) == first + 1
     with socket.create_server(("127.0.0.1", first + 1)):
@@ -74,7 +75,7 @@ def test_taken_ports_give_the_next_ones() -> None:
 
 def test_a_port_that_is_taken_meanwhile_gives_the_next_one() -> None:
     """Between the look for a free port and the server's start, another process may take it."""
-    first = free_port(0, 2)
+    first = ports.free_port(2)
     tried: list[int] = []
     with ExitStack() as servers:
 
@@ -98,7 +99,7 @@ def test_a_server_that_fails_for_another_reason_is_not_tried_again() -> None:
         raise ChildError("no luck today")
 
     with pytest.raises(ChildError, match="no luck today"):
-        on_free_port(free_port(), start)
+        on_free_port(ports.free_port(), start)
     assert len(tried) == 1
 
 

@@ -164,6 +164,7 @@ async def throttled(host: Host, data: bytes, _newer: bytes) -> None:
     await host.messages()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("walk", "data", "newer", "requests"),
     [

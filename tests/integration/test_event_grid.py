@@ -9,12 +9,13 @@ import httpx
 import pytest
 from azure.storage.blob import BlobServiceClient
 
-from local.children import Child, free_port
+from local.children import Child
 from local.host.event_grid import PATH, BlobPath, blob_path
 from local.watch import read_outcome
 from shared.settings import Settings
 from tests.conftest import LOGS, hosted
 from tests.emulator import submissions
+from tests.ports import free_port
 from tests.waiting import eventually
 
 NOTIFICATION = {"aeg-event-type": "Notification"}

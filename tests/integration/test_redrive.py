@@ -373,6 +373,7 @@ async def test_any_name_can_be_shown_and_sent_again(name: str, way: Way, account
     await way.poll_until_empty()
 
 
+@pytest.mark.slow
 async def test_what_stands_first_of_much(way: Way, account: Account) -> None:
     """The oldest in flight, the latest failures; all are counted, and the advice is plain."""
     for number in range(4):

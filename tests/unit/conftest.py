@@ -5,6 +5,7 @@ import pytest
 from local.ner.__main__ import SAMPLE_LABELS
 from local.ner.labels import Project, load_project
 from local.ner.recogniser import Recogniser
+from local.stack import MODELS
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +15,6 @@ def project() -> Project:
 
 
 @pytest.fixture(scope="session")
-def recogniser(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Recogniser:
-    """The sample project's recogniser, newly trained."""
-    return Recogniser.load_or_train(project, tmp_path_factory.mktemp("models"))
+def recogniser(project: Project) -> Recogniser:
+    """The sample project's recogniser, trained when its labels or its code have changed."""
+    return Recogniser.load_or_train(project, MODELS)

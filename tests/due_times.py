@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -25,7 +25,7 @@ class DueTimes:
 
     def of(self, message: QueueMessage) -> datetime:
         """Return when a message becomes visible; one that was sent past the app is visible from the start."""
-        return self.due.get(str(message.id), datetime.min.replace(tzinfo=message.inserted_on.tzinfo))
+        return self.due.get(str(message.id), datetime.min.replace(tzinfo=UTC))
 
     def wrap(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """Return a call of the SDK that sends or changes a message, with its visibility delay on the tests' clock."""

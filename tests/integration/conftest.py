@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueClient, QueueMessage, TextBase64DecodePolicy, TextBase64EncodePolicy
 
@@ -56,6 +57,7 @@ class Way:
             message_encode_policy=TextBase64EncodePolicy(),
             message_decode_policy=TextBase64DecodePolicy(),
         )
+        self.hidden: list[QueueMessage] = []
         self.name = "a.txt"
         self.etag = ""
 
@@ -92,17 +94,22 @@ class Way:
 
     def received(self) -> QueueMessage:
         """Let time pass until a message is due; hide it from others, as the host does while it works on it."""
-        found = eventually(lambda: self.receive() or None, "a message")
-        first = min(found, key=self.messages_due.of)
-        for message in found:
-            if message is not first:
-                self.queue.update_message(message, visibility_timeout=0)
+        first = eventually(self.receive, "a message")
         self.pass_time((self.messages_due.of(first) - self.now()).total_seconds())
         return first
 
-    def receive(self) -> list[QueueMessage]:
-        """Hide all messages, whenever they are due, and return them."""
-        return list(self.queue.receive_messages(max_messages=32, visibility_timeout=LEASE_SECONDS))
+    def receive(self) -> QueueMessage | None:
+        """Hide all messages, and return the one that is due first if it still is in the queue."""
+        self.hidden += self.queue.receive_messages(max_messages=32, visibility_timeout=LEASE_SECONDS)
+        if not self.hidden:
+            return None
+        first = min(self.hidden, key=self.messages_due.of)
+        self.hidden.remove(first)
+        try:
+            first.pop_receipt = self.queue.update_message(first, visibility_timeout=LEASE_SECONDS).pop_receipt
+        except ResourceNotFoundError:
+            return None  # a test has cleared the queue
+        return first
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass for the app and for the service."""

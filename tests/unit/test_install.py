@@ -132,7 +132,7 @@ def test_every_clone_gets_the_same_line_ends(tmp_path: Path) -> None:
     assert (tmp_path / "clone" / "b.png").read_bytes() == b"\x89PNG\r\n\x1a\n"
 
 
-AS_ON_WINDOWS = "import runpy, sys; sys.platform = 'win32'; sys.argv[1:] = ['status']; "
+AS_ON_WINDOWS = "import runpy, shutil, subprocess, sys; sys.platform = 'win32'; sys.argv[1:] = ['status']; "
 
 
 @pytest.mark.parametrize(

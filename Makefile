@@ -32,7 +32,7 @@ run: setup
 	@if [ -e "$$FILES" ]; then set -- "$$FILES"; else set -- $(FILES); fi; $(IN_VENV) -m local run "$$@"
 
 start: setup
-	@$(IN_VENV) -m local start
+	@exec $(IN_VENV) -m local start
 
 unit: setup
 	$(IN_VENV) -m pytest -n logical --dist loadfile tests/unit

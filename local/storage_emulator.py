@@ -137,7 +137,8 @@ def locked(data: Path) -> int:
                 continue
             os.close(descriptor)
             raise DataInUseError(
-                f"Another process works on the stored files in {data}. Stop it, then run the same command again."
+                f"Another process works on the stored files in {data}, perhaps a 'make start' that is starting or "
+                "stopping. Wait for it or stop it, then run the same command again."
             ) from None
         except OSError:
             pass  # some network file systems have no locks

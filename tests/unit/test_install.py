@@ -120,7 +120,19 @@ def test_another_python_is_refused_with_a_way_out(
         install.check_python()
 
 
-AS_ON_WINDOWS = "import runpy, sys; sys.platform = 'win32'; sys.argv[1:] = ['status']; "
+def test_every_clone_gets_the_same_line_ends(tmp_path: Path) -> None:
+    """Git for Windows converts them; labels then would not fit their texts, and `sh` could not read the scripts."""
+    shutil.copy(ROOT / ".gitattributes", tmp_path)
+    (tmp_path / "a.txt").write_bytes(b"one\r\ntwo\n")
+    (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    git = ("git", "-c", "core.autocrlf=true", "-c", "core.safecrlf=false")
+    for arguments in ("init --quiet", "add .", "checkout-index --all --prefix=clone/"):
+        subprocess.run([*git, *arguments.split()], cwd=tmp_path, check=True)
+    assert (tmp_path / "clone" / "a.txt").read_bytes() == b"one\ntwo\n"
+    assert (tmp_path / "clone" / "b.png").read_bytes() == b"\x89PNG\r\n\x1a\n"
+
+
+AS_ON_WINDOWS = "import runpy, shutil, subprocess, sys; sys.platform = 'win32'; sys.argv[1:] = ['status']; "
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from local import app_settings
 from local.account import chosen_values
-from local.app_settings import SAMPLE, read_values
+from local.app_settings import SAMPLE, AppSettingsError, read_values
 from local.in_flight import Record, Report, read_poisoned, read_source
 from local.listing import Ended
 from local.redrive import new_submission
@@ -166,7 +166,8 @@ def test_the_environment_names_the_account(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(app_settings, "OWN", SAMPLE.parent / "nowhere.json")
     running = {"NER_STORAGE": "running", "NER_QUEUE": "its-queue"}
     assert chosen_values({}, running) == running
-    assert chosen_values({"NER_QUEUE": "q"}, None)["NER_STORAGE"] == "UseDevelopmentStorage=true"
+    with pytest.raises(AppSettingsError, match="make start"):
+        chosen_values({"NER_QUEUE": "q"}, None)
     assert chosen_values({"NER_STORAGE": "named"}, running)["NER_STORAGE"] == "named"
     assert chosen_values({"NER_STORAGE": "named"}, running)["NER_QUEUE"] == "ner-jobs"
     by_identity = chosen_values({"NER_STORAGE__accountName": "mine"}, running)

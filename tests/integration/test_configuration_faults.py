@@ -45,7 +45,7 @@ async def test_a_forbidden_call_waits_as_well(way: Way, caplog: pytest.LogCaptur
     way.switch(faults=[{"status": 403, "times": 2}])
     await way.submit()
     await way.pipeline.poll(way.message().content.encode())
-    assert len([line for line in caplog.messages if "mended" in line]) == 2
+    assert len([line for line in caplog.messages if "fixed" in line]) == 2
     assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
 
 

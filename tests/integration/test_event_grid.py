@@ -138,7 +138,7 @@ def test_where_a_blob_is(url: str, path: BlobPath) -> None:
 def test_without_a_webhook_an_app_that_waits_for_events_does_not_start(values: dict[str, str], tmp_path: Path) -> None:
     """It would wait for ever."""
     with (
-        pytest.raises(Exception, match="start this stand-in with --port"),
+        pytest.raises(Exception, match="start this host emulator with --port"),
         hosted({**values, "NER_BLOB_TRIGGER_SOURCE": "EventGrid"}, tmp_path / "host.log"),
     ):
         pass

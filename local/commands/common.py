@@ -45,7 +45,7 @@ Since = Annotated[
     typer.Option(
         parser=parse_since,
         metavar="TIME",
-        help="Include only events since TIME: 30m, 2h or 3d ago, or a UTC time such as 2026-11-24T10:00.",
+        help="Ignore everything before TIME: 30m, 2h or 3d (ago), or a UTC time such as 2026-11-24T10:00.",
     ),
 ]
 Labels = Annotated[

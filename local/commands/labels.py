@@ -37,6 +37,10 @@ def evaluate(
 ) -> None:
     """Train the local recogniser on your labels and score it on the held-out documents.
 
+    Your texts stay on this machine. The local recogniser is a small model: use
+    the scores to compare versions of your labels, not to predict the quality
+    of the service.
+
     Examples:
 
       ner evaluate local/sample/project/labels.json

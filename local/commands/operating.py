@@ -42,8 +42,14 @@ def status(
 
     The storage account is the one that NER_STORAGE names in the environment,
     else that of 'make start' while it runs, else the one in
-    local.settings.json. --since filters outcomes only: files in flight and
-    poison messages of any age are shown.
+    local.settings.json.
+
+    Poisoned files are in a poison queue, because their message failed too
+    often. Files that the app has not picked up were uploaded some time ago,
+    but the app does not know them: it is down, or the event was lost.
+
+    --since filters outcomes only: files in flight and poison messages of any
+    age are shown.
 
     Examples:
 
@@ -103,8 +109,8 @@ def redrive(
     """Send files again, selected by name, by kind, or by both.
 
     You can repeat this command: files in flight or poisoned are never charged
-    twice. Failed and partly succeeded files are submitted, and charged,
-    again.
+    twice. Failed and partly succeeded files are charged again, because they
+    are submitted again.
 
     Names without a kind select poisoned, in-flight and failed files. Name a
     partly succeeded file exactly, or use --partial. Uploads that the app has

@@ -32,7 +32,8 @@ def view(
     The storage account is the one that NER_STORAGE names in the environment,
     else that of 'make start' while it runs, else the one in
     local.settings.json. Unless it is the local storage emulator, the URL
-    contains a token. Keep the URL secret: it gives your access to the files.
+    contains a token. Keep the URL secret: anyone who has it can read and drop
+    files with your access rights.
 
     Examples:
 

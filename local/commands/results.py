@@ -36,7 +36,7 @@ def complete_name(incomplete: str) -> list[str]:
 
 
 Category = Annotated[
-    list[str] | None, typer.Option("--category", "-c", help="Include only this category. Repeat it for several.")
+    list[str] | None, typer.Option("--category", "-c", help="Include only this category. Repeat the option for more.")
 ]
 Confidence = Annotated[
     float,
@@ -94,7 +94,7 @@ def export(
     ] = None,
     kind: Annotated[
         Format | None,
-        typer.Option("--format", help="Format of the table. Default: the one of the output's name, else csv."),
+        typer.Option("--format", help="Default: jsonl if the output's name ends in .jsonl or .ndjson, else csv."),
     ] = None,
     category: Category = None,
     least_confidence: Confidence = 0.0,
@@ -111,7 +111,7 @@ def export(
       ner export --format jsonl | jq -r .text | sort | uniq -c
 
     In pandas: pd.read_json('entities.jsonl', lines=True).to_parquet(...).
-    In CSV, cells that a spreadsheet would run as a formula begin with a '.
+    In CSV, a ' precedes each cell that a spreadsheet would run as a formula.
     JSON Lines contain every text unchanged.
     """
     if kind is None:

@@ -43,7 +43,7 @@ Wait = Annotated[bool, typer.Option(help="Wait for the outcomes and show the ent
 
 
 def run(files: Files = None, *, seconds: Seconds = 300.0, labels: Labels = None) -> None:
-    """Start everything, drop files, show their entities and stop everything."""
+    """Start the app on this machine, drop files, show their entities and stop the app."""
     with sentences_for_errors():
         named = blob_names(files or sorted(SAMPLES.iterdir()))
         console.print("Starting storage, the NER emulator and the host (the first start trains a model) ...")
@@ -55,7 +55,7 @@ def run(files: Files = None, *, seconds: Seconds = 300.0, labels: Labels = None)
 
 
 def start(*, labels: Labels = None) -> None:
-    """Start everything and keep it running until Ctrl-C."""
+    """Start the app and its page on this machine and keep them running until Ctrl-C."""
     with sentences_for_errors():
         values = local_values(os.environ)
         if already_running(labels):

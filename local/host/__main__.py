@@ -1,4 +1,4 @@
-"""`python -m local.host`: run the function app of a folder with the app settings of the environment."""
+"""`python -m local.host`: runs the function app of a folder with the app settings of the environment."""
 
 import argparse
 import asyncio
@@ -136,7 +136,9 @@ async def serve(root: Path, environ: Mapping[str, str], lease_seconds: int, port
 
 def main() -> int:
     """Parse the command line; return the process's exit code."""
-    parser = argparse.ArgumentParser(prog="python -m local.host", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m local.host", description="Run a function app with the app settings of the environment."
+    )
     parser.add_argument(
         "--root", type=Path, default=Path.cwd(), help="folder of the function app (default: the current folder)"
     )

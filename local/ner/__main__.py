@@ -1,4 +1,4 @@
-"""`python -m local.ner`: serve the emulator of the custom NER service on this machine."""
+"""`python -m local.ner`: serves the emulator of the custom NER service on this machine."""
 
 import argparse
 import json
@@ -27,7 +27,9 @@ SAMPLE_LABELS = ROOT / "local" / "sample" / "project" / "labels.json"
 def parse_arguments() -> argparse.Namespace:
     """Read the command line; what it leaves out is as in local.settings.sample.json."""
     sample = read_values(SAMPLE)
-    parser = argparse.ArgumentParser("python -m local.ner", description=__doc__)
+    parser = argparse.ArgumentParser(
+        "python -m local.ner", description="Serve the emulator of the custom NER service on this machine."
+    )
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: a free one)")
     parser.add_argument(
         "--labels",
@@ -41,9 +43,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--key", default=sample["NER_KEY"], help="key to accept; if empty, any bearer token is accepted"
     )
-    parser.add_argument("--project", default=sample["NER_PROJECT_NAME"])
-    parser.add_argument("--deployment", default=sample["NER_DEPLOYMENT_NAME"])
-    parser.add_argument("--model-id", default=sample["NER_MODEL_ID"])
+    parser.add_argument("--project", default=sample["NER_PROJECT_NAME"], help="name of the project")
+    parser.add_argument("--deployment", default=sample["NER_DEPLOYMENT_NAME"], help="name of the deployment")
+    parser.add_argument("--model-id", default=sample["NER_MODEL_ID"], help="id of the model for the first preview")
     parser.add_argument(
         "--job-seconds",
         type=float,

@@ -73,7 +73,7 @@ def decode_outcome(blob: str, raw: bytes) -> Outcome:
     try:
         return msgspec.json.decode(raw, type=Outcome)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ResultError(f"{blob} was not written by this app, or by another version of it: {error}") from None
+        raise ResultError(f"{blob} is not an outcome of this version of the app: {error}") from None
 
 
 def read_result(account: Account, name: str) -> Result:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from local.account import Account
 from local.highlighting import parts, pieces
+from local.listing import State
 from local.results import Result, Shown
 from local.show_state import entities_text, printable, say
 from shared.ner.model import Entity
@@ -69,7 +70,7 @@ def show_result(console: Console, account: Account, result: Result, view: View) 
     backgrounds = BACKGROUNDS if console.color_system in ("256", "truecolor") else FEW_BACKGROUNDS
     coloured = styles((entity.category for each in outcome.documents for entity in each.entities), backgrounds)
     head = Text(printable(outcome.source.name), style="bold")
-    head.append(f"  {outcome.status.value}", style=f"not bold {STATUS_COLOURS[outcome.status]}")
+    head.append(f"  {State(outcome.status.value).words}", style=f"not bold {STATUS_COLOURS[outcome.status]}")
     head.append(
         f"  {entities_text(len(found))}, {account.cost_text(outcome.statistics.transactions_count)}", "not bold dim"
     )

@@ -84,7 +84,7 @@ def show_survey(
     messages = ", ".join(
         f"{queue} {'does not exist' if count is None else count}" for queue, count in survey.queues.items()
     )
-    say(console, f"Messages (approximate): {messages}.")
+    say(console, f"Messages in the queues (approximate): {messages}.")
     is_ours = any(found.name for found in survey.poisoned) or poisoned > len(survey.poisoned)
     for advice in advices(account.settings.queue, survey, may_be_poisoned=is_ours):
         say(console, advice, style="bold yellow")

@@ -132,8 +132,8 @@ def redrive(
     choice = Choice(tuple(names or ()), frozenset(kind for kind in asked if asked[kind]), since)
     if not choice.names and not choice.kinds:
         raise typer.BadParameter(
-            "no files are selected: name files, or select kinds with --in-flight, --poison, --failed, --partial or "
-            "--unheard. 'ner status' lists the files; --dry-run shows what would be sent"
+            "No file is selected. Name files, or select kinds with --in-flight, --poison, --failed, --partial or "
+            "--unheard. 'ner status' lists the files; --dry-run shows what would be sent."
         )
     with sentences_for_errors(), opened(running_values()) as account:
         work = Redrive(account, choice, dry_run=dry_run)

@@ -73,7 +73,11 @@ def show(
             result = read_result(account, name)
         except ResultError as error:
             is_there = account.newest(name) is not None
-            hint = "Run 'ner status' to see how far the file is." if is_there else f"There is no file {name!r} either."
+            hint = (
+                "Run 'ner status' to see how far the file is."
+                if is_there
+                else f"There is no file {name!r} either: check the name."
+            )
             raise ResultError(f"{error} {hint}") from None
         if as_json:
             sys.stdout.buffer.write(result.raw + b"\n")

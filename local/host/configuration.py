@@ -109,7 +109,7 @@ def read_host_json(path: Path, environ: Mapping[str, str] | None = None) -> Host
             f"{path} is missing, so this folder is not a function app: choose another one with --root"
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise HostError(f"{path}: {error}") from None
+        raise HostError(f"{path} is invalid: {error}") from None
     for time_span in (
         configuration.function_timeout,
         configuration.extensions.queues.max_polling_interval,
@@ -133,6 +133,6 @@ def override(document: dict[str, Any], environ: Mapping[str, str]) -> None:
                 place = place.setdefault(section, {})
                 if not isinstance(place, dict):
                     raise HostError(
-                        f"the app setting {name} names a section {section}, but host.json has a value there"
+                        f"the app setting {name} names a section {section}, but host.json has a value there: fix the name"
                     )
             place[key] = value

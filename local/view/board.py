@@ -255,4 +255,5 @@ def digest_of(outcome: Outcome) -> Digest:
 
 def storage_problem(error: AzureError) -> str:
     """Return what the account answered, as a sentence."""
-    return f"The storage account cannot be used: {error.message}"
+    reason = error.message.rstrip(".\n")
+    return f"The storage account cannot be used: {reason}. Check NER_STORAGE, the network and your roles."

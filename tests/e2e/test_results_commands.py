@@ -58,7 +58,7 @@ def test_show_says_why_there_is_nothing_to_show(account: dict[str, str]) -> None
     for name, said in (
         ("scan.pdf", "UnsupportedType: It is not plain text."),
         ("new.txt", "There is no outcome new.txt.json. Run 'ner status' to see how far the file is."),
-        ("nobody.txt", "There is no file 'nobody.txt' either."),
+        ("nobody.txt", "There is no file 'nobody.txt' either: check the name."),
     ):
         result = local("show", name, environ=account)
         assert result.returncode == 1

@@ -133,6 +133,6 @@ def override(document: dict[str, Any], environ: Mapping[str, str]) -> None:
                 place = place.setdefault(section, {})
                 if not isinstance(place, dict):
                     raise HostError(
-                        f"the app setting {name} names a section {section}, but host.json has a value there: fix the name"
+                        f"the app setting {name} names a section {section}, but host.json has a value there: rename it"
                     )
             place[key] = value

@@ -297,7 +297,7 @@ async def test_a_lost_file_of_many_jobs_goes_on_by_its_ledger(way: Way, account:
     way.queue.clear_messages()
     (found,) = look(account).in_flight
     assert found.record.submission is not None
-    assert waits_for(found.record.submission, found.jobs_count) == "3 jobs"
+    assert waits_for(found.record.submission, found.jobs_count) == "3 jobs running"
     assert len(redrive(account, Kind.IN_FLIGHT)) == 1
     assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
     assert way.submissions() == 3

@@ -82,7 +82,7 @@ def test_a_file_that_is_read_too_early_shows_itself_once_it_has_ended(
     switches(jobSeconds=1000)
     site.upload("early.txt", BOOKING)
     page = site.open_file("early.txt")
-    assert page.locator("td .state", has_text="not started").is_visible()
+    assert page.locator(".state", has_text="not started").is_visible()
     site.host()
     page.locator(".state", has_text="running for").wait_for()
     end_jobs(ner_emulator)
@@ -125,12 +125,12 @@ def test_entities_are_filtered_by_category_and_confidence(site: Site) -> None:
     assert page.locator("mark", has_text="Lisbon").get_attribute("title") == "city 0.80"
     page.get_by_label("guest").uncheck()
     assert site.marked() == ["Lisbon", "noon", "Porto"]
-    page.get_by_label("Confidence at least").fill("0.5")
+    page.get_by_label("Minimum confidence").fill("0.5")
     assert site.marked() == ["Lisbon", "noon"]
     page.get_by_role("button", name="none").click()
     assert site.marked() == []
     page.get_by_role("button", name="all", exact=True).click()
-    page.get_by_label("Confidence at least").fill("0")
+    page.get_by_label("Minimum confidence").fill("0")
     assert site.marked() == ["Ana", "Lisbon", "noon", "Ben", "Porto"]
     assert page.locator("#text").inner_text().strip() == text
 

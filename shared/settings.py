@@ -29,6 +29,7 @@ LONGEST_DELAY_SECONDS: Final = 7 * 24 * 3600
 
 CONTAINER_NAME = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 QUEUE_NAME = CONTAINER_NAME
+NAME_RULE: Final = "3 to 63 lower-case letters, digits or single hyphens"
 QUEUE_NAME_LENGTH: Final = 63 - len("-poison")
 PROJECT_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,256}")
 LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
@@ -93,11 +94,15 @@ class Settings:
         api_version = reader.api_version()
         by_model_id = api_version == SEED_API_VERSION
         names = {
-            "input_container": reader.matching("NER_INPUT_CONTAINER", CONTAINER_NAME, "a container name", "incoming"),
-            "results_container": reader.matching(
-                "NER_RESULTS_CONTAINER", CONTAINER_NAME, "a container name", "results"
+            "input_container": reader.matching(
+                "NER_INPUT_CONTAINER", CONTAINER_NAME, f"a container name ({NAME_RULE})", "incoming"
             ),
-            "state_container": reader.matching("NER_STATE_CONTAINER", CONTAINER_NAME, "a container name", "ner-state"),
+            "results_container": reader.matching(
+                "NER_RESULTS_CONTAINER", CONTAINER_NAME, f"a container name ({NAME_RULE})", "results"
+            ),
+            "state_container": reader.matching(
+                "NER_STATE_CONTAINER", CONTAINER_NAME, f"a container name ({NAME_RULE})", "ner-state"
+            ),
             "queue": reader.queue_name(),
         }
         if names["input_container"] == names["results_container"]:
@@ -166,7 +171,7 @@ class Reader:
 
     def queue_name(self) -> str:
         """Return NER_QUEUE; it must leave room for the host's `-poison`."""
-        value = self.matching("NER_QUEUE", QUEUE_NAME, "a queue name", "ner-jobs")
+        value = self.matching("NER_QUEUE", QUEUE_NAME, f"a queue name ({NAME_RULE})", "ner-jobs")
         if len(value) > QUEUE_NAME_LENGTH or value.endswith("-poison"):
             self.problems.append(
                 f"NER_QUEUE must have at most {QUEUE_NAME_LENGTH} characters and must not end in -poison: the host "
@@ -226,7 +231,7 @@ class Reader:
         value = self.text(name)
         if not all("!" <= character <= "~" for character in value):
             self.problems.append(
-                f"{name} contains characters that no key has: copy the key again from Keys and Endpoint"
+                f"{name} contains characters that no key has: copy it again from the resource's Keys and Endpoint"
             )
         return value or None
 

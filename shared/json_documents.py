@@ -81,7 +81,7 @@ def json_list(data: bytes, language: str) -> Callable[[], Entries]:
         raise ShapeError(f"The file is not valid JSON: {locate(data, error)}. Fix it and upload it again.") from None
     items = whole if isinstance(whole, list) else whole.documents
     if any(is_nested_too_deeply(bytes(item)) for item in items):
-        raise ShapeError(f"The file is not JSON: {reason(RecursionError())}.")
+        raise ShapeError(f"The file is not valid JSON: {reason(RecursionError())}. Fix it and upload it again.")
 
     def entries() -> Entries:
         checks = Checks(language, "document")

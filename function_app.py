@@ -49,7 +49,12 @@ async def submit(blob: func.InputStream, context: func.Context) -> None:
     container, _, name = (blob.name or "").partition("/")
     if container != settings.input_container:
         # After an event the host does not look at the path: outcomes would be submitted, and theirs, without end.
-        log.error("an event of the container %r is left alone: filter the subscription, as the README says", container)
+        log.error(
+            "ignored an event from container %r, which is not NER_INPUT_CONTAINER: filter the Event Grid subscription "
+            "to subjects that begin with /blobServices/default/containers/%s/",
+            container,
+            settings.input_container,
+        )
         return
     data = blob.read()
     properties = getattr(blob, "blob_properties", None)  # the public type does not declare it

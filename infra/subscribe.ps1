@@ -9,7 +9,7 @@ foreach ($try in 1..6) {
         inputContainer=$env:INPUT_CONTAINER deadLetterContainer=$env:DEAD_LETTER_CONTAINER
     if ($LASTEXITCODE -eq 0) { exit 0 }
     # The webhook and its key are there only when the app has started.
-    Write-Host 'The app is not ready for events yet: trying again in 20 seconds'
+    Write-Host 'The app is not ready for events yet. Trying again in 20 seconds.'
     Start-Sleep -Seconds 20
 }
-Write-Error 'Event Grid does not tell the app of new files yet. Once the app runs: azd hooks run postdeploy'
+Write-Error 'Event Grid does not notify the app of new files yet. When the app is running, run: azd hooks run postdeploy'

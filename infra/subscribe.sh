@@ -11,10 +11,10 @@ until az deployment group create --only-show-errors --output none \
 do
     tries=$((tries - 1))
     if [ "$tries" -eq 0 ]; then
-        echo "Event Grid does not tell the app of new files yet. Once the app runs: azd hooks run postdeploy" >&2
+        echo "Event Grid does not notify the app of new files yet. When the app is running, run: azd hooks run postdeploy" >&2
         exit 1
     fi
     # The webhook and its key are there only when the app has started.
-    echo "The app is not ready for events yet: trying again in 20 seconds"
+    echo "The app is not ready for events yet. Trying again in 20 seconds."
     sleep 20
 done

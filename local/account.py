@@ -154,7 +154,7 @@ def open_account(values: Mapping[str, str]) -> Iterator[Account]:
         try:
             blobs, queues = clients.enter_context(storage_clients(settings))
         except ValueError as error:
-            raise AppSettingsError(f"NER_STORAGE: {error}") from None
+            raise AppSettingsError(f"NER_STORAGE is not a valid connection string: {error}") from None
         yield Account(settings, blobs, queues, price_of(values))
 
 
@@ -166,7 +166,7 @@ def price_of(values: Mapping[str, str]) -> float | None:
     except ValueError:
         price = math.nan
     if price is not None and not 0 <= price < math.inf:
-        raise AppSettingsError(f"{PRICE} must be what 1,000 text records cost, such as 5, not {text!r}")
+        raise AppSettingsError(f"{PRICE} must be the price of 1,000 text records, such as 5, not {text!r}")
     return price
 
 

@@ -35,9 +35,11 @@ def read_values(path: Path) -> dict[str, str]:
     try:
         settings = msgspec.json.decode(path.read_bytes(), type=SettingsFile)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise AppSettingsError(f"{path}: {error}") from None
+        raise AppSettingsError(
+            f"{path} is not a valid settings file: {error}. Compare it with {SAMPLE.name}."
+        ) from None
     if settings.is_encrypted:
-        raise AppSettingsError(f"{path} is encrypted: decrypt it with 'func settings decrypt'")
+        raise AppSettingsError(f"{path} is encrypted: run 'func settings decrypt'")
     return settings.values
 
 

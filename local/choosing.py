@@ -22,7 +22,7 @@ class Kind(StrEnum):
     IN_FLIGHT = "in flight"
     FAILED = "failed"
     PARTIAL = "partly succeeded"
-    UNHEARD = "unheard"
+    UNHEARD = "not picked up"
     """Uploaded, but the app has not heard of it: the event was lost."""
 
 
@@ -46,10 +46,10 @@ def parse_since(text: str) -> datetime:
         since = since.astimezone(UTC) if since.tzinfo else since.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise typer.BadParameter(
-            f"{text!r} is no time: write 30m, 2h or 3d for so long ago, or a time in UTC such as 2026-11-24T10:00"
+            f"{text!r} is not a time: write how long ago (30m, 2h or 3d) or a UTC time such as 2026-11-24T10:00"
         ) from None
     if since > now:
-        raise typer.BadParameter(f"{text!r} is in the future: now it is {now:%Y-%m-%dT%H:%M} in UTC")
+        raise typer.BadParameter(f"{text!r} is in the future: write a time before {now:%Y-%m-%dT%H:%M} UTC")
     return since
 
 

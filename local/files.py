@@ -26,15 +26,15 @@ def blob_names(paths: Iterable[Path]) -> dict[str, Path]:
                 file.relative_to(path.parent).as_posix(): file for file in sorted(path.rglob("*")) if file.is_file()
             }
             if not files:
-                raise FilesError(f"{path} holds no files")
+                raise FilesError(f"{path} contains no files: name a file, or a folder with files")
         elif path.is_file():
             files = {path.name: path}
         else:
-            raise FilesError(f"{path} does not exist")
+            raise FilesError(f"{path} does not exist: name an existing file or folder")
         for name, file in files.items():
             if name in named:
                 raise FilesError(
-                    f"{named[name]} and {file} would both be called {name}: rename one, or drop its folder"
+                    f"{named[name]} and {file} would both be uploaded as {name}: rename one, or drop its folder instead"
                 )
             named[name] = file
     return named

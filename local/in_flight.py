@@ -48,10 +48,10 @@ def read_record(account: Account, name: str) -> Record | None:
     try:
         submission = decode_submission(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return Record(name, None, f"cannot be read, so another version of this app wrote it: {error}")
+        return Record(name, None, f"cannot be read, because another version of this app wrote it: {error}")
     container = submission.message.source.container
     if container != account.settings.input_container:
-        return Record(name, None, f"is about the container {container!r}, which is not NER_INPUT_CONTAINER")
+        return Record(name, None, f"belongs to container {container!r}, which is not NER_INPUT_CONTAINER")
     return Record(name, submission)
 
 

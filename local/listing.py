@@ -64,7 +64,7 @@ class State(StrEnum):
     @property
     def words(self) -> str:
         """The same for a person."""
-        return "partly succeeded" if self is State.PARTIALLY_SUCCEEDED else self.value
+        return {"waiting": "not started", "partiallySucceeded": "partly succeeded"}.get(self.value, self.value)
 
 
 def ended_count(states: Counter[State]) -> int:

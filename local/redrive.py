@@ -75,13 +75,13 @@ def new_submission(report: Report, newest: str | None, known: Record | None, now
     """
     source = report.source
     if report.status not in KINDS or source is None:
-        return "its outcome has been replaced meanwhile" if source else "its outcome cannot be read"
+        return "its outcome has since been replaced" if source else "its outcome cannot be read"
     if newest is None:
         return "deleted from the input container"
     if newest != source.etag:
         return "replaced by a newer version"
     if known is not None:
-        return "is in flight already" if known.submission else f"its record {known.blob} {known.problem}"
+        return "already in flight" if known.submission else f"its record {known.blob} {known.problem}"
     return JobMessage(source=source, received_date_time=now, claim_id=new_claim_id(), replaces=report.etag)
 
 
@@ -135,7 +135,7 @@ class Redrive:
             message = record.submission.message
             if self.choice.admits(Kind.IN_FLIGHT, message.source.name, message.received_date_time):
                 is_sent = (message.source.etag, message.claim_id) in self.sent
-                why = "its message was among the poisoned" if is_sent else "by the message in its record"
+                why = "its poison message is sent instead" if is_sent else "with the message from its record"
                 lines.append(Line(message.source.name, Kind.IN_FLIGHT, None if is_sent else message, why))
         lines.sort(key=lambda line: line.name)
         yield from in_threads(self.send, lines)
@@ -155,7 +155,7 @@ class Redrive:
         now = utc_now()
         found = list_account(self.account).unheard(now, self.account.settings.submit_timeout_seconds)
         lines = [
-            Line(source.name, Kind.UNHEARD, first_submission(source), "for the first time")
+            Line(source.name, Kind.UNHEARD, first_submission(source), "as a first submission")
             for source in found
             if self.choice.admits(Kind.UNHEARD, source.name, source.last_modified)
         ]
@@ -230,17 +230,20 @@ class Redrive:
     def poison_line(self, poisoned: Poisoned) -> Line | None:
         """Return what is to become of a poison message; None if it is not chosen."""
         if poisoned.name is None:
-            why = "not one of this app's messages: left there"
+            why = "not this app's message, so it stays in the queue"
             return None if self.choice.names else Line(poisoned.queue, Kind.POISONED, None, why, is_file=False)
         if not self.choice.admits(Kind.POISONED, poisoned.name, poisoned.inserted):
             return None
         if poisoned.message is not None:
-            return Line(
-                poisoned.name, Kind.POISONED, poisoned.message, "by the message that was given up", poisoned.text
-            )
+            return Line(poisoned.name, Kind.POISONED, poisoned.message, "with its poison message", poisoned.text)
         newest = self.account.newest(poisoned.name)
         if newest is None:
-            return Line(poisoned.name, Kind.POISONED, None, "deleted from the input container: left there")
+            return Line(
+                poisoned.name,
+                Kind.POISONED,
+                None,
+                "deleted from the input container, so its message stays in the queue",
+            )
         known = record_of(self.account, newest)
         if known is not None and known.submission is not None:
             # Somebody has claimed it since: another message would find nothing to do.

@@ -65,7 +65,7 @@ def read_raw_outcome(account: Account, blob: str) -> tuple[bytes, str]:
         download = client.download_blob(max_concurrency=CONNECTIONS)
         return download.readall(), download.properties.etag.strip('"')
     except ResourceNotFoundError:
-        raise ResultError(f"There is no outcome {blob} (yet).") from None
+        raise ResultError(f"There is no outcome {blob}.") from None
 
 
 def decode_outcome(blob: str, raw: bytes) -> Outcome:
@@ -73,7 +73,7 @@ def decode_outcome(blob: str, raw: bytes) -> Outcome:
     try:
         return msgspec.json.decode(raw, type=Outcome)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ResultError(f"{blob} is not an outcome of this app: {error}") from None
+        raise ResultError(f"{blob} is not an outcome of this version of the app: {error}") from None
 
 
 def read_result(account: Account, name: str) -> Result:
@@ -102,9 +102,9 @@ def read_texts(account: Account, outcome: Outcome) -> tuple[list[Document], str]
         )
         data = download.readall()
     except ResourceNotFoundError:
-        return [], "The file is no more in the input container."
+        return [], "The file is no longer in the input container."
     if download.properties.etag.strip('"') != source.etag:
-        return [], "The file has been replaced by a newer version, whose outcome is not there yet."
+        return [], "The file has been replaced by a newer version, which has no outcome yet."
     try:
         found = read_documents(source.name, data, language="", max_bytes=len(data))
         return [entry for entry in found.entries() if isinstance(entry, Document)], ""

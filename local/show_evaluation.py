@@ -39,9 +39,9 @@ def show_evaluation(console: Console, project: Project, evaluation: Evaluation, 
 def split_text(evaluation: Evaluation) -> str:
     """Return in a sentence what was learnt and what was held out."""
     parts = evaluation.split
-    how = "their dataset is Test" if parts.kind is Kind.MANUAL else "drawn by chance"
+    how = "marked Test" if parts.kind is Kind.MANUAL else "drawn at random"
     return (
-        f"Learnt from {documents_text(parts.training)} in {evaluation.training_seconds:.1f} s, "
+        f"Trained on {documents_text(parts.training)} in {evaluation.training_seconds:.1f} s, "
         f"tested on {documents_text(parts.testing)} ({how})."
     )
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 from rich.console import Group
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -29,8 +30,8 @@ def progress_line(survey: Survey) -> str:
     total, done = states.total(), ended_count(states)
     return (
         f"{done:,} of {total:,} done: {states[State.SUCCEEDED]:,} succeeded, "
-        f"{states[State.PARTIALLY_SUCCEEDED]:,} partly, {states[State.FAILED]:,} failed; "
-        f"{states[State.IN_FLIGHT]:,} in flight, {states[State.WAITING]:,} waiting"
+        f"{states[State.PARTIALLY_SUCCEEDED]:,} partly succeeded, {states[State.FAILED]:,} failed; "
+        f"{states[State.IN_FLIGHT]:,} in flight, {states[State.WAITING]:,} not started"
     )
 
 
@@ -51,7 +52,7 @@ def live_view(account: Account, survey: Survey, *, rows: int, now: datetime) -> 
     failed = [failed_row(account, outcome, report, now) for outcome, report in survey.failed]
     lines = [
         *(("in flight", "cyan", row[0], row[2], row[3]) for row in flying),
-        *(("unheard", "blue", row[0], row[2], "") for row in unheard),
+        *(("not picked up", "blue", row[0], row[2], "") for row in unheard),
         *(("failed", "red", row[0], row[1], row[3]) for row in failed),
     ]
     for kind, colour, *cells in lines[: max(rows, 1)]:
@@ -60,7 +61,7 @@ def live_view(account: Account, survey: Survey, *, rows: int, now: datetime) -> 
     if len(lines) > rows:
         table.add_row("", Text(f"... and {len(lines) - rows} more", "dim"))
     head = Text(f"{account.blobs.primary_hostname}  {now:%H:%M:%S} UTC", "dim")
-    return Group(head, bar, Text(progress_line(survey)), table)
+    return Group(head, Padding(bar, 0), Text(progress_line(survey)), table)
 
 
 def survey_json(account: Account, survey: Survey, *, since: datetime | None, now: datetime) -> str:

@@ -11,8 +11,9 @@ from rich.text import Text
 
 from local.account import Account
 from local.highlighting import parts, pieces
+from local.listing import State
 from local.results import Result, Shown
-from local.show_state import printable, say
+from local.show_state import entities_text, printable, say
 from shared.ner.model import Entity
 from shared.outcome import OutcomeStatus
 
@@ -69,8 +70,10 @@ def show_result(console: Console, account: Account, result: Result, view: View) 
     backgrounds = BACKGROUNDS if console.color_system in ("256", "truecolor") else FEW_BACKGROUNDS
     coloured = styles((entity.category for each in outcome.documents for entity in each.entities), backgrounds)
     head = Text(printable(outcome.source.name), style="bold")
-    head.append(f"  {outcome.status.value}", style=f"not bold {STATUS_COLOURS[outcome.status]}")
-    head.append(f"  {len(found)} entities, {account.cost_text(outcome.statistics.transactions_count)}", "not bold dim")
+    head.append(f"  {State(outcome.status.value).words}", style=f"not bold {STATUS_COLOURS[outcome.status]}")
+    head.append(
+        f"  {entities_text(len(found))}, {account.cost_text(outcome.statistics.transactions_count)}", "not bold dim"
+    )
     console.print()
     console.print(head, soft_wrap=True)
     if counts:
@@ -112,7 +115,7 @@ def show_document(console: Console, document: Shown, view: View, coloured: dict[
     else:
         console.print(bracketed(document.text, found, end), markup=False, highlight=False, emoji=False, soft_wrap=True)
     if end < len(document.text):
-        say(console, f"... and {len(document.text) - end:,} characters more", style="dim")
+        say(console, f"... and {len(document.text) - end:,} more characters", style="dim")
 
 
 def painted(text: str, entities: Sequence[Entity], end: int, coloured: dict[str, str]) -> Text:

@@ -23,7 +23,7 @@ COLOURS: Final = {
     "failed": "red",
     "partly succeeded": "yellow",
     "poisoned": "magenta",
-    "unheard": "blue",
+    "not picked up": "blue",
 }
 
 
@@ -50,36 +50,41 @@ def age_text(age: timedelta) -> str:
     return f"{duration_text(age)} ago"
 
 
+def entities_text(count: int) -> str:
+    """Return a number of entities in words."""
+    return "1 entity" if count == 1 else f"{count:,} entities"
+
+
 def show_survey(
     console: Console, account: Account, survey: Survey, *, since: datetime | None, limit: int, now: datetime
 ) -> None:
     """Print the state of an account, with at most so many rows in a table."""
     say(console, f"Storage account {account.blobs.primary_hostname}, at {now:%Y-%m-%d %H:%M:%S} UTC")
     rows = [in_flight_row(account, found, now) for found in sorted(survey.in_flight, key=received)]
-    columns = ("file", "size", "received", "waits for", "cost", "job")
+    columns = ("file", "size", "received", "state", "cost", "job")
     show_table(console, "in flight", columns, rows, survey.in_flight_count)
     failed = survey.counts[OutcomeStatus.FAILED]
     rows = [failed_row(account, outcome, report, now) for outcome, report in survey.failed]
     show_table(console, "failed", ("file", "ended", "cost", "why"), rows, failed)
     rows = [partial_row(outcome, now) for outcome in survey.partial[:limit]]
-    show_table(console, "partly succeeded", ("file", "ended", "outcome's size"), rows, len(survey.partial))
+    show_table(console, "partly succeeded", ("file", "ended", "outcome size"), rows, len(survey.partial))
     rows = [poisoned_row(found, now) for found in survey.poisoned[:limit]]
     poisoned = sum(count or 0 for queue, count in survey.queues.items() if queue != account.settings.queue)
     show_table(console, "poisoned", ("file", "since", "queue"), rows, max(poisoned, len(survey.poisoned)))
     rows = [unheard_row(source, now) for source in survey.unheard[:limit]]
-    show_table(console, "unheard", ("file", "size", "uploaded"), rows, len(survey.unheard))
+    show_table(console, "not picked up", ("file", "size", "uploaded"), rows, len(survey.unheard))
     counts = {status: survey.counts[status] for status in OutcomeStatus}
     span = f" since {since:%Y-%m-%d %H:%M} UTC" if since else ""
     console.print()
     say(
         console,
         f"Done{span}: {counts[OutcomeStatus.SUCCEEDED]} succeeded, {counts[OutcomeStatus.PARTIALLY_SUCCEEDED]} "
-        f"partly, {counts[OutcomeStatus.FAILED]} failed. In flight: {survey.in_flight_count}.",
+        f"partly succeeded, {counts[OutcomeStatus.FAILED]} failed. In flight: {survey.in_flight_count}.",
     )
     messages = ", ".join(
         f"{queue} {'does not exist' if count is None else count}" for queue, count in survey.queues.items()
     )
-    say(console, f"Messages, about: {messages}.")
+    say(console, f"Messages in the queues (approximate): {messages}.")
     is_ours = any(found.name for found in survey.poisoned) or poisoned > len(survey.poisoned)
     for advice in advices(account.settings.queue, survey, may_be_poisoned=is_ours):
         say(console, advice, style="bold yellow")
@@ -92,24 +97,22 @@ def advices(queue: str, survey: Survey, *, may_be_poisoned: bool) -> list[str]:
         count = survey.in_flight_count
         files = "1 file is" if count == 1 else f"{count} files are"
         lost = (
-            "the message of each is lost"
+            "all their messages are lost"
             if survey.lost_count == count
             else f"at least {survey.lost_count} of their messages are lost"
         )
         has = survey.queues[queue] or "no"
-        where = " (or poisoned: see to those first)" if may_be_poisoned else ""
+        where = " (or poisoned: redrive those first)" if may_be_poisoned else ""
         found.append(
-            f"{files} in flight, but the queue {queue} has {has} message{'s' * (has != 1)}: {lost}{where}, and nothing "
-            f"goes on with them. Send them again, at no cost:  {COMMAND} --in-flight"
+            f"{files} in flight, but the queue {queue} has {has} message{'s' * (has != 1)}: {lost}{where}, so the app "
+            f"does not continue with them. Send the messages again, at no cost:  {COMMAND} --in-flight"
         )
     if may_be_poisoned:
-        found.append(f"Poison messages stay while the app is down. Send this app's again:  {COMMAND} --poison")
+        found.append(f"Poison messages stay while the app is down. Send this app's messages again:  {COMMAND} --poison")
     if survey.unheard:
-        found.append(
-            f"The app has not heard of some uploads; while it is down, that is so. Submit them:  {COMMAND} --unheard"
-        )
+        found.append(f"The app has not picked up some uploads; it may be down. Submit them:  {COMMAND} --unheard")
     if survey.counts[OutcomeStatus.FAILED]:
-        found.append(f"Once the cause is gone, submit what failed anew (each costs):  {COMMAND} --failed")
+        found.append(f"Fix the cause, then submit the failed files again (each is charged again):  {COMMAND} --failed")
     return found
 
 
@@ -152,7 +155,7 @@ def partial_row(outcome: Ended, now: datetime) -> tuple[str, ...]:
 def poisoned_row(found: Poisoned, now: datetime) -> tuple[str, ...]:
     """Return the cells of a poison message."""
     since = age_text(now - found.inserted) if found.inserted else ""
-    return (found.name or "not one of this app's messages", since, found.queue)
+    return (found.name or "not this app's message", since, found.queue)
 
 
 def unheard_row(source: Source, now: datetime) -> tuple[str, ...]:
@@ -179,7 +182,7 @@ def show_table(console: Console, title: str, columns: Iterable[str], rows: list[
 def show_lines(console: Console, work: Redrive, *, dry_run: bool) -> set[str]:
     """Have the work done and print a line for each thing and a total; return the names of the files that were found."""
     queue = work.account.settings.queue
-    again = "would be sent again" if dry_run else "sent again"
+    sending = "would be sent" if dry_run else "sent"
     found: set[str] = set()
     count = sent = 0
     for line in work.lines():
@@ -187,13 +190,16 @@ def show_lines(console: Console, work: Redrive, *, dry_run: bool) -> set[str]:
         sent += line.message is not None
         if line.is_file:
             found.add(line.name)
-        said = f"{again} {line.why}" if line.message else f"not sent: {line.why}"
+        said = f"{sending} {line.why}" if line.message else f"not sent: {line.why}"
         say(console, f"{line.name}  ({line.kind.value})  {said}")
         if dry_run and line.message:
             say(console, f"    to {queue}: {line.sent}", style="dim")
-    say(console, f"{sent} {again}, {count - sent} not.")
+    say(console, f"{sent} {sending}, {count - sent} not sent.")
     if work.unseen_count:
-        say(console, f"About {work.unseen_count} poison messages more could not be looked at without hiding them.")
+        say(
+            console,
+            f"About {work.unseen_count} more poison messages are not listed, because reading them hides them.",
+        )
     return found
 
 

@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from local.listing import State
+from local.show_state import entities_text
 from local.watch import Dropped, Stage
 
 STAGES: Final = list(Stage)
@@ -18,7 +20,7 @@ def stage_text(file: Dropped) -> str:
     if file.outcome is None:
         return file.stage.value
     count = sum(len(document.entities) for document in file.outcome.documents)
-    return f"done: {file.outcome.status.value}, {count} entities"
+    return f"done: {State(file.outcome.status.value).words}, {entities_text(count)}"
 
 
 class FileProgress:

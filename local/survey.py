@@ -105,9 +105,9 @@ def look_at_record(account: Account, blob: str) -> InFlight | None:
 def waits_for(submission: Submission, jobs_count: int | None) -> str:
     """Return what a version in flight waits for; `jobs_count` is None where nobody knows."""
     if submission.claimed_date_time is not None:
-        return "being submitted"
+        return "submitting"
     if submission.message.submitted_date_time is None:
-        return "waits for the service"
+        return "retrying submission"
     if jobs_count == 1:
         return "job running"
-    return "jobs running" if jobs_count is None else f"{jobs_count} jobs"
+    return "jobs running" if jobs_count is None else f"{jobs_count} jobs running"

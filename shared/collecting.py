@@ -16,7 +16,7 @@ from shared.state_storage import StateStorage
 
 MOST_COLLECTED: Final = 4 * 1024 * 1024
 """Bytes of results that are held in memory before they are kept; one job more may come on top."""
-TIMED_OUT: Final = Problem("JobTimeout", "The job had not ended within NER_JOB_TIMEOUT_SECONDS. Upload the file again.")
+TIMED_OUT: Final = Problem("JobTimeout", "The job did not end within NER_JOB_TIMEOUT_SECONDS. Upload the file again.")
 
 
 class Collector:

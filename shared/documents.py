@@ -73,10 +73,12 @@ def read_documents(name: str, data: bytes, *, language: str, max_bytes: int) -> 
         raise DocumentError(
             "BinaryFile" if error.is_binary else "UnsupportedEncoding",
             f"{error.message}. "
-            + ("Upload its text as a .txt or .md file." if error.is_binary else "Save it as UTF-8."),
+            + (
+                "Upload its text as a .txt or .md file." if error.is_binary else "Save it as UTF-8 and upload it again."
+            ),
         ) from None
     if not text or text.isspace():
-        raise DocumentError("EmptyFile", "The file holds no text. Upload it again with some.")
+        raise DocumentError("EmptyFile", "The file contains no text. Add some and upload it again.")
     if media_type not in (JSON, JSON_LINES):
         document = Document(PurePosixPath(name).name or name, text, language)
         return Documents(encoding, lambda: iter([document]))
@@ -104,9 +106,9 @@ def survey(documents: Documents) -> Survey:
             if erroneous <= MOST_PROBLEMS:
                 problems.append(entry)
     if not count:
-        raise DocumentError("EmptyFile", "The file holds no documents. Upload it again with some.")
+        raise DocumentError("EmptyFile", "The file contains no documents. Add some and upload it again.")
     if erroneous > MOST_PROBLEMS:
-        problems.append(Problem("TooManyErrors", f"{erroneous - MOST_PROBLEMS:,} more documents could not be read."))
+        problems.append(Problem("TooManyErrors", f"{erroneous - MOST_PROBLEMS:,} more documents are invalid."))
     return Survey(count, erroneous, problems)
 
 
@@ -115,8 +117,8 @@ def check_length(length: int, max_bytes: int) -> None:
     if length > max_bytes:
         raise DocumentError(
             "FileTooLarge",
-            f"The file has {length:,} bytes; this app takes up to {max_bytes:,} (NER_MAX_BLOB_BYTES). "
-            "Cut it into smaller ones.",
+            f"The file has {length:,} bytes, more than NER_MAX_BLOB_BYTES allows ({max_bytes:,}). "
+            "Split it into smaller files.",
         )
 
 

@@ -84,7 +84,7 @@ class Flight:
         # Only now: whoever had claimed it before may have ended it until then.
         present = await self.following.storage.present_outcome(outcomes.blob_name(self.source.name))
         if present and present.source_etag == self.source.etag and present.etag != self.message.replaces:
-            log.info("%r has its outcome already: nothing to do", self.source.name)
+            log.info("%r: already has an outcome, nothing to do", self.source.name)
             await self.clear()
             return False
         if not self.is_queued and await self.following.newest(self.source) != self.source.etag:
@@ -98,13 +98,13 @@ class Flight:
         """Do what is left to do for a version that somebody else submits, or has submitted."""
         name = self.source.name
         if known is None or step is Step.LEAVE:
-            log.info("%r is followed by another message: nothing to do", name)
+            log.info("%r: another queue message tracks this version, nothing to do", name)
             await self.take_back()
         elif step is Step.FOLLOW:
             self.message = known.message
             await self.requeue()
         else:
-            log.info("%r is being submitted by another invocation: looking again later", name)
+            log.info("%r: another invocation is submitting it, checking again later", name)
             spread = self.following.random.random()
             await self.send(watching_seconds(known, self.following.now(), self.following.patience, spread))
 
@@ -120,7 +120,11 @@ class Flight:
         try:
             etag = await self.following.state.write_submission(submission, self.record.etag)
         except ClaimConflictError:
-            log.warning("%r was taken over by another invocation", self.source.name)
+            log.warning(
+                "%r: another invocation took over the claim, because this one held it longer than "
+                "NER_SUBMIT_TIMEOUT_SECONDS",
+                self.source.name,
+            )
             await self.take_back()
             return False
         self.record = StoredSubmission(submission, etag)
@@ -172,9 +176,9 @@ class Flight:
             await self.fail(Problem(error.code, outcomes.explain(error, overdue=overdue)), submitted)
             return
         if error.remedy is Remedy.MEND_SETTINGS:
-            log.error("%r waits until the app settings are mended: %s", self.source.name, error.for_log)
+            log.error("%r: waiting until the app settings are fixed: %s", self.source.name, error.for_log)
         else:
-            log.warning("%r waits for the service: %s", self.source.name, error.for_log)
+            log.warning("%r: retrying later, because a service call failed: %s", self.source.name, error.for_log)
         if await self.record_progress():
             await self.wait(error.retry_after, since)
 
@@ -200,7 +204,7 @@ class Flight:
         try:
             await state.write_submission(Submission(self.message), None)
         except ClaimConflictError:
-            log.info("%r is followed by another message: nothing to do", self.source.name)
+            log.info("%r: another queue message tracks this version, nothing to do", self.source.name)
             await self.take_back()
 
     async def fail(self, problem: Problem, submitted: Sequence[SubmittedJob] | None = None) -> None:
@@ -227,8 +231,10 @@ class Flight:
             return
         if decided is Verdict.WRITE:
             self.following.telemetry.ended(status.value)
-        ending = f"ended: {described}" if decided is Verdict.WRITE else f"needs no outcome: {decided.value}"
-        log.info("%r %s", self.source.name, ending)
+            log.info("%r: wrote the outcome: %s", self.source.name, described)
+        else:
+            why = "already has one" if decided is Verdict.ENDED else "was replaced"
+            log.info("%r: wrote no outcome, because this version %s", self.source.name, why)
         await self.clear()
 
     async def write_if_newest(self, body: Body, metadata: dict[str, str]) -> Verdict | None:

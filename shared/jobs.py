@@ -89,9 +89,9 @@ def decode_message(body: bytes | str, container: str | None = None) -> JobMessag
     try:
         message = msgspec.json.decode(body, type=JobMessage)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MessageError(f"the queue message is not one of this app's: {error}") from None
+        raise MessageError(f"the queue message was not written by this app: {error}") from None
     if container is not None and message.source.container != container:
-        raise MessageError("the queue message is about a container that is not NER_INPUT_CONTAINER")
+        raise MessageError("the queue message names a container that is not NER_INPUT_CONTAINER")
     return message
 
 

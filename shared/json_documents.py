@@ -74,13 +74,14 @@ def json_list(data: bytes, language: str) -> Callable[[], Entries]:
         whole = msgspec.json.decode(data, type=list[msgspec.Raw] | InputDocuments)
     except msgspec.ValidationError:
         raise ShapeError(
-            f'The file must hold a JSON list of documents such as {SHAPE}, or {{"documents": [...]}} around it.'
+            f"The file contains no list of documents. Write a JSON list of documents such as {SHAPE}, or "
+            '{"documents": [...]} with such a list.'
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ShapeError(f"The file is not JSON: {locate(data, error)}.") from None
+        raise ShapeError(f"The file is not valid JSON: {locate(data, error)}. Fix it and upload it again.") from None
     items = whole if isinstance(whole, list) else whole.documents
     if any(is_nested_too_deeply(bytes(item)) for item in items):
-        raise ShapeError(f"The file is not JSON: {reason(RecursionError())}.")
+        raise ShapeError(f"The file is not valid JSON: {reason(RecursionError())}. Fix it and upload it again.")
 
     def entries() -> Entries:
         checks = Checks(language, "document")
@@ -111,21 +112,24 @@ class Checks:
         try:
             found = read_entry(entry)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return Problem("InvalidDocument", f"{place} is no document: {reason(error)}. It must be like {SHAPE}.")
+            return Problem("InvalidDocument", f"{place} is not a document: {reason(error)}. Write it like {SHAPE}.")
         name = str(found.id)
         if not name or len(name) > LONGEST_ID:
-            return Problem("InvalidDocument", f"{place} needs an id of 1 to {LONGEST_ID} characters.")
+            return Problem(
+                "InvalidDocument", f"{place} has an id that is empty or too long. Use 1 to {LONGEST_ID} characters."
+            )
         if name in self.numbers:
             return Problem(
                 "DuplicateId",
-                f"{place} has the same id as {self.unit} {self.numbers[name]}. Give each document an id of its own.",
+                f"{place} has the same id as {self.unit} {self.numbers[name]}. Give each document a unique id.",
                 name,
             )
         self.numbers[name] = number
         if not found.text.strip():
-            return Problem("EmptyDocument", f"{place} holds no text.", name)
+            return Problem("EmptyDocument", f"{place} contains no text. Add some or remove the document.", name)
         if found.language is not None and not LANGUAGE.fullmatch(found.language):
-            return Problem("InvalidLanguage", f"{place} needs a language tag such as en or pt-BR.", name)
+            message = f"{place} has an invalid language. Use a language tag such as en or pt-BR."
+            return Problem("InvalidLanguage", message, name)
         return Document(name, found.text, found.language or self.language)
 
 

@@ -74,7 +74,7 @@ class ManyJobs:
         else:
             ends = ledger.next_start is None
             if ends:
-                log.info("%r submitted as %d jobs", source.name, len(ledger.jobs))
+                log.info("%r: submitted as %d jobs", source.name, len(ledger.jobs))
                 flight.message = msgspec.structs.replace(flight.message, submitted_date_time=ledger.active)
             if await flight.record_progress():
                 if ends:
@@ -90,7 +90,7 @@ class ManyJobs:
         except NerError as error:
             if error.remedy is not Remedy.NONE:
                 raise
-            log.warning("%r: the service refused a part: %s", source.name, error.code)
+            log.warning("%r: the service refused part of the file: %s", source.name, error.code)
             problem = Problem(error.code, error.message)
             return RefusalRecord(len(request.documents), request.start, request.end, problem, self.following.now())
         return JobRecord(
@@ -127,7 +127,7 @@ class ManyJobs:
 
     async def leave_to_other(self, flight: Flight) -> None:
         """Leave the work to another invocation, which has changed the ledger, and see later how far it came."""
-        log.info("%r is worked on by another invocation too: looking again later", flight.source.name)
+        log.info("%r: another invocation is processing it too, checking again later", flight.source.name)
         await flight.requeue()
 
 

@@ -54,7 +54,7 @@ def results_of(submitted: SubmittedJob, job: Job) -> tuple[list[DocumentResult |
         problems.append(
             Problem(
                 "MissingResults",
-                f"The service gave no result for {missing} of {submitted.documents_count} documents. "
+                f"The service returned no result for {missing} of {submitted.documents_count} documents. "
                 "Upload the file again.",
             )
         )
@@ -220,9 +220,10 @@ def describe_place(start: Position, end: Position | None) -> str:
     if first == last:
         if not start.offset and end is not None and not end.offset:
             return f"Document {first}"
-        to = f"up to {end.offset:,}" if end is not None and end.offset else "on"
-        return f"Document {first}, characters from {start.offset + 1:,} {to}"
+        if end is not None and end.offset:
+            return f"Document {first}, characters {start.offset + 1:,} to {end.offset:,}"
+        return f"Document {first}, from character {start.offset + 1:,} to its end"
     if last is None:
-        after = f", character {start.offset + 1:,}" if start.offset else ""
-        return f"Document {first}{after} and what follows"
+        character = f", character {start.offset + 1:,}," if start.offset else ""
+        return f"Document {first}{character} to the end of the file"
     return f"Documents {first} to {last}"

@@ -89,8 +89,12 @@ def explain(error: NerError, *, overdue: bool) -> str:
     """Return the uploader's sentence for a call that failed for good."""
     if error.remedy is Remedy.NONE:
         return error.message
-    waited = " while this app waited for it until NER_JOB_TIMEOUT_SECONDS" if overdue else ""
-    return f"The service could not be used{waited}: {error.message}"
+    until = " within NER_JOB_TIMEOUT_SECONDS" if overdue else ""
+    reason = error.message.rstrip(".")
+    return (
+        f"The service could not process the file{until}: {reason}. Ask the app's operator to check the log, then "
+        "upload the file again."
+    )
 
 
 def from_job(source: Source, api: dict[str, str], submitted: SubmittedJob, job: Job) -> Outcome:

@@ -84,7 +84,7 @@ class Pipeline:
                 else await self.storage.read_upload(name, seen=data)
             )
             if upload is None:
-                log.info("%r is gone before it was submitted: nothing to do", name)
+                log.info("%r: deleted before it was submitted, nothing to do", name)
                 return
             message = JobMessage(
                 source=upload.source,
@@ -116,7 +116,7 @@ class Pipeline:
             return
         closed_seconds = self.following.delays.closed_seconds
         if closed_seconds and not flight.is_queued:
-            log.info("%r waits for the service, which takes no calls now", source.name)
+            log.info("%r: submitting later, because the service is throttling calls", source.name)
             await flight.put_off(closed_seconds)
             return
         first = next(pack(documents.entries()))
@@ -139,7 +139,7 @@ class Pipeline:
             return
         self.telemetry.job(job_id)
         job = SubmittedJob(job_id, len(request.documents), request.transactions_count)
-        log.info("%r submitted as job %s", name, job_id)
+        log.info("%r: submitted as job %s", name, job_id)
         flight.message = msgspec.structs.replace(flight.message, submitted_date_time=self.now(), jobs=[job])
         if await flight.record_progress():
             self.telemetry.submitted()
@@ -202,7 +202,7 @@ class Pipeline:
         version of which Event Grid says nothing.
         """
         name = flight.source.name
-        log.info("%r was %s: the older version is followed no further", name, "replaced" if newest else "deleted")
+        log.info("%r: this version was %s, so the app stops processing it", name, "replaced" if newest else "deleted")
         jobs = list(flight.message.jobs)
         if flight.message.has_ledger:
             ledger = await self.state.read_ledger(flight.source)
@@ -217,9 +217,9 @@ class Pipeline:
         try:
             for job in jobs:
                 if await self.ner.cancel(job.job_id):
-                    log.info("%r: job %s is cancelled", name, job.job_id)
+                    log.info("%r: asked the service to cancel job %s", name, job.job_id)
         except NerError as error:
-            log.info("%r: a job could not be cancelled: %s", name, error.code)
+            log.info("%r: could not cancel a job: %s", name, error.code)
 
     async def look_at_job(self, flight: Flight, submitted: SubmittedJob) -> None:
         """Look at the only job of a file."""

@@ -23,8 +23,7 @@ log = logging.getLogger("ner")
 
 GAVE_UP: Final = Problem(
     "ProcessingFailed",
-    "This app failed on the file again and again. Its operator finds the reason in the log; "
-    "then upload the file again.",
+    "The app failed to process this file several times. Ask its operator to check the log, then upload the file again.",
 )
 MOST_TRIES: Final = 3
 """Of an upload out of the poison queue: an outage of the storage account is over by then, a worker that dies is not."""
@@ -55,7 +54,7 @@ class Poison:
             message = decode_message(body, self.following.settings.input_container)
         except MessageError as error:
             # Nobody's file: raising would only bring the message back. The host's log names its id.
-            log.error("a poison message is dropped (%d bytes): %s", len(body), error)  # noqa: TRY400
+            log.error("discarded a poison message of %d bytes: %s", len(body), error)  # noqa: TRY400
             return
         name = message.source.name
         with self.following.telemetry.go_on("give up", name, message.trace_parent, None):
@@ -69,9 +68,9 @@ class Poison:
         except StateError:
             known = None
         if known is not None and known.submission.message.claim_id != message.claim_id:
-            log.warning("%r: a poison message is dropped, since another one follows the file", name)
+            log.warning("%r: discarded a poison message, because another queue message tracks this version", name)
             return
-        log.error("%r gave up: its message failed too often", name)
+        log.error("%r: gave up, because its queue message failed too often", name)
         flight = Flight(self.following, message, is_queued=True)
         await flight.fail(GAVE_UP, await self.jobs_of(message))
 
@@ -100,18 +99,18 @@ class Poison:
             notice = None
         ours = (FUNCTION_ID, settings.input_container)
         if notice is None or (notice.function_id, notice.container_name) != ours:
-            log.info("a message of another app in %s is left there", storage.blob_poison_queue.queue_name)
+            log.info("left another app's message in queue %s", storage.blob_poison_queue.queue_name)
             left = (expires - self.following.now()) if expires else timedelta(days=7)
             if left.total_seconds() > FOREIGN_SECONDS + 1:
                 await storage.put_back(body.decode(), FOREIGN_SECONDS, left.total_seconds())
             return
         name = notice.blob_name
         if tries <= MOST_TRIES:
-            log.warning("%r failed as a new upload: submitting it once more", name)
+            log.warning("%r: the submit function failed too often, submitting the file again", name)
             await self.submit(name)
             return
         source = await storage.newest_source(name)
         if source is not None:
-            log.error("%r gave up: the app failed on it as a new upload too often", name)
+            log.error("%r: gave up, because submitting the file again failed too often", name)
             message = JobMessage(source=source, received_date_time=self.following.now(), claim_id=new_claim_id())
             await Flight(self.following, message, is_queued=True).fail(GAVE_UP)

@@ -29,6 +29,7 @@ LONGEST_DELAY_SECONDS: Final = 7 * 24 * 3600
 
 CONTAINER_NAME = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 QUEUE_NAME = CONTAINER_NAME
+NAME_RULE: Final = "3 to 63 lower-case letters, digits or single hyphens"
 QUEUE_NAME_LENGTH: Final = 63 - len("-poison")
 PROJECT_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,256}")
 LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
@@ -40,7 +41,7 @@ class SettingsError(Exception):
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
-        super().__init__("App settings need mending:\n" + "\n".join(f"  - {problem}" for problem in problems))
+        super().__init__("Invalid app settings:\n" + "\n".join(f"  - {problem}" for problem in problems))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,28 +94,32 @@ class Settings:
         api_version = reader.api_version()
         by_model_id = api_version == SEED_API_VERSION
         names = {
-            "input_container": reader.matching("NER_INPUT_CONTAINER", CONTAINER_NAME, "a container name", "incoming"),
-            "results_container": reader.matching(
-                "NER_RESULTS_CONTAINER", CONTAINER_NAME, "a container name", "results"
+            "input_container": reader.matching(
+                "NER_INPUT_CONTAINER", CONTAINER_NAME, f"a container name ({NAME_RULE})", "incoming"
             ),
-            "state_container": reader.matching("NER_STATE_CONTAINER", CONTAINER_NAME, "a container name", "ner-state"),
+            "results_container": reader.matching(
+                "NER_RESULTS_CONTAINER", CONTAINER_NAME, f"a container name ({NAME_RULE})", "results"
+            ),
+            "state_container": reader.matching(
+                "NER_STATE_CONTAINER", CONTAINER_NAME, f"a container name ({NAME_RULE})", "ner-state"
+            ),
             "queue": reader.queue_name(),
         }
         if names["input_container"] == names["results_container"]:
             reader.problems.append(
                 "NER_RESULTS_CONTAINER must differ from NER_INPUT_CONTAINER: "
-                "each outcome would be taken for a new upload"
+                "otherwise the app submits each outcome as a new upload"
             )
         if names["state_container"] in (names["input_container"], names["results_container"]):
             reader.problems.append(
                 "NER_STATE_CONTAINER must differ from NER_INPUT_CONTAINER and NER_RESULTS_CONTAINER: "
-                "what the app keeps there is neither an upload nor an outcome"
+                "the app keeps its own records there"
             )
         poll_min = reader.whole_number("NER_POLL_MIN_SECONDS", 2, 1, LONGEST_DELAY_SECONDS)
         poll_max = reader.whole_number("NER_POLL_MAX_SECONDS", 60, 1, LONGEST_DELAY_SECONDS)
         if poll_min > poll_max:
             reader.problems.append(
-                f"NER_POLL_MIN_SECONDS ({poll_min}) must not be above NER_POLL_MAX_SECONDS ({poll_max})"
+                f"NER_POLL_MIN_SECONDS ({poll_min}) must not be greater than NER_POLL_MAX_SECONDS ({poll_max})"
             )
         settings = cls(
             storage=reader.storage_connection(CONNECTION),
@@ -161,16 +166,16 @@ class Reader:
                 self.problems.append(f"{name} is missing: set it to {what}")
             return default or ""
         if not pattern.fullmatch(value):
-            self.problems.append(f"{name} is not {what}: {value!r}")
+            self.problems.append(f"{name} must be {what}, not {value!r}")
         return value
 
     def queue_name(self) -> str:
         """Return NER_QUEUE; it must leave room for the host's `-poison`."""
-        value = self.matching("NER_QUEUE", QUEUE_NAME, "a queue name", "ner-jobs")
+        value = self.matching("NER_QUEUE", QUEUE_NAME, f"a queue name ({NAME_RULE})", "ner-jobs")
         if len(value) > QUEUE_NAME_LENGTH or value.endswith("-poison"):
             self.problems.append(
-                f"NER_QUEUE must have at most {QUEUE_NAME_LENGTH} characters and not end in -poison: the host "
-                "appends that to make the name of the poison queue"
+                f"NER_QUEUE must have at most {QUEUE_NAME_LENGTH} characters and must not end in -poison: the host "
+                "appends -poison to name the poison queue"
             )
         return value
 
@@ -198,7 +203,7 @@ class Reader:
         if not dated and value not in (SEED_API_VERSION, PREVIEW_API_VERSION):
             self.problems.append(
                 f"NER_API_VERSION must be {SEED_API_VERSION}, {PREVIEW_API_VERSION} or a date from "
-                f"{FIRST_GA_API_VERSION} on, not {value!r}"
+                f"{FIRST_GA_API_VERSION} onwards, not {value!r}"
             )
         return value
 
@@ -215,17 +220,19 @@ class Reader:
             parts, host = urlsplit(""), None
         if not host or parts.username or parts.path.strip("/") or parts.query or parts.fragment:
             self.problems.append(
-                f"{name} must be like https://<resource>.cognitiveservices.azure.com, with nothing behind the host"
+                f"{name} must be like https://<resource>.cognitiveservices.azure.com, with nothing after the host name"
             )
         elif parts.scheme != "https" and not (parts.scheme == "http" and host in LOOPBACK):
-            self.problems.append(f"{name} must begin with https:// (http:// is for this machine only)")
+            self.problems.append(f"{name} must begin with https:// (http:// is allowed for this machine only)")
         return f"{parts.scheme}://{parts.netloc}"
 
     def key(self, name: str) -> str | None:
         """Return the resource's key, or None for Microsoft Entra ID."""
         value = self.text(name)
         if not all("!" <= character <= "~" for character in value):
-            self.problems.append(f"{name} has characters that no key has: copy it again from Keys and Endpoint")
+            self.problems.append(
+                f"{name} contains characters that no key has: copy it again from the resource's Keys and Endpoint"
+            )
         return value or None
 
     def storage_connection(self, name: str) -> StorageConnection:
@@ -246,5 +253,5 @@ class Reader:
             )
         for uri in (blob_service_uri, queue_service_uri):
             if uri and not uri.startswith("https://"):
-                self.problems.append(f"{name}: the address of a storage service must begin with https://, not {uri!r}")
+                self.problems.append(f"{name}: the URL of a storage service must begin with https://, not {uri!r}")
         return StorageConnection(None, blob_service_uri, queue_service_uri, self.text(f"{name}__clientId") or None)

@@ -82,7 +82,7 @@ class StateStorage:
         try:
             submission = decode_submission(data)
         except UNREADABLE as error:
-            raise StateError(f"the record of its submission cannot be read: {error}") from None
+            raise StateError(f"the record of this version cannot be read: {error}") from None
         return StoredSubmission(submission, download.properties.etag.strip('"'))
 
     async def write_submission(self, submission: Submission, known: str | None) -> str:
@@ -130,7 +130,7 @@ class StateStorage:
         except ResourceNotFoundError:
             return Ledger(name)
         except UNREADABLE as error:
-            raise StateError(f"its ledger cannot be read: {error}") from None
+            raise StateError(f"the ledger of this version cannot be read: {error}") from None
 
     async def append(self, ledger: Ledger, record: Record) -> None:
         """Write the next record of a ledger.

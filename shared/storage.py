@@ -214,7 +214,7 @@ class Storage:
             return (await self.queue.get_queue_properties()).approximate_message_count
         except AzureError as error:
             # It is for watching only, and nothing that comes after it must fail for it.
-            log.warning("the length of the queue is not known now: %s", type(error).__name__)
+            log.warning("the queue length cannot be read now: %s", type(error).__name__)
             return None
 
     async def aclose(self) -> None:

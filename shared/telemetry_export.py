@@ -65,9 +65,9 @@ class OpenTelemetry(Telemetry):
         logging.getLogger("ner").addHandler(handler)
         self.tracer = self.tracers.get_tracer(NAME)
         meter = self.meters.get_meter(NAME)
-        self.submitted_count = meter.create_counter("ner.files.submitted", "{file}", "Versions that the service took")
+        self.submitted_count = meter.create_counter("ner.files.submitted", "{file}", "Versions accepted by the service")
         self.ended_count = meter.create_counter("ner.files.ended", "{file}", "Outcomes, by status")
-        self.throttled_seconds = meter.create_counter("ner.throttled", "s", "For how long the service took no calls")
+        self.throttled_seconds = meter.create_counter("ner.throttled", "s", "Time without calls, due to throttling")
         self.longest_wait = 0.0
         self.messages: int | None = None
         self.asked_at = -QUEUE_LENGTH_SECONDS
@@ -75,7 +75,7 @@ class OpenTelemetry(Telemetry):
             "ner.files.waiting", [self.observe_waiting], "{file}", "Messages in the queue: versions in flight"
         )
         meter.create_observable_gauge(
-            "ner.files.oldest", [self.observe_oldest], "s", "Age of the oldest version seen since the last time"
+            "ner.files.oldest", [self.observe_oldest], "s", "Age of the oldest version polled since the last export"
         )
 
     def begin(self, step: str, file: str) -> AbstractContextManager[None]:

@@ -118,7 +118,7 @@ def decode_detected(data: bytes) -> Decoded:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         raise EncodingError(
-            f"The file's encoding is unknown: it looks like {encoding}, but byte {error.start} does not fit",
+            f"The file's encoding is unknown: it looks like {encoding}, but byte {error.start} is not valid in it",
             is_binary=False,
         ) from None
     return Decoded(text, encoding)

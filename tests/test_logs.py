@@ -36,7 +36,7 @@ def test_no_log_holds_a_key_or_a_text(sample_values: dict[str, str]) -> None:
             assert words not in text, f"{path.name}: {words}"
 
 
-@pytest.mark.parametrize("words", ["submitted as job", "waits for the service"])
+@pytest.mark.parametrize("words", ["submitted as job", "retrying later"])
 def test_the_logs_are_those_of_the_app(words: str, request: pytest.FixtureRequest) -> None:
     """What is searched is not empty."""
     if not request.config.option.keep_logs and len(request.session.items) < 300:

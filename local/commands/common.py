@@ -45,12 +45,15 @@ Since = Annotated[
     typer.Option(
         parser=parse_since,
         metavar="TIME",
-        help="Only what happened since: 30m, 2h or 3d for so long ago, or a time in UTC such as 2026-11-24T10:00.",
+        help="Ignore everything before TIME: 30m, 2h or 3d (ago), or a UTC time such as 2026-11-24T10:00.",
     ),
 ]
 Labels = Annotated[
     Path | None,
-    typer.Option(help="Labels of your own, exported from Language Studio, with their texts beside them."),
+    typer.Option(
+        help="Labels file exported from Microsoft Foundry or Language Studio, with its texts in the same folder. "
+        "Default: the sample project."
+    ),
 ]
 
 
@@ -137,7 +140,7 @@ def sentences_for_errors() -> Iterator[None]:
         complain(str(error))
         raise typer.Exit(1) from None
     except AzureError as error:
-        complain(f"The storage account does not answer as it should: {error}")
+        complain(f"The storage account cannot be used: {error}\nCheck NER_STORAGE, the network and your roles.")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         console.print("Stopped.")

@@ -14,7 +14,11 @@ from local.ner.labels import load_project
 
 def evaluate(
     labels: Annotated[
-        Path, typer.Argument(metavar="LABELS.json", help="Exported from Language Studio, with the texts beside it.")
+        Path,
+        typer.Argument(
+            metavar="LABELS.json",
+            help="Labels file exported from Microsoft Foundry or Language Studio, with its texts in the same folder.",
+        ),
     ],
     *,
     testing_split: Annotated[
@@ -23,27 +27,31 @@ def evaluate(
             min=1,
             max=99,
             metavar="PERCENT",
-            help="Hold out so many of 100 documents for training, drawn by chance. Without it those marked Test are "
-            f"held out or, where there are none, {evaluation.USUAL_PERCENTAGE} of 100.",
+            help="Percentage of the training documents to hold out, drawn at random. Default: hold out the documents "
+            f"marked Test or, if there are none, {evaluation.USUAL_PERCENTAGE}%.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another number draws other documents.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random draw. Another seed draws other documents.")] = 0,
     mistakes: Annotated[bool, typer.Option("--mistakes", help="Show each mistake with the words around it.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Train the local recogniser on labels of your own, and score it on documents that it has not seen.
+    """Train the local recogniser on your labels and score it on the held-out documents.
+
+    Your texts stay on this machine. The local recogniser is a small model: use
+    the scores to compare versions of your labels, not to predict the quality
+    of the service.
 
     Examples:
 
-      evaluate local/sample/project/labels.json
+      ner evaluate local/sample/project/labels.json
 
-      evaluate labels.json --testing-split 20 --seed 1 --mistakes
+      ner evaluate labels.json --testing-split 20 --seed 1 --mistakes
     """
     with sentences_for_errors():
         project = load_project(labels)
         parts = evaluation.split(project, testing_split, seed)
         if not as_json:
-            console.print(f"Learning from {len(parts.training)} documents ...")
+            console.print(f"Training on {show_evaluation.documents_text(parts.training)} ...")
         with tempfile.TemporaryDirectory() as folder:
             result = evaluation.evaluate(parts, project.categories, Path(folder) / "model.crfsuite")
     if as_json:

@@ -21,34 +21,43 @@ WATCH_SECONDS: Final = 1.0
 WATCH_SHARE: Final = 4.0
 """A look that takes a second is followed by so many seconds without one."""
 
-Limit = Annotated[int, typer.Option(min=1, help="Show so many files in each table.")]
+Limit = Annotated[int, typer.Option(min=1, help="Show at most this many files in each table.")]
 Names = Annotated[
     list[str] | None,
-    typer.Argument(help="Files within the input container, or patterns such as 'letters/*.txt'.", show_default=False),
+    typer.Argument(help="Files in the input container, or patterns such as 'letters/*.txt'.", show_default=False),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be sent, and change nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be sent, without sending it.")]
 
 
 def status(
     *,
     since: Since = None,
     limit: Limit = 50,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again until nothing is on its way.")] = False,
-    as_json: Annotated[bool, flag("--json", "Print one JSON object, and nothing else.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until every file has an outcome.")] = False,
+    as_json: Annotated[
+        bool, flag("--json", "Print only JSON: one object or, with --watch, one for each change.")
+    ] = False,
 ) -> None:
-    """Show what is in flight, failed, unheard of, or in the poison queues.
+    """Show files in flight, failed, partly succeeded, poisoned or not picked up.
 
-    The storage account is the one that NER_STORAGE names, in the environment
-    or in local.settings.json, or that of 'make start'. --since is about
-    outcomes: files in flight and poison messages are shown however old.
+    The storage account is the one that NER_STORAGE names in the environment,
+    else that of 'make start' while it runs, else the one in
+    local.settings.json.
+
+    Poisoned files are in a poison queue, because their message failed too
+    often. Files that the app has not picked up were uploaded some time ago,
+    but the app does not know them: it is down, or the event was lost.
+
+    --since filters outcomes only: files in flight and poison messages of any
+    age are shown.
 
     Examples:
 
-      status --watch
+      ner status --watch
 
-      status --since 2h --limit 10
+      ner status --since 2h --limit 10
 
-      status --json | jq .files
+      ner status --json | jq .files
     """
     with sentences_for_errors(), opened(running_values()) as account:
         if watch and console.is_terminal and not as_json:
@@ -89,26 +98,29 @@ def tell(line: str) -> None:
 def redrive(
     names: Names = None,
     *,
-    failed: Annotated[bool, flag("--failed", "Submit anew what failed. Each file costs again.")] = False,
-    partial: Annotated[bool, flag("--partial", "Submit anew what partly succeeded. Each file costs again.")] = False,
+    failed: Annotated[bool, flag("--failed", "Submit failed files again. Each is charged again.")] = False,
+    partial: Annotated[bool, flag("--partial", "Submit partly succeeded files again. Each is charged again.")] = False,
     in_flight: Annotated[bool, flag("--in-flight", "Send the messages of files in flight again.")] = False,
-    poison: Annotated[bool, flag("--poison", "Send again what lies in the poison queues.")] = False,
-    unheard: Annotated[bool, flag("--unheard", "Submit uploads of which the app has not heard.")] = False,
+    poison: Annotated[bool, flag("--poison", "Send the messages in the poison queues again.")] = False,
+    unheard: Annotated[bool, flag("--unheard", "Submit uploads that the app has not picked up.")] = False,
     since: Since = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Send files again: those named, or of the kinds named; with both, the named ones of these kinds.
+    """Send files again, selected by name, by kind, or by both.
 
-    However often this is called, no file in flight or poisoned is paid for
-    twice. What failed or partly succeeded becomes a new submission: that is
-    what it is for. Names alone choose among all kinds, but what partly
-    succeeded must be named exactly, or asked for with --partial.
+    You can repeat this command: files in flight or poisoned are never charged
+    twice. Failed and partly succeeded files are charged again, because they
+    are submitted again.
+
+    Names without a kind select poisoned, in-flight and failed files. Name a
+    partly succeeded file exactly, or use --partial. Uploads that the app has
+    not picked up need --unheard.
 
     Examples:
 
-      redrive --failed --since 2h --dry-run
+      ner redrive --failed --since 2h --dry-run
 
-      redrive 'letters/*.txt'
+      ner redrive 'letters/*.txt'
     """
     asked = {
         Kind.FAILED: failed,
@@ -120,15 +132,14 @@ def redrive(
     choice = Choice(tuple(names or ()), frozenset(kind for kind in asked if asked[kind]), since)
     if not choice.names and not choice.kinds:
         raise typer.BadParameter(
-            "name the files to send again, or their kinds: --in-flight, --poison, --failed, --partial, "
-            "--unheard. "
-            "'status' shows what there is, and --dry-run what would be sent"
+            "No file is selected. Name files, or select kinds with --in-flight, --poison, --failed, --partial or "
+            "--unheard. 'ner status' lists the files; --dry-run shows what would be sent."
         )
     with sentences_for_errors(), opened(running_values()) as account:
         work = Redrive(account, choice, dry_run=dry_run)
         found = show_state.show_lines(console, work, dry_run=dry_run)
     for name in choice.missing(found):
-        complain(f"Nothing to send again has the name {show_state.printable(name)}")
+        complain(f"No file to send again matches {show_state.printable(name)}. Run 'ner status' to list the files.")
     if not found and not choice.names:
-        complain("There is nothing of that kind to send again.")
+        complain("There is no file of this kind to send again. Run 'ner status' to list the files.")
     raise typer.Exit(0 if found and not choice.missing(found) else 1)

@@ -21,22 +21,25 @@ from local.view.app import View
 
 def view(
     *,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="On 127.0.0.1; 0 takes a free one.")] = stack.PAGE_PORT,
-    browser: Annotated[bool, flag("--open", "Show it in the browser.")] = False,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 selects a free one.")
+    ] = stack.PAGE_PORT,
+    browser: Annotated[bool, flag("--open", "Open the page in the browser.")] = False,
     exit_with_stdin: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
-    """Serve a page to drop files on, see them on their way, and read their text with the entities in it.
+    """Serve a web page to drop files on, watch their progress and read their entities.
 
-    The storage account is the one that NER_STORAGE names, in the environment
-    or in local.settings.json, or that of 'make start', which serves the page
-    as well. For an account that is not Azurite's, the address holds a token:
-    whoever has it sees what you may see.
+    The storage account is the one that NER_STORAGE names in the environment,
+    else that of 'make start' while it runs, else the one in
+    local.settings.json. Unless it is the local storage emulator, the URL
+    contains a token. Keep the URL secret: anyone who has it can read and drop
+    files with your access rights.
 
     Examples:
 
-      view --open
+      ner view --open
 
-      NER_STORAGE__accountName=ACCOUNT view --port 8000
+      NER_STORAGE__accountName=ACCOUNT ner view --port 8000
     """
     if exit_with_stdin:
         stop_with_parent()
@@ -44,7 +47,7 @@ def view(
         try:
             listening = socket.create_server(("127.0.0.1", port))
         except OSError as error:
-            raise FilesError(f"Port {port} cannot be used ({error.strerror}): name another with --port") from None
+            raise FilesError(f"Port {port} cannot be used ({error.strerror}): choose another with --port") from None
         token = None if is_azurite(account.settings.storage.connection_string) else new_token()
         port = listening.getsockname()[1]
         url = f"http://127.0.0.1:{port}" + (f"/?{PARAMETER}={token}" if token else "")
@@ -53,7 +56,7 @@ def view(
         if exit_with_stdin:
             print(json.dumps({"url": url}), flush=True)  # noqa: T201  # for the one who started us
         else:
-            console.print(f"The page is at {url}\nCtrl-C stops it.", highlight=False, soft_wrap=True)
+            console.print(f"The page is at {url}\nPress Ctrl-C to stop it.", highlight=False, soft_wrap=True)
         if browser:
             webbrowser.open(url)
         config = uvicorn.Config(page.app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)

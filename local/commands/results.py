@@ -18,6 +18,7 @@ from local.files import FilesError
 from local.listing import list_outcomes
 from local.results import ResultError, read_result
 from local.show_result import View, show_result
+from local.show_state import entities_text
 from shared.outcome import OutcomeStatus
 from shared.settings import SettingsError
 
@@ -35,41 +36,48 @@ def complete_name(incomplete: str) -> list[str]:
 
 
 Category = Annotated[
-    list[str] | None, typer.Option("--category", "-c", help="Only this category; may be given several times.")
+    list[str] | None, typer.Option("--category", "-c", help="Include only this category. Repeat the option for more.")
 ]
 Confidence = Annotated[
-    float, typer.Option("--least-confidence", min=0.0, max=1.0, help="Only entities with at least this confidence.")
+    float,
+    typer.Option("--least-confidence", min=0.0, max=1.0, help="Include only entities with at least this confidence."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the outcome as it is, and nothing else.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the outcome unchanged, and nothing else.")]
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A file within the input container.", autocompletion=complete_name)],
+    name: Annotated[str, typer.Argument(help="A file in the input container.", autocompletion=complete_name)],
     *,
     category: Category = None,
     least_confidence: Confidence = 0.0,
-    whole: Annotated[bool, typer.Option("--all", help="Show long texts to their end.")] = False,
+    whole: Annotated[
+        bool, typer.Option("--all", help="Show the whole text. Default: the first 20,000 characters.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show a file's text with its entities in colours, or why it failed.
+    """Show a file's text with its entities in colour, or why it failed.
 
     Examples:
 
-      show booking.txt
+      ner show booking.txt
 
-      show letters/1.txt -c city -c person --least-confidence 0.8
+      ner show letters/1.txt -c city -c person --least-confidence 0.8
 
-      show booking.txt --json | jq '.documents[].entities[].text'
+      ner show booking.txt --json | jq '.documents[].entities[].text'
 
-    The exit code is 1 where the file failed or has no outcome yet. Where the
-    output is no terminal, entities are in brackets: [Zürich|city].
+    The exit code is 1 if the file failed or has no outcome yet. If the output
+    is not a terminal, entities are in brackets: [Zürich|city].
     """
     with sentences_for_errors(), opened(running_values()) as account:
         try:
             result = read_result(account, name)
         except ResultError as error:
             is_there = account.newest(name) is not None
-            hint = "It is uploaded: 'status' shows where it stands." if is_there else f"No file is called {name!r}."
+            hint = (
+                "Run 'ner status' to see how far the file is."
+                if is_there
+                else f"There is no file {name!r} either: check the name."
+            )
             raise ResultError(f"{error} {hint}") from None
         if as_json:
             sys.stdout.buffer.write(result.raw + b"\n")
@@ -82,32 +90,33 @@ def show(
 def export(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Files, or patterns such as 'letters/*.txt'; all if none is named.", show_default=False),
+        typer.Argument(help="Files, or patterns such as 'letters/*.txt'. Default: all files.", show_default=False),
     ] = None,
     *,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A file to write; standard output if it is not named.")
+        Path | None, typer.Option("--output", "-o", help="File to write. Default: standard output.")
     ] = None,
     kind: Annotated[
-        Format | None, typer.Option("--format", help="If not named, what the output's name ends in, else csv.")
+        Format | None,
+        typer.Option("--format", help="Default: jsonl if the output's name ends in .jsonl or .ndjson, else csv."),
     ] = None,
     category: Category = None,
     least_confidence: Confidence = 0.0,
     since: Since = None,
 ) -> None:
-    """Write all entities as a table: CSV for a spreadsheet, JSON lines for pandas.
+    """Write all entities as a table: CSV for a spreadsheet, JSON Lines for pandas.
 
     Examples:
 
-      export -o entities.csv
+      ner export -o entities.csv
 
-      export 'letters/*' --since 2d -c city -o cities.jsonl
+      ner export 'letters/*' --since 2d -c city -o cities.jsonl
 
-      export --format jsonl | jq -r .text | sort | uniq -c
+      ner export --format jsonl | jq -r .text | sort | uniq -c
 
     In pandas: pd.read_json('entities.jsonl', lines=True).to_parquet(...).
-    In CSV, a cell that a spreadsheet would take for a formula gets a ' before
-    it; JSON lines have every text as it is.
+    In CSV, a ' precedes each cell that a spreadsheet would run as a formula.
+    JSON Lines contain every text unchanged.
     """
     if kind is None:
         kind = Format.JSONL if output and output.suffix in (".jsonl", ".ndjson") else Format.CSV
@@ -129,11 +138,11 @@ def export(
                 write(row)
                 entities += 1
         cost = account.cost_text(text_records)
-    errors.print(f"{entities:,} entities of {files:,} file{'s' * (files != 1)} ({cost}).", highlight=False)
+    errors.print(f"{entities_text(entities)} from {files:,} file{'s' * (files != 1)} ({cost}).", highlight=False)
     for problem in problems:
         complain(problem)
     if not files:
-        complain("There is no outcome of that kind. 'status' shows what there is.")
+        complain("There is no matching outcome. Run 'ner status' to see how far the files are.")
     raise typer.Exit(1 if problems or not files else 0)
 
 
@@ -143,5 +152,5 @@ def opened_output(output: Path | None) -> TextIO:
         try:
             return output.open("w", encoding="utf-8", newline="")
         except OSError as error:
-            raise FilesError(f"{output} cannot be written: {error.strerror}") from None
+            raise FilesError(f"{output} cannot be written: {error.strerror}. Choose another --output.") from None
     return open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False)

@@ -36,15 +36,17 @@ from shared.settings import Settings
 MOST_CHARACTERS: Final = 4_000
 """Of a text that is shown at the end of `run` and `drop`."""
 
-Files = Annotated[list[Path] | None, typer.Argument(help="Files or folders; the samples if none is named.")]
-Seconds = Annotated[float, typer.Option(help="Give up waiting after this many seconds.")]
+Files = Annotated[list[Path] | None, typer.Argument(help="Files or folders to drop. Default: the sample files.")]
+Seconds = Annotated[float, typer.Option(help="Stop waiting after this many seconds.")]
+
+Wait = Annotated[bool, typer.Option(help="Wait for the outcomes and show the entities.")]
 
 
 def run(files: Files = None, *, seconds: Seconds = 300.0, labels: Labels = None) -> None:
-    """Start everything, drop the files, show their entities, stop everything."""
+    """Start the app on this machine, drop files, show their entities and stop the app."""
     with sentences_for_errors():
         named = blob_names(files or sorted(SAMPLES.iterdir()))
-        console.print("Starting storage, recogniser and host (the first time trains the recogniser) ...")
+        console.print("Starting storage, the NER emulator and the host (the first start trains a model) ...")
         with stack.running(local_values(os.environ), data=None, labels=labels, logs=LOGS / "run") as running:
             for note in running.notes:
                 say(console, note)
@@ -53,12 +55,12 @@ def run(files: Files = None, *, seconds: Seconds = 300.0, labels: Labels = None)
 
 
 def start(*, labels: Labels = None) -> None:
-    """Keep everything up for dropping files; Ctrl-C stops it."""
+    """Start the app and its page on this machine and keep them running until Ctrl-C."""
     with sentences_for_errors():
         values = local_values(os.environ)
         if already_running(labels):
             return
-        console.print("Starting storage, recogniser and host (the first time trains the recogniser) ...")
+        console.print("Starting storage, the NER emulator and the host (the first start trains a model) ...")
         try:
             with stack.running(values, data=AZURITE_DATA, labels=labels, logs=LOGS / "start", with_page=True) as up:
                 app = RunningApp(dict(up.values), up.ner_emulator, up.page or "", os.getpid())
@@ -91,18 +93,18 @@ def already_running(labels: Path | None) -> bool:
     return True
 
 
-def drop(files: Files = None, *, wait: bool = True, seconds: Seconds = 300.0) -> None:
-    """Upload files, and follow them to their entities.
+def drop(files: Files = None, *, wait: Wait = True, seconds: Seconds = 300.0) -> None:
+    """Upload files, show their progress and then their entities.
 
-    They go to the storage account that NER_STORAGE names in the environment,
-    else to the app that 'make start' keeps up, else to the account in
+    The storage account is the one that NER_STORAGE names in the environment,
+    else that of 'make start' while it runs, else the one in
     local.settings.json.
 
     Examples:
 
-      drop report.txt letters/
+      ner drop report.txt letters/
 
-      drop letters/ --no-wait
+      ner drop letters/ --no-wait
     """
     with sentences_for_errors():
         named = blob_names(files or sorted(SAMPLES.iterdir()))
@@ -127,8 +129,8 @@ def describe(running: stack.Stack, *, emulated: bool) -> None:
         "From another terminal:  .venv/bin/ner drop FILE ...",
     ]
     if emulated:
-        lines += ["With Storage Explorer or az storage:", f"  {settings.storage.connection_string}"]
-    lines += [f"Logs: {shown(LOGS)}/", "Ctrl-C stops everything; files and outcomes stay."]
+        lines += ["Connection string for Storage Explorer or az storage:", f"  {settings.storage.connection_string}"]
+    lines += [f"Logs: {shown(LOGS)}/", "Press Ctrl-C to stop everything. Files and outcomes are kept."]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -177,7 +179,7 @@ def exit_code(dropped: list[Dropped]) -> int:
     waiting = [file.name for file in dropped if file.outcome is None]
     bad = [file.name for file in dropped if file.outcome and file.outcome.status is not OutcomeStatus.SUCCEEDED]
     if waiting:
-        complain(f"No outcome in time for {', '.join(waiting)}. The logs are in {shown(LOGS)}/.")
+        complain(f"No outcome in time for {', '.join(waiting)}. See the logs in {shown(LOGS)}/.")
     if bad:
-        complain(f"Not succeeded: {', '.join(bad)}. The outcome says why.")
+        complain(f"Not succeeded: {', '.join(bad)}. See the errors in the outcome.")
     return 1 if waiting or bad else 0

@@ -1,4 +1,4 @@
-"""`python -m local.host`: hosts the function app of a folder with the app settings of the environment."""
+"""`python -m local.host`: runs the function app of a folder with the app settings of the environment."""
 
 import argparse
 import asyncio
@@ -105,8 +105,8 @@ class Host:
         by_events = function.binding.get("source") == "EventGrid"
         if by_events and self.port is None:
             raise HostError(
-                f"function {function.name} waits for Event Grid, and the storage emulator sends no events: "
-                "set NER_BLOB_TRIGGER_SOURCE to LogsAndContainerScan, or start this stand-in with --port and "
+                f"function {function.name} needs Event Grid, but the storage emulator sends no events: "
+                "set NER_BLOB_TRIGGER_SOURCE to LogsAndContainerScan, or start this host emulator with --port and "
                 "post the events there"
             )
         container, pattern = blobs.parse_path(function.text("path", self.environ))
@@ -136,21 +136,25 @@ async def serve(root: Path, environ: Mapping[str, str], lease_seconds: int, port
 
 def main() -> int:
     """Parse the command line; return the process's exit code."""
-    parser = argparse.ArgumentParser(prog="python -m local.host", description=__doc__)
-    parser.add_argument("--root", type=Path, default=Path.cwd(), help="the function app's folder (default: this one)")
+    parser = argparse.ArgumentParser(
+        prog="python -m local.host", description="Run a function app with the app settings of the environment."
+    )
+    parser.add_argument(
+        "--root", type=Path, default=Path.cwd(), help="folder of the function app (default: the current folder)"
+    )
     parser.add_argument("--exit-with-stdin", action="store_true", help="stop when standard input ends")
-    parser.add_argument("--port", type=int, help="port on 127.0.0.1 for Event Grid's webhook")
+    parser.add_argument("--port", type=int, help="port on 127.0.0.1 for the Event Grid webhook (default: no webhook)")
     parser.add_argument(
         "--lease-seconds",
         type=int,
         default=MESSAGE_LEASE_SECONDS,
-        help="how long a message of a killed host stays invisible (default: the host's ten minutes)",
+        help="seconds until the message of a killed host becomes visible again (default: 600, as in the host)",
     )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if arguments.exit_with_stdin:
         stop_with_parent()
-    log.info("This is a stand-in for the Azure Functions host, for tests and offline use.")
+    log.info("This host emulator replaces the Azure Functions host in tests and for offline use.")
     try:
         asyncio.run(serve(arguments.root, os.environ, arguments.lease_seconds, arguments.port))
     except (HostError, SettingsError) as error:

@@ -48,7 +48,7 @@ def parse_path(path: str) -> tuple[str, re.Pattern[str]]:
     """
     container, _, pattern = path.partition("/")
     if "{" in container:
-        raise HostError(f"blob trigger path {path!r}: the container cannot be an expression")
+        raise HostError(f"blob trigger path {path!r}: the container must not be an expression")
     pieces = re.split(r"\{(\w+)\}", pattern or "{name}")
     expression = "".join(f"(?P<{piece}>.*)" if index % 2 else re.escape(piece) for index, piece in enumerate(pieces))
     return container, re.compile(expression, re.DOTALL)
@@ -155,7 +155,7 @@ class BlobListener:
         notice = json.loads(text)
         trigger = next((t for t in self.triggers if t.function.function_id == notice["FunctionId"]), None)
         if trigger is None:
-            log.warning("Message %s is for the unknown function %s: dropped", message.id, notice["FunctionId"])
+            log.warning("Discarded message %s: there is no function %s", message.id, notice["FunctionId"])
             return
         try:
             download, content = await self.read(notice, any_version=trigger.by_events)

@@ -31,7 +31,7 @@ def seconds(time_span: str) -> float:
     """
     match = TIME_SPAN.fullmatch(time_span)
     if match is None:
-        raise HostError(f"host.json: {time_span!r} is not a time span of the form hh:mm:ss")
+        raise HostError(f"host.json: {time_span!r} is not a time span: write it as hh:mm:ss")
     days, hours, minutes, whole, fraction = match.groups(default="0")
     return ((int(days) * 24 + int(hours)) * 60 + int(minutes)) * 60 + int(whole) + float(f"0.{fraction}")
 
@@ -105,9 +105,11 @@ def read_host_json(path: Path, environ: Mapping[str, str] | None = None) -> Host
         # Values of app settings are texts; to the host, those of the file are too.
         configuration = msgspec.convert(document, HostConfiguration, strict=False)
     except FileNotFoundError:
-        raise HostError(f"{path} is missing: this folder is no function app") from None
+        raise HostError(
+            f"{path} is missing, so this folder is not a function app: choose another one with --root"
+        ) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise HostError(f"{path}: {error}") from None
+        raise HostError(f"{path} is invalid: {error}") from None
     for time_span in (
         configuration.function_timeout,
         configuration.extensions.queues.max_polling_interval,
@@ -130,5 +132,7 @@ def override(document: dict[str, Any], environ: Mapping[str, str]) -> None:
             for section in sections:
                 place = place.setdefault(section, {})
                 if not isinstance(place, dict):
-                    raise HostError(f"the app setting {name} goes on where host.json has a value: {section}")
+                    raise HostError(
+                        f"the app setting {name} names a section {section}, but host.json has a value there: rename it"
+                    )
             place[key] = value

@@ -77,7 +77,7 @@ def make_app(listener: BlobListener) -> Starlette:
         """`POST`: validation of the subscription, or events."""
         trigger = triggers.get(request.query_params.get("functionName", ""))
         if trigger is None:
-            return JSONResponse({"error": "functionName is not that of a function with source EventGrid"}, 404)
+            return JSONResponse({"error": "functionName does not name a function with source EventGrid"}, 404)
         body = await request.body()
         try:
             match request.headers.get("aeg-event-type"):
@@ -88,10 +88,10 @@ def make_app(listener: BlobListener) -> Starlette:
                     await hand_over(trigger, read_events(body))
                     return Response(status_code=202)
         except (ValueError, KeyError, IndexError, TypeError) as error:
-            return JSONResponse({"error": f"the body is not one that Event Grid sends: {error}"}, 400)
+            return JSONResponse({"error": f"the body is not an Event Grid event: {error}"}, 400)
         except AzureError as error:
-            return JSONResponse({"error": f"the storage account does not answer: {type(error).__name__}"}, 503)
-        return JSONResponse({"error": "aeg-event-type is neither of those that are known"}, 400)
+            return JSONResponse({"error": f"the storage account cannot be used: {type(error).__name__}"}, 503)
+        return JSONResponse({"error": "aeg-event-type must be SubscriptionValidation or Notification"}, 400)
 
     async def hand_over(trigger: BlobTrigger, events: list[tuple[BlobPath, str]]) -> None:
         # The path of the trigger is not looked at: it is the subscription's filter that decides.

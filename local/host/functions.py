@@ -62,7 +62,7 @@ class Function:
                 return environ[match[1]]
             except KeyError:
                 raise HostError(
-                    f"function {self.name}: its {key} names the app setting {match[1]}, which is missing"
+                    f"function {self.name}: its {key} names the app setting {match[1]}, which is missing: set it"
                 ) from None
 
         return re.sub(r"%([^%]+)%", look_up, str(self.binding[key]))
@@ -76,7 +76,7 @@ def load_functions(root: Path) -> list[Function]:
     """
     path = root / "function_app.py"
     if not path.is_file():
-        raise HostError(f"{path} is missing: this folder is no function app")
+        raise HostError(f"{path} is missing, so this folder is not a function app: choose another one with --root")
     sys.path.insert(0, str(root))
     spec = importlib.util.spec_from_file_location("function_app", path)
     if spec is None or spec.loader is None:
@@ -98,13 +98,13 @@ def describe(declared: DeclaredFunction) -> Function:
     if len(triggers) != 1 or len(bindings) != 1:
         kinds = ", ".join(str(binding["type"]) for binding in bindings)
         raise HostError(
-            f"function {name} has the bindings {kinds}: this stand-in knows one blobTrigger or queueTrigger a "
-            "function. Install Azure Functions Core Tools to run it."
+            f"function {name} has the bindings {kinds}, but the host emulator supports only one blobTrigger or "
+            "queueTrigger per function. Install Azure Functions Core Tools to run it."
         )
     call = declared.get_user_function()
     wanted = set(inspect.signature(call).parameters) - {"context"}
     if wanted != {triggers[0]["name"]}:
-        raise HostError(f"function {name}: its parameters {sorted(wanted)} must be its bindings' arg_name")
+        raise HostError(f"function {name}: its parameters {sorted(wanted)} must be the arg_name of its trigger")
     return Function(name, call, triggers[0])
 
 

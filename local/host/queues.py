@@ -116,7 +116,7 @@ class QueueListener:
         text = self.decode(str(message.content))
         tries = message.dequeue_count or 0
         if text is None:
-            log.error("Message %s of %s is not base64: moved to poison", message.id, self.client.queue_name)
+            log.error("Message %s of %s is not base64: moved to the poison queue", message.id, self.client.queue_name)
             await self.move_to_poison(message)
             return
         if self.poison is not None and tries > self.options.max_dequeue_count:
@@ -170,7 +170,7 @@ class QueueListener:
         except HttpResponseError as error:
             if error.status_code != 404 and getattr(error, "error_code", "") != "PopReceiptMismatch":
                 raise
-            log.debug("Message %s is gone, or taken over", message.id)
+            log.debug("Message %s was deleted, or received by another host", message.id)
 
     async def renew(self, message: QueueMessage) -> None:
         """Prolong the lease every five minutes while the function runs."""

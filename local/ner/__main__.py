@@ -27,16 +27,32 @@ SAMPLE_LABELS = ROOT / "local" / "sample" / "project" / "labels.json"
 def parse_arguments() -> argparse.Namespace:
     """Read the command line; what it leaves out is as in local.settings.sample.json."""
     sample = read_values(SAMPLE)
-    parser = argparse.ArgumentParser("python -m local.ner", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one")
-    parser.add_argument("--labels", type=Path, default=SAMPLE_LABELS, help="labels file, its texts beside it")
-    parser.add_argument("--cache", type=Path, default=STATE / "models", help="folder for trained models")
-    parser.add_argument("--key", default=sample["NER_KEY"], help="if empty, any bearer token is taken")
-    parser.add_argument("--project", default=sample["NER_PROJECT_NAME"])
-    parser.add_argument("--deployment", default=sample["NER_DEPLOYMENT_NAME"])
-    parser.add_argument("--model-id", default=sample["NER_MODEL_ID"])
-    parser.add_argument("--job-seconds", type=float, default=Switches().job_seconds, help="how long a job takes")
-    parser.add_argument("--exit-with-stdin", action="store_true", help="end when standard input ends")
+    parser = argparse.ArgumentParser(
+        "python -m local.ner", description="Serve the emulator of the custom NER service on this machine."
+    )
+    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: a free one)")
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        default=SAMPLE_LABELS,
+        help="labels file, with its texts in the same folder (default: the sample project)",
+    )
+    parser.add_argument(
+        "--cache", type=Path, default=STATE / "models", help="folder for trained models (default: .local/models)"
+    )
+    parser.add_argument(
+        "--key", default=sample["NER_KEY"], help="key to accept; if empty, any bearer token is accepted"
+    )
+    parser.add_argument("--project", default=sample["NER_PROJECT_NAME"], help="name of the project")
+    parser.add_argument("--deployment", default=sample["NER_DEPLOYMENT_NAME"], help="name of the deployment")
+    parser.add_argument("--model-id", default=sample["NER_MODEL_ID"], help="id of the model for the first preview")
+    parser.add_argument(
+        "--job-seconds",
+        type=float,
+        default=Switches().job_seconds,
+        help="duration of a job in seconds (default: %(default)s)",
+    )
+    parser.add_argument("--exit-with-stdin", action="store_true", help="stop when standard input ends")
     return parser.parse_args()
 
 
@@ -66,7 +82,7 @@ def main() -> int:
         log.error("%s", error)  # noqa: TRY400  # a sentence for the user, no traceback
         return 1
     except OSError as error:
-        log.error("port %d cannot be used (%s): name another with --port", arguments.port, error.strerror)  # noqa: TRY400
+        log.error("port %d cannot be used (%s): choose another with --port", arguments.port, error.strerror)  # noqa: TRY400
         return 1
     deployment = Deployment(
         arguments.project, arguments.deployment, arguments.model_id, project.language, project.multilingual

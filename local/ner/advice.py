@@ -25,10 +25,10 @@ def about_documents(project: Project) -> Iterator[str]:
     """Yield what the documents lack, and which labels no recogniser could find as they are."""
     bare = [document.name for document in project.documents if not document.spans]
     if bare:
-        yield f"Left out, since nothing is labelled there: {listed(bare)}."
+        yield f"Documents without labels: {listed(bare)}. They are left out."
     labelled = len(project.documents) - len(bare)
     if labelled < FEWEST_DOCUMENTS:
-        yield f"The service takes projects of {FEWEST_DOCUMENTS} documents or more; this one has {labelled} labelled."
+        yield f"The service needs at least {FEWEST_DOCUMENTS} labelled documents; this project has {labelled}."
     cut = [
         f"{document.name} ({span.category} '{document.text[span.offset : span.offset + span.length]}')"
         for document in project.documents
@@ -36,7 +36,7 @@ def about_documents(project: Project) -> Iterator[str]:
     ]
     if cut:
         yield (
-            "Labels that begin or end within a word, or take in a space around it, are never found as they are: "
+            "Labels that begin or end inside a word, or include a space around it, cannot be found. Correct them: "
             f"{listed(cut)}."
         )
 
@@ -46,7 +46,7 @@ def about_categories(project: Project, evaluation: Evaluation) -> Iterator[str]:
     used = {span.category for document in project.documents for span in document.spans}
     unused = [name for name in project.categories if name not in used]
     if unused:
-        yield f"Without any label: {listed(unused)}. Label some, or remove the category."
+        yield f"Categories without labels: {listed(unused)}. Label some text, or remove the category."
     few = [
         f"{category.name} ({category.training_labels})"
         for category in evaluation.categories
@@ -54,14 +54,14 @@ def about_categories(project: Project, evaluation: Evaluation) -> Iterator[str]:
     ]
     if few:
         yield (
-            f"Fewer than {FEWEST_LABELS} labels for training: {listed(few)}. Label more: the service recommends about "
-            "50 of each category."
+            f"Categories with fewer than {FEWEST_LABELS} training labels: {listed(few)}. Label more: the service "
+            "recommends about 50 for each category."
         )
     untested = [
         category.name for category in evaluation.categories if category.name in used and not category.score.expected
     ]
     if untested:
-        yield f"Without labels for testing: {listed(untested)}. Nothing is known of how well they are found."
+        yield f"Categories without test labels: {listed(untested)}. They have no score. Label more."
 
 
 def about_testing(evaluation: Evaluation) -> Iterator[str]:
@@ -70,8 +70,8 @@ def about_testing(evaluation: Evaluation) -> Iterator[str]:
     if count < FEWEST_TESTED:
         are = "label is" if count == 1 else "labels are"
         yield (
-            f"Only {count} {are} held out: a mistake more or less moves the figures much. Label more, or try several "
-            "seeds (--testing-split 20 --seed 1, 2, ...)."
+            f"Only {count} {are} held out, so one mistake changes the scores a lot. Label more, or compare "
+            "several seeds (--testing-split 20 --seed 1, 2, ...)."
         )
 
 

@@ -123,7 +123,7 @@ class Emulator:
         allowed = request.headers.get("ocp-apim-subscription-key") == self.key if self.key else bearer
         if not allowed:
             # A gateway before the service answers this, with the status as the code.
-            raise ApiError(401, "401", "Access is denied: the key is missing or not one of this resource.")
+            raise ApiError(401, "401", "Access denied: the key is missing or is not a key of this resource.")
 
     async def submit(self, request: Request) -> Response:
         """`POST`: accept a job."""
@@ -163,7 +163,7 @@ class Emulator:
 
     async def refuse_path(self, _request: Request) -> Response:
         """Refuse a path that the service does not have."""
-        raise ApiError(404, "404", "There is no such resource.")
+        raise ApiError(404, "404", "The resource does not exist.")
 
     async def show_health(self, _request: Request) -> Response:
         """`/emulator/health`: which model is served."""
@@ -242,10 +242,10 @@ def dialect_of(request: Request) -> Dialect:
     if version is None:
         asked = request.query_params.get("api-version", "")
         if not API_VERSION.fullmatch(asked) or asked < FIRST_API_VERSION:
-            raise bad_request("InvalidParameterValue", f"There is no api-version {asked!r}.")
+            raise bad_request("InvalidParameterValue", f"The api-version {asked!r} does not exist.")
         return GENERALLY_AVAILABLE
     if version not in PREVIEWS:
-        raise ApiError(404, "404", "There is no such resource.")
+        raise ApiError(404, "404", "The resource does not exist.")
     return PREVIEWS[version]
 
 

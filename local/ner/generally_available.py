@@ -58,11 +58,13 @@ class GenerallyAvailable:
         """Read a submission; raises ApiError."""
         submission = decode(body, Submission)
         if not submission.tasks:
-            raise bad_request("InvalidRequest", "The request holds no task.")
+            raise bad_request("InvalidRequest", "The request contains no task.")
         tasks = []
         for number, task in enumerate(submission.tasks):
             if task.kind != KIND:
-                raise bad_request("InvalidParameterValue", f"Tasks of kind {task.kind!r} are not served, only {KIND}.")
+                raise bad_request(
+                    "InvalidParameterValue", f"Tasks of kind {task.kind!r} are not supported, only {KIND}."
+                )
             project, name = task.parameters.project_name, task.parameters.deployment_name
             deployment.check(project, name)
             tasks.append(

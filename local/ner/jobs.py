@@ -174,7 +174,7 @@ class Jobs:
         if not document.text.strip():
             return DocumentAnswer(document, problem=("InvalidDocument", "The document's text is empty."))
         if not self._deployment.speaks(document.language):
-            message = f"The language {document.language!r} is not one of the project's."
+            message = f"The language {document.language!r} is not a language of the project."
             return DocumentAnswer(document, problem=("UnsupportedLanguageCode", message))
         return DocumentAnswer(document, self._recogniser.recognise(document.text))
 

@@ -120,7 +120,7 @@ def load_project(labels: Path) -> Project:
     for document in file.assets.documents:
         where = f"{labels}, document {document.location}"
         if document.location in documents:
-            raise LabelsError(f"{where}: listed twice. Keep one of the entries.")
+            raise LabelsError(f"{where}: listed twice. Remove one of the entries.")
         text = read_text(labels.parent, document.location, where)
         index = StringIndex(text, file.string_index_type)
         documents[document.location] = LabelledDocument(
@@ -132,7 +132,7 @@ def load_project(labels: Path) -> Project:
         )
     if not any(document.spans for document in documents.values()):
         raise LabelsError(
-            f"{labels}: no text has a label, so there is nothing to learn from. Label some and export again."
+            f"{labels}: no document has a label, so no model can be trained. Label some and export them again."
         )
     metadata = file.metadata
     return Project(
@@ -149,15 +149,16 @@ def read_labels_file(labels: Path) -> LabelsFile:
     try:
         file = msgspec.json.decode(labels.read_bytes().removeprefix(b"\xef\xbb\xbf"), type=LabelsFile)
     except OSError as error:
-        raise LabelsError(f"{labels} cannot be read ({error.strerror}). Name the labels file of a project.") from error
+        raise LabelsError(f"{labels} cannot be read ({error.strerror}). Name an existing labels file.") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise LabelsError(
             f"{labels} is not a labels file in the project import format: {error}. "
-            "Export the labels of a custom named entity recognition project from Language Studio."
+            "Export the labels of a custom named entity recognition project from Microsoft Foundry (until March 2027 "
+            "also Language Studio)."
         ) from error
     for kind in (file.metadata.project_kind, file.assets.project_kind):
         if kind != PROJECT_KIND:
-            raise LabelsError(f"{labels}: the project's kind is {kind}. Only {PROJECT_KIND} can be used here.")
+            raise LabelsError(f"{labels}: the project's kind is {kind}. Use a project of kind {PROJECT_KIND}.")
     return file
 
 
@@ -169,12 +170,12 @@ def read_text(folder: Path, location: str, where: str) -> str:
     """
     path = folder / location
     if not path.resolve().is_relative_to(folder.resolve()):
-        raise LabelsError(f"{where}: the text lies outside the folder of the labels. Put it beside them.")
+        raise LabelsError(f"{where}: the text is outside the folder of the labels file. Put it into that folder.")
     try:
         return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise LabelsError(
-            f"{where}: {path} cannot be read ({error.strerror}). Put the text beside the labels."
+            f"{where}: {path} cannot be read ({error.strerror}). Put the text into the folder of the labels file."
         ) from error
     except UnicodeDecodeError as error:
         raise LabelsError(f"{where}: the text is not UTF-8 at byte {error.start}. Save it as UTF-8.") from error
@@ -197,7 +198,7 @@ def read_spans(
         except StringIndexError as error:
             raise LabelsError(
                 f"{where}: a label {label.category} does not fit the text: {error}. "
-                "Check that the text is the one that was labelled, and stringIndexType."
+                "Check that this is the text that was labelled, and check stringIndexType."
             ) from error
         if length == 0:
             raise LabelsError(f"{where}: the label {label.category} at {label.offset} is empty. Remove it.")
@@ -207,6 +208,6 @@ def read_spans(
         if one.offset + one.length > other.offset:
             raise LabelsError(
                 f"{where}: the labels {one.category} at code point {one.offset} and {other.category} at {other.offset} "
-                "overlap. Keep one of them."
+                "overlap. Remove one of them."
             )
     return tuple(spans)

@@ -65,7 +65,7 @@ class Submission(msgspec.Struct, Generic[Parameters], frozen=True, rename="camel
 def job_request(submission: Submission[Any], tasks: list[Task[Any]], models: list[dict[str, str]]) -> JobRequest:
     """Return a submission as a request for a job."""
     if not tasks:
-        raise bad_request("InvalidRequest", "The request holds no task.")
+        raise bad_request("InvalidRequest", "The request contains no task.")
     return JobRequest(
         submission.display_name,
         submission.analysis_input.documents,

@@ -123,7 +123,7 @@ def training_documents(project: Project) -> list[LabelledDocument]:
     documents = [document for document in project.documents if document.dataset == "Train" and document.spans]
     if not documents:
         raise LabelsError(
-            f"project {project.name}: no labelled document has the dataset Train. Mark some in the labels."
+            f"project {project.name}: no labelled document has the dataset Train. Set it for some documents."
         )
     return documents
 

@@ -99,16 +99,17 @@ def decode(body: bytes, kind: type[Body]) -> Body:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise bad_request("InvalidRequestBodyFormat", f"The body cannot be read: {error}.") from None
+        raise bad_request("InvalidRequestBodyFormat", f"The body is invalid: {error}.") from None
 
 
 def check_documents(documents: Sequence[InputDocument]) -> None:
     """Raise ApiError if the documents break a limit; then the whole request is refused."""
     if not documents:
-        raise bad_request("MissingInputDocuments", "The request holds no documents.")
+        raise bad_request("MissingInputDocuments", "The request contains no documents.")
     if len(documents) > MOST_DOCUMENTS:
         raise bad_request(
-            "InvalidDocumentBatch", f"The request holds {len(documents)} documents, of at most {MOST_DOCUMENTS}."
+            "InvalidDocumentBatch",
+            f"The request contains {len(documents)} documents, but at most {MOST_DOCUMENTS} are allowed.",
         )
     if any(not document.id for document in documents):
         raise bad_request("InvalidDocument", "A document has no id.")
@@ -117,7 +118,8 @@ def check_documents(documents: Sequence[InputDocument]) -> None:
     size = sum(count_text_elements(document.text) for document in documents)
     if size > MOST_TEXT_ELEMENTS:
         raise bad_request(
-            "InvalidDocumentBatch", f"The documents hold {size} text elements, of at most {MOST_TEXT_ELEMENTS}."
+            "InvalidDocumentBatch",
+            f"The documents contain {size} text elements, but at most {MOST_TEXT_ELEMENTS} are allowed.",
         )
 
 

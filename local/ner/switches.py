@@ -81,5 +81,5 @@ def raise_fault(switches: Switches, method: str, chance: random.Random, *, after
             raise LostConnection
         code = {429: "TooManyRequests", 503: "ServiceUnavailable", 504: "Timeout"}.get(fault.status)
         raise ApiError(
-            fault.status, code or "InternalServerError", "The emulator was told to fail.", retry_after=fault.retry_after
+            fault.status, code or "InternalServerError", "The emulator was set to fail.", retry_after=fault.retry_after
         )

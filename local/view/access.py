@@ -13,7 +13,9 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 PARAMETER: Final = "token"
-REFUSAL: Final = "Open the page with the whole address that was printed when it was started: it holds a token."
+REFUSAL: Final = (
+    "Access denied: the URL has no valid token. Open the whole URL that was printed when the page was started."
+)
 
 
 def new_token() -> str:

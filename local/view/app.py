@@ -26,7 +26,7 @@ from local.account import Account
 from local.install import VIEW_NODE_MODULES
 from local.listing import State, list_file
 from local.results import ResultError, decode_outcome, read_raw_outcome, read_result
-from local.show_state import age_text
+from local.show_state import age_text, entities_text
 from local.view.access import TokenGuard
 from local.view.board import Board, storage_problem
 from local.view.reading import KEPT, Reading, classes, described
@@ -112,7 +112,13 @@ class View:
         self.templates = Jinja2Templates(FOLDER / "templates")
         self.templates.env.trim_blocks = self.templates.env.lstrip_blocks = True
         self.templates.env.globals.update(
-            account=account, State=State, address=address, age_text=age_text, classes=classes, described=described
+            account=account,
+            State=State,
+            address=address,
+            age_text=age_text,
+            entities_text=entities_text,
+            classes=classes,
+            described=described,
         )
         self.templates.env.filters["colour"] = lambda category, colours: colours.get(category, 0)
         self.templates.env.globals["largest"] = account.settings.max_blob_bytes
@@ -169,7 +175,7 @@ class View:
         name = request.query_params.get("name", "")
         found = await run_in_threadpool(list_file, self.account, name) if name else None
         if found is None:
-            raise ResultError("There is no file of this name, and no outcome either.")
+            raise ResultError("There is no file with this name, and no outcome either.")
         context: dict[str, Any] = {"file": found, "now": utc_now(), "reading": None}
         if found.state.has_ended and found.outcome is not None:
             context |= await self.reading_context(found.name, found.outcome.etag, 0)
@@ -218,7 +224,7 @@ class View:
         try:
             data = await run_in_threadpool(lambda: blob.download_blob().readall())
         except ResourceNotFoundError:
-            return PlainTextResponse("The file is no more in the input container.", 404)
+            return PlainTextResponse("The file is no longer in the input container.", 404)
         return download(data, name, "application/octet-stream")
 
     async def drop(self, request: Request) -> Response:

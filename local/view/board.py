@@ -136,15 +136,11 @@ class Snapshot:
 
     def said_of(self, file: File, digest: Digest | None) -> str:
         """Return where a file stands, in words."""
-        if file.state is State.WAITING:
-            return "waiting to be submitted"
         if file.state is State.IN_FLIGHT:
             return self.said_of_flight(self.flights.get(file.record or ""))
-        if file.state is State.SUCCEEDED:
-            return "done"
-        why = f": {digest.problem}" if digest else ""
+        why = f": {digest.problem}" if digest and digest.problem else ""
         more = f" (and {digest.problems_count - 1} more)" if digest and digest.problems_count > 1 else ""
-        return ("partly done" if file.state is State.PARTIALLY_SUCCEEDED else "failed") + why + more
+        return file.state.words + why + more
 
     def said_of_flight(self, flight: InFlight | None) -> str:
         """Return what a file in flight waits for, and since when."""
@@ -155,7 +151,7 @@ class Snapshot:
         if submission.claimed_date_time is None and message.submitted_date_time is not None:
             many = f" ({jobs} jobs)" if jobs and jobs > 1 else ""
             return f"running for {duration_text(self.now - message.submitted_date_time)}{many}"
-        return f"{waits_for(submission, jobs)}, for {duration_text(self.now - message.received_date_time)}"
+        return f"{waits_for(submission, jobs)} for {duration_text(self.now - message.received_date_time)}"
 
 
 class Board:
@@ -239,7 +235,7 @@ class Board:
     def read_digest(self, ended: Ended) -> Digest:
         """Return what an outcome says."""
         if ended.size > LARGEST_OUTCOME:
-            return Digest(Counter(), 0, "the outcome is too large to be read here", 1)
+            return Digest(Counter(), 0, "the outcome is too large to show here", 1)
         try:
             outcome = decode_outcome(ended.blob, read_raw_outcome(self.account, ended.blob)[0])
         except ResultError as error:
@@ -259,4 +255,5 @@ def digest_of(outcome: Outcome) -> Digest:
 
 def storage_problem(error: AzureError) -> str:
     """Return what the account answered, as a sentence."""
-    return f"The storage account does not answer as it should: {error.message}"
+    reason = error.message.rstrip(".\n")
+    return f"The storage account cannot be used: {reason}. Check NER_STORAGE, the network and your roles."

@@ -54,7 +54,7 @@ class EntraAuth(httpx.Auth):
         try:
             token = await self.credential.get_token(TOKEN_SCOPE)
         except ClientAuthenticationError as error:
-            message = f"no Microsoft Entra ID token for the app's identity: {error.message}"
+            message = f"the app's identity could not get a Microsoft Entra ID token: {error.message}"
             raise NerError("Unauthorized", message, Remedy.MEND_SETTINGS) from error
         request.headers["Authorization"] = f"Bearer {token.token}"
         yield request
@@ -98,7 +98,7 @@ class NerClient:
             async with asyncio.timeout(within_seconds):
                 response = await self.send("POST", self.dialect.submit(documents, display_name))
         except TimeoutError:
-            raise NerError("Timeout", "the service did not answer a submission in time", Remedy.WAIT) from None
+            raise NerError("Timeout", "the service did not respond to a submission in time", Remedy.WAIT) from None
         return self.job_id_of(response)
 
     def job_id_of(self, response: httpx.Response) -> str:
@@ -110,7 +110,7 @@ class NerClient:
         if response.status_code != 202:
             raise NerError(
                 "InvalidResponse",
-                f"the service answered {response.status_code}, not 202: is NER_ENDPOINT right?",
+                f"the service responded with status {response.status_code} instead of 202: check NER_ENDPOINT",
                 Remedy.MEND_SETTINGS,
             )
         try:
@@ -120,14 +120,19 @@ class NerClient:
         if location.hostname not in (None, self.hostname):
             raise NerError(
                 "InvalidResponse",
-                "the service accepted the text as a job of another host than NER_ENDPOINT's, which this app does not "
-                "ask: NER_ENDPOINT must be the resource's own address",
+                "The service accepted the text, but its job is on another host than NER_ENDPOINT, which the app does "
+                "not call. Ask the app's operator to set NER_ENDPOINT to the resource's own URL, then upload the file "
+                "again.",
                 Remedy.NONE,
             )
         # Real answers hold a doubled slash where the endpoint setting ended in one.
         job_id: str = location.path.rstrip("/").rpartition("/")[2]
         if not JOB_ID.fullmatch(job_id):
-            raise NerError("InvalidResponse", "the service accepted the text without the id of a job", Remedy.NONE)
+            raise NerError(
+                "InvalidResponse",
+                "The service accepted the text but returned no job id. Upload the file again.",
+                Remedy.NONE,
+            )
         return job_id
 
     async def cancel(self, job_id: str) -> bool:
@@ -148,7 +153,9 @@ class NerClient:
             NerError: the job could not be read; a 404 means that the service has forgotten it.
         """
         if not JOB_ID.fullmatch(job_id):
-            raise NerError("InvalidJobId", "the job id in the message is not one that the service gives", Remedy.NONE)
+            raise NerError(
+                "InvalidJobId", "The job id in the queue message is not valid. Upload the file again.", Remedy.NONE
+            )
         job = await self.look_at_page(job_id, None)
         documents, problems, page = list(job.documents), list(job.problems), job.next_page
         for _ in range(MOST_PAGES):

@@ -137,7 +137,7 @@ def read_job(job_id: str, body: bytes) -> Job:
     except (msgspec.DecodeError, UnicodeDecodeError):
         answer = None
     if not isinstance(answer, dict) or not isinstance(answer.get("status"), str):
-        raise NerError("InvalidResponse", "the service's answer is not a job with a status", Remedy.WAIT)
+        raise NerError("InvalidResponse", "the service's response is not a job with a status", Remedy.WAIT)
     status = STATUSES.get(answer["status"].lower(), JobStatus.RUNNING)
     job = Job(
         job_id=job_id,
@@ -188,7 +188,10 @@ def read_results(results: Any) -> TaskResults:
     except msgspec.ValidationError as error:
         # The message names the place and the types, never a value.
         raise NerError(
-            "InvalidResponse", f"the service's results have an unknown shape: {error}", Remedy.NONE
+            "InvalidResponse",
+            f"The service returned results in an unknown format: {error}. Ask the app's operator to check "
+            "NER_API_VERSION, then upload the file again.",
+            Remedy.NONE,
         ) from None
 
 

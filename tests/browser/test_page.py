@@ -48,7 +48,7 @@ def test_files_are_dropped_watched_and_read(site: Site, ner_emulator: str, switc
     switches(jobSeconds=1000)
     site.host()
     page = site.open()
-    assert page.get_by_text("Nothing has been dropped yet.").is_visible()
+    assert page.get_by_text("No file has been dropped yet.").is_visible()
     page.locator("#pick").set_input_files([{"name": "booking.txt", "mimeType": "text/plain", "buffer": BOOKING}])
     drop(site, ("twin.txt", BOOKING))
     page.get_by_text("2 of 2 uploaded", exact=False).or_(page.get_by_text("1 of 1 uploaded")).first.wait_for()
@@ -82,7 +82,7 @@ def test_a_file_that_is_read_too_early_shows_itself_once_it_has_ended(
     switches(jobSeconds=1000)
     site.upload("early.txt", BOOKING)
     page = site.open_file("early.txt")
-    assert page.get_by_text("waiting to be submitted").is_visible()
+    assert page.locator(".state", has_text="not started").is_visible()
     site.host()
     page.locator(".state", has_text="running for").wait_for()
     end_jobs(ner_emulator)
@@ -125,12 +125,12 @@ def test_entities_are_filtered_by_category_and_confidence(site: Site) -> None:
     assert page.locator("mark", has_text="Lisbon").get_attribute("title") == "city 0.80"
     page.get_by_label("guest").uncheck()
     assert site.marked() == ["Lisbon", "noon", "Porto"]
-    page.get_by_label("Confidence at least").fill("0.5")
+    page.get_by_label("Minimum confidence").fill("0.5")
     assert site.marked() == ["Lisbon", "noon"]
     page.get_by_role("button", name="none").click()
     assert site.marked() == []
     page.get_by_role("button", name="all", exact=True).click()
-    page.get_by_label("Confidence at least").fill("0")
+    page.get_by_label("Minimum confidence").fill("0")
     assert site.marked() == ["Ana", "Lisbon", "noon", "Ben", "Porto"]
     assert page.locator("#text").inner_text().strip() == text
 
@@ -156,7 +156,7 @@ def test_hostile_names_and_texts_do_nothing(site: Site) -> None:
     site.page.get_by_role("link", name="All files").click()
     search = page.get_by_label("Find")
     search.fill('"><script>alert(1)</script>')
-    page.get_by_text("No file is like that.").wait_for()
+    page.get_by_text("No file matches.").wait_for()
     search.fill("PLAIN")
     page.get_by_role("link", name="plain.txt").wait_for()
     eventually(lambda: page.locator(".files tbody tr").count() == 1, "the list has the one file that was asked for")
@@ -218,7 +218,7 @@ def test_two_megabytes_come_in_parts(site: Site) -> None:
     page.locator(".more").scroll_into_view_if_needed()
     eventually(lambda: len(page.locator("#text").inner_text()) > seen, "the next part")
     assert set(site.marked()) == {"Lisbon"}, "what comes later is filtered too"
-    assert page.get_by_text("This is its beginning.").is_visible()
+    assert page.get_by_text("Only the beginning is shown.").is_visible()
 
 
 def test_the_keyboard_is_enough(site: Site) -> None:

@@ -164,11 +164,11 @@ def test_an_operator_looks_at_any_account(values: dict[str, str], blobs: BlobSer
     result = local("status", environ=values)
     assert result.returncode == 0, result.stderr
     assert "lost\\n[red].txt" in result.stdout
-    assert "waits for the service" in result.stdout
+    assert "retrying submission" in result.stdout
     assert "lost" in result.stdout
     result = local("redrive", "--in-flight", "--dry-run", environ=values)
     assert result.returncode == 0, result.stderr
-    assert "would be sent again" in result.stdout
+    assert "would be sent with the message from its record" in result.stdout
     assert local("redrive", "nobody's.txt", environ=values).returncode == 1
     for arguments in (["redrive"], ["redrive", "--failed", "--since", "soon"]):
         result = local(*arguments, environ=values)

@@ -39,8 +39,8 @@ def test_a_person_sees_a_table(tmp_path: Path) -> None:
     }
     assert rows["noun"] == ["0", "0", "0", "-", "-", "-"]
     assert rows["[verb]"][:2] == rows["all"][:2] == ["2", "1"]
-    assert "tested on 1 document (their dataset is Test)" in result.stdout
-    assert "Without any label: noun." in result.stdout
+    assert "tested on 1 document (marked Test)" in result.stdout
+    assert "Categories without labels: noun." in result.stdout
     assert ("Mistakes: 0" in result.stdout) == (rows["all"][-1] == "1.00")
     assert "Traceback" not in result.stderr
 

@@ -57,8 +57,8 @@ def test_show_says_why_there_is_nothing_to_show(account: dict[str, str]) -> None
     """The exit code is 1 where there are no entities to be had."""
     for name, said in (
         ("scan.pdf", "UnsupportedType: It is not plain text."),
-        ("new.txt", "There is no outcome new.txt.json (yet). It is uploaded: 'status' shows where it stands."),
-        ("nobody.txt", "No file is called 'nobody.txt'."),
+        ("new.txt", "There is no outcome new.txt.json. Run 'ner status' to see how far the file is."),
+        ("nobody.txt", "There is no file 'nobody.txt' either: check the name."),
     ):
         result = local("show", name, environ=account)
         assert result.returncode == 1
@@ -74,7 +74,7 @@ def test_export_writes_a_table(account: dict[str, str], tmp_path: Path) -> None:
     assert [(row["file"], row["category"], row["text"]) for row in table] == [
         *(("trips/ana.txt", "guest", "Ana"), ("trips/ana.txt", "city", "Zürich"), ("trips/ana.txt", "time", "Friday")),
     ]
-    assert "3 entities of 2 files (1 text record, 0.005)." in result.stderr
+    assert "3 entities from 2 files (1 text record, 0.005)." in result.stderr
     path = tmp_path / "cities.jsonl"
     result = local("export", "trips/*", "-c", "city", "-o", str(path), environ=account)
     assert result.returncode == 0, result.stderr
@@ -85,7 +85,7 @@ def test_export_writes_a_table(account: dict[str, str], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["export", "nobody's/*"], "There is no outcome of that kind."),
+        (["export", "nobody's/*"], "There is no matching outcome."),
         (["export", "-o", "nowhere/table.csv"], "nowhere/table.csv cannot be written: No such file or directory"),
     ],
 )
@@ -120,10 +120,10 @@ def test_status_watches_until_nothing_is_on_its_way(account: dict[str, str], blo
     with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True) as watching:
         assert watching.stdout is not None
         first = watching.stdout.readline()
-        assert first == "2 of 3 done: 1 succeeded, 0 partly, 1 failed; 0 in flight, 1 waiting\n"
+        assert first == "2 of 3 done: 1 succeeded, 0 partly succeeded, 1 failed; 0 in flight, 1 not started\n"
         blobs.get_blob_client(account["NER_INPUT_CONTAINER"], "new.txt").delete_blob()
         rest, _ = watching.communicate(timeout=PATIENCE_SECONDS)
-    assert rest == "2 of 2 done: 1 succeeded, 0 partly, 1 failed; 0 in flight, 0 waiting\n"
+    assert rest == "2 of 2 done: 1 succeeded, 0 partly succeeded, 1 failed; 0 in flight, 0 not started\n"
     assert watching.returncode == 0
 
 

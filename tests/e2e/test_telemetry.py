@@ -39,7 +39,10 @@ def test_a_file_is_one_trace_with_metrics_and_logs(
             assert outcome_of(blobs, settings, "letters/told.txt", etag).status is OutcomeStatus.SUCCEEDED
             eventually(lambda: is_complete(collector), "the trace is complete")
             eventually(lambda: "ner.files.ended" in collector.points, "the metrics are there")
-            eventually(lambda: any("ended" in log.body.string_value for log in collector.logs), "the logs are there")
+            eventually(
+                lambda: any("wrote the outcome" in log.body.string_value for log in collector.logs),
+                "the logs are there",
+            )
         set_switches(ner_emulator)
     check_trace(collector)
     check_metrics(collector)
@@ -99,7 +102,7 @@ def check_metrics(collector: Collector) -> None:
 def check_logs(collector: Collector) -> None:
     """Assert that the lines name file, job and invocation, and belong to the trace."""
     (submitted,) = [log for log in collector.logs if "submitted as job" in log.body.string_value]
-    (ended,) = [log for log in collector.logs if "ended" in log.body.string_value]
+    (ended,) = [log for log in collector.logs if "wrote the outcome" in log.body.string_value]
     for log in (submitted, ended):
         fields = attributes(log)
         assert fields["ner.file"] == "letters/told.txt"

@@ -126,7 +126,7 @@ def test_text_waits_for_a_service_that_is_down(
     settings = Settings.from_environ(values)
     with hosted({**values, "NER_ENDPOINT": "http://127.0.0.1:9"}, LOGS / "host-down.log") as host:
         etag = drop(blobs, settings, "patient.txt", b"A table for two at eight, please.")
-        eventually(lambda: b"waits for the service" in host.log.read_bytes() or None, "the app notices the outage")
+        eventually(lambda: b"retrying later" in host.log.read_bytes() or None, "the app notices the outage")
         assert read_outcome(blobs, settings, "patient.txt", etag) is None
     with hosted({**values, "NER_ENDPOINT": ner_emulator}, LOGS / "host-up.log"):
         assert outcome_of(blobs, settings, "patient.txt", etag).status is OutcomeStatus.SUCCEEDED
@@ -140,7 +140,7 @@ def test_a_wrong_key_keeps_the_file_and_says_so(
     wrong = {**values, "NER_ENDPOINT": ner_emulator, "NER_KEY": "not-the-right-key"}
     with hosted(wrong, LOGS / "host-wrong-key.log") as host:
         etag = drop(blobs, settings, "kept.txt", b"A table for two at eight, please.")
-        eventually(lambda: b"until the app settings are mended" in host.log.read_bytes() or None, "the log line")
+        eventually(lambda: b"until the app settings are fixed" in host.log.read_bytes() or None, "the log line")
         assert b"not-the-right-key" not in host.log.read_bytes()
     with hosted({**values, "NER_ENDPOINT": ner_emulator}, LOGS / "host-right-key.log"):
         assert outcome_of(blobs, settings, "kept.txt", etag).status is OutcomeStatus.SUCCEEDED

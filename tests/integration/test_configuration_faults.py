@@ -29,7 +29,7 @@ async def test_the_file_waits_for_the_mend(
     way.upload()
     await wrong.submit(way.name)
     (line,) = caplog.messages
-    assert "until the app settings are mended" in line
+    assert "until the app settings are fixed" in line
     assert "not-the-right-key" not in line
     assert len(line.splitlines()) == 1
     assert [record.exc_info for record in caplog.records] == [None]
@@ -45,7 +45,7 @@ async def test_a_forbidden_call_waits_as_well(way: Way, caplog: pytest.LogCaptur
     way.switch(faults=[{"status": 403, "times": 2}])
     await way.submit()
     await way.pipeline.poll(way.message().content.encode())
-    assert len([line for line in caplog.messages if "mended" in line]) == 2
+    assert len([line for line in caplog.messages if "fixed" in line]) == 2
     assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
 
 
@@ -72,7 +72,7 @@ async def test_foreign_messages_are_raised_then_dropped(
     with pytest.raises(MessageError):
         await way.pipeline.poll(body)
     await way.pipeline.poison.give_up(body)
-    assert len([line for line in caplog.messages if "poison message is dropped" in line]) == 1
+    assert len([line for line in caplog.messages if "discarded a poison message" in line]) == 1
     assert way.queue.get_queue_properties().approximate_message_count == 0
 
 

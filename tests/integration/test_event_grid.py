@@ -100,7 +100,7 @@ def test_duplicates_cost_nothing_and_events_of_other_containers_do_nothing(
         assert client.post(PATH, headers=NOTIFICATION, json=events).status_code == 202
     eventually(partial(read_outcome, blobs, settings, "often-told.txt", etag), "an outcome")
     log = LOGS / "event-grid.log"
-    eventually(lambda: log.read_text().count("is left alone: filter the subscription") == 10, "the others were told of")
+    eventually(lambda: log.read_text().count("ignored an event from container") == 10, "the others were told of")
     assert submissions(ner_emulator, "often-told.txt") == 1
     assert submissions(ner_emulator, "foreign.txt") == 0
     names = {found.name for found in blobs.get_container_client(settings.results_container).list_blobs()}
@@ -138,7 +138,7 @@ def test_where_a_blob_is(url: str, path: BlobPath) -> None:
 def test_without_a_webhook_an_app_that_waits_for_events_does_not_start(values: dict[str, str], tmp_path: Path) -> None:
     """It would wait for ever."""
     with (
-        pytest.raises(Exception, match="start this stand-in with --port"),
+        pytest.raises(Exception, match="start this host emulator with --port"),
         hosted({**values, "NER_BLOB_TRIGGER_SOURCE": "EventGrid"}, tmp_path / "host.log"),
     ):
         pass

@@ -218,7 +218,7 @@ async def test_a_file_in_flight_can_always_be_found(way: Way, caplog: pytest.Log
     state = way.blobs.get_container_client(way.settings.state_container)
     (record,) = [json.loads(state.download_blob(blob.name).readall()) for blob in state.list_blobs()]
     assert record["message"]["source"]["name"] == way.name
-    assert "'stuck.txt' waits for the service" in caplog.text
+    assert "'stuck.txt': retrying later" in caplog.text
     # Its message is lost; the one in the record goes on.
     way.switch(jobSeconds=0)
     await way.pipeline.poll(json.dumps(record["message"]).encode())

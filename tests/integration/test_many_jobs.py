@@ -288,7 +288,7 @@ async def test_jobs_that_never_end_are_given_up(way_of_lines: Way) -> None:
     assert [problem.code for problem in outcome.errors] == ["InternalServerError", "JobTimeout"]
     assert [problem.message.partition(":")[0] for problem in outcome.errors] == [
         "Documents 1 to 25",
-        "Document 51 and what follows",
+        "Document 51 to the end of the file",
     ]
     assert [job.status for job in outcome.jobs] == ["succeeded", "failed"]
 

@@ -112,7 +112,7 @@ async def test_an_upload_of_which_nobody_told_is_submitted_once(
     # The time of an upload has whole seconds.
     await asyncio.sleep(3.5)
     assert [source.name for source in look(account).unheard] == ["unheard.txt"]
-    assert "unheard: 1" in shown(account)
+    assert "not picked up: 1" in shown(account)
     assert "redrive --unheard" in shown(account)
     for _ in range(2):
         (line,) = redrive(account, Kind.UNHEARD)
@@ -283,7 +283,10 @@ async def test_an_upload_that_was_given_up_and_is_gone_is_not_sent(way: Way, acc
     uploads = account.queues.get_queue_client(BLOB_POISON_QUEUE)
     uploads.send_message(base64.b64encode(json.dumps(notice).encode()).decode())
     (line,) = named(account, "gone.txt")
-    assert (line.message, line.why) == (None, "deleted from the input container: left there")
+    assert (line.message, line.why) == (
+        None,
+        "deleted from the input container, so its message stays in the queue",
+    )
     assert len(uploads.peek_messages()) == 1
 
 
@@ -294,7 +297,7 @@ async def test_a_lost_file_of_many_jobs_goes_on_by_its_ledger(way: Way, account:
     way.queue.clear_messages()
     (found,) = look(account).in_flight
     assert found.record.submission is not None
-    assert waits_for(found.record.submission, found.jobs_count) == "3 jobs"
+    assert waits_for(found.record.submission, found.jobs_count) == "3 jobs running"
     assert len(redrive(account, Kind.IN_FLIGHT)) == 1
     assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
     assert way.submissions() == 3
@@ -331,7 +334,7 @@ async def test_a_failed_file_that_is_on_its_way_again_is_left_alone(way: Way, ac
     assert way.outcome() == failed
     sent, left = named(account, way.name)
     assert (sent.kind, sent.message is not None) == (Kind.IN_FLIGHT, True)
-    assert (left.kind, left.message, left.why) == (Kind.FAILED, None, "is in flight already")
+    assert (left.kind, left.message, left.why) == (Kind.FAILED, None, "already in flight")
     way.switch(jobSeconds=0)
     await way.poll_until_empty()
     outcome = way.outcome()

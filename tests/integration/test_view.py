@@ -69,7 +69,7 @@ async def test_with_a_token_nobody_else_sees_anything(account: Account) -> None:
         for path in ("/", "/files", "/file?name=a.txt", "/static/page.js", "/?token=", "/?token=wrong"):
             answer = await client.get(path)
             assert answer.status_code == 403
-            assert "whole address" in answer.text
+            assert "whole URL" in answer.text
         assert (await client.put("/drop?name=a.txt", content=b"x")).status_code == 403
         assert not list(account.listed(account.settings.input_container))
         answer = await client.get("/", params={"token": "s3cret"}, follow_redirects=False)
@@ -130,7 +130,7 @@ async def test_the_list_says_where_each_file_stands(client: httpx.AsyncClient, w
     # Outcomes are read after the list.
     page = await arrived(client, "/files", "1 text record, 0.005")
     assert "2 of 3 done" in page
-    assert "waiting to be submitted" in page
+    assert "not started" in page
     assert "failed: A file of type application/pdf is not plain text." in page
     assert "1 text record, 0.005" in page
     only = (await client.get("/files", params={"q": "SCAN", "state": "failed"})).text
@@ -173,14 +173,14 @@ async def test_nobody_waits_for_a_long_listing(
     monkeypatch.setattr("local.view.board.list_account", list_slowly)
     page = (await client.get("/")).text
     assert "Reading the list of files" in page
-    assert "Nothing has been dropped yet" not in page
+    assert "No file has been dropped yet" not in page
     may_list.set()
-    await arrived(client, "/files", "Nothing has been dropped yet")
+    await arrived(client, "/files", "No file has been dropped yet")
     may_list.clear()
     assert (await client.put("/drop?name=a.txt", content=TEXT)).status_code == 201
-    assert "Nothing has been dropped yet" in (await client.get("/files")).text
+    assert "No file has been dropped yet" in (await client.get("/files")).text
     may_list.set()
-    await arrived(client, "/files", "waiting to be submitted")
+    await arrived(client, "/files", "not started")
     assert way.in_flight() == 0
 
 
@@ -190,7 +190,7 @@ async def test_a_replaced_file_says_that_its_text_is_another(client: httpx.Async
     await way.poll_until_outcome()
     way.upload(b"Something else.")
     page = (await client.get("/file", params={"name": "a.txt"})).text
-    assert "waiting to be submitted" in page
+    assert "not started" in page
     assert "Blue Heron" not in page
 
 
@@ -202,7 +202,7 @@ async def test_an_outcome_without_its_file_still_shows_its_entities(
     await way.poll_until_outcome()
     account.blobs.get_blob_client(account.settings.input_container, "a.txt").delete_blob()
     page = (await client.get("/file", params={"name": "a.txt"})).text
-    assert "The file is no more in the input container." in page
+    assert "The file is no longer in the input container." in page
     assert ">Blue Heron</mark>" in page
     assert (await client.get("/file/text", params={"name": "a.txt"})).status_code == 404
 
@@ -258,5 +258,5 @@ async def test_an_account_that_does_not_answer_is_said_so(
     monkeypatch.setattr(account.blobs, "get_blob_client", no_answer)
     page = await client.get("/")
     assert page.status_code == 200
-    assert "The storage account does not answer as it should: no route to host" in page.text
+    assert "The storage account cannot be used: no route to host" in page.text
     assert (await client.put("/drop?name=a.txt", content=b"x")).status_code == 502

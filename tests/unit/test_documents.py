@@ -165,7 +165,7 @@ def test_separators_of_unicode_end_no_line() -> None:
         ('{"id": "b"}', "InvalidDocument", "missing required field `text`"),
         ('{"id": "b", "text": 7}', "InvalidDocument", "Expected `str`, got `int`"),
         ('{"id": null, "text": "t"}', "InvalidDocument", "got `null`"),
-        ('{"id": "", "text": "t"}', "InvalidDocument", "needs an id"),
+        ('{"id": "", "text": "t"}', "InvalidDocument", "has an id that is empty or too long"),
         ('{"id": "' + "x" * 513 + '", "text": "t"}', "InvalidDocument", "1 to 512"),
         ('{"id": "b", "text": " \\n"}', "EmptyDocument", "no text"),
         ('{"id": "b", "text": "t", "language": "the tongue"}', "InvalidLanguage", "language tag"),

@@ -170,11 +170,11 @@ def test_a_small_project_is_told_so(tmp_path: Path) -> None:
     )
     told = "\n".join(advices(songs, evaluated(songs, tmp_path)))
     for sentence in (
-        "nothing is labelled there: c.",
-        "this one has 2 labelled",
-        "Without any label: album.",
-        "Fewer than 15 labels for training: track (1), singer (1).",
-        "Without labels for testing: singer.",
+        "Documents without labels: c.",
+        "this project has 2",
+        "Categories without labels: album.",
+        "Categories with fewer than 15 training labels: track (1), singer (1).",
+        "Categories without test labels: singer.",
         "Only 1 label is held out",
     ):
         assert sentence in told

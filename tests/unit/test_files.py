@@ -21,7 +21,7 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.txt").write_text(folder)
-    with pytest.raises(FilesError, match=r"both be called a\.txt"):
+    with pytest.raises(FilesError, match=r"both be uploaded as a\.txt"):
         blob_names([tmp_path / "one" / "a.txt", tmp_path / "two" / "a.txt"])
 
 
@@ -30,5 +30,5 @@ def test_what_is_missing_or_empty_is_named(tmp_path: Path) -> None:
     with pytest.raises(FilesError, match=r"nowhere\.txt does not exist"):
         blob_names([tmp_path / "nowhere.txt"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FilesError, match="empty holds no files"):
+    with pytest.raises(FilesError, match="empty contains no files"):
         blob_names([tmp_path / "empty"])

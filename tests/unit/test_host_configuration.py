@@ -76,7 +76,7 @@ def test_app_settings_stand_for_values_of_the_file() -> None:
 
 def test_a_missing_host_json_is_an_error(tmp_path: Path) -> None:
     """The folder is no function app."""
-    with pytest.raises(HostError, match="no function app"):
+    with pytest.raises(HostError, match="not a function app"):
         read_host_json(tmp_path / "host.json")
 
 

@@ -169,8 +169,10 @@ def test_queries_look_for_what_the_app_tells() -> None:
     assert all(re.search(rf"\b{re.escape(name)}\b", told) for name in metrics)
     assert '"give up"' in (ROOT / "shared" / "poison.py").read_text()
     assert "Name == 'give up'" in queries["queries/gave-up.kql"]
-    (line,) = re.findall(r"has '([^']+)'", queries["queries/settings.kql"])
-    assert line in (ROOT / "shared" / "flight.py").read_text()
+    lines = {name: re.findall(r"has '([^']+)'", query) for name, query in queries.items()}
+    assert {name for name, found in lines.items() if found} == {"queries/settings.kql", "workbook.json"}
+    logged = (ROOT / "shared" / "flight.py").read_text()
+    assert all(line in logged for found in lines.values() for line in found)
     statuses = {value for query in queries.values() for value in re.findall(r"status\) == '(\w+)'", query)}
     assert statuses <= {status.value for status in OutcomeStatus}
 

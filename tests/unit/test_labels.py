@@ -61,7 +61,7 @@ def test_places_become_code_points(tmp_path: Path) -> None:
         ([label("meal", 0, 3)], {}, "category meal is not declared"),
         ([label("drink", 0, 0)], {}, "is empty"),
         ([label("drink", 0, 3), label("place", 2, 2)], {}, "overlap"),
-        ([], {}, "no text has a label"),
+        ([], {}, "no document has a label"),
         ([], {"metadata": {"projectName": "x", "projectKind": "CustomSingleLabelClassification"}}, "kind is Custom"),
         ([], {"assets": None}, "is not a labels file"),
         ([], {"stringIndexType": "Bytes"}, "is not a labels file"),

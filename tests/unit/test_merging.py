@@ -117,10 +117,10 @@ def test_a_lost_job_costs_its_part_and_no_other(texts: list[str], limits: Limits
     [
         (Position(0), Position(25), "Documents 1 to 25"),
         (Position(25), Position(26), "Document 26"),
-        (Position(0), Position(0, 125_000), "Document 1, characters from 1 up to 125,000"),
-        (Position(0, 125_000), Position(1), "Document 1, characters from 125,001 on"),
-        (Position(0, 125_000), None, "Document 1, character 125,001 and what follows"),
-        (Position(975), None, "Document 976 and what follows"),
+        (Position(0), Position(0, 125_000), "Document 1, characters 1 to 125,000"),
+        (Position(0, 125_000), Position(1), "Document 1, from character 125,001 to its end"),
+        (Position(0, 125_000), None, "Document 1, character 125,001, to the end of the file"),
+        (Position(975), None, "Document 976 to the end of the file"),
         (Position(3), Position(5, 7), "Documents 4 to 6"),
     ],
 )

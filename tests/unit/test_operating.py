@@ -49,9 +49,9 @@ def test_a_failed_outcome_is_made_anew() -> None:
     [
         (REPORT, None, None, "deleted from the input container"),
         (REPORT, "0x2", None, "replaced by a newer version"),
-        (REPORT, "0x1", Record("r.json", Submission(MESSAGE)), "is in flight already"),
+        (REPORT, "0x1", Record("r.json", Submission(MESSAGE)), "already in flight"),
         (REPORT, "0x1", Record("r.json", None, "cannot be read"), "its record r.json cannot be read"),
-        (Report("0x9", "succeeded", SOURCE, []), "0x1", None, "its outcome has been replaced meanwhile"),
+        (Report("0x9", "succeeded", SOURCE, []), "0x1", None, "its outcome has since been replaced"),
         (Report("0x9", "failed", None, []), "0x1", None, "its outcome cannot be read"),
     ],
 )
@@ -121,8 +121,8 @@ def test_a_shortened_name_is_not_taken_for_the_files() -> None:
 @pytest.mark.parametrize(
     ("submission", "jobs_count", "text"),
     [
-        (Submission(MESSAGE, NOW), 0, "being submitted"),
-        (Submission(MESSAGE), 0, "waits for the service"),
+        (Submission(MESSAGE, NOW), 0, "submitting"),
+        (Submission(MESSAGE), 0, "retrying submission"),
         (
             Submission(
                 msgspec.structs.replace(MESSAGE, submitted_date_time=NOW, jobs=[SubmittedJob("j", 1, 1)]),
@@ -130,7 +130,7 @@ def test_a_shortened_name_is_not_taken_for_the_files() -> None:
             1,
             "job running",
         ),
-        (Submission(msgspec.structs.replace(MESSAGE, submitted_date_time=NOW, has_ledger=True)), 3, "3 jobs"),
+        (Submission(msgspec.structs.replace(MESSAGE, submitted_date_time=NOW, has_ledger=True)), 3, "3 jobs running"),
         (Submission(msgspec.structs.replace(MESSAGE, submitted_date_time=NOW, has_ledger=True)), None, "jobs running"),
     ],
 )

@@ -93,7 +93,7 @@ def test_a_long_text_is_shown_to_its_first_part(account: Account) -> None:
     """And the rest is counted."""
     said = printed(account, result("word " * 1000, ANA), View(most_characters=100))
     assert said.count("word") == 20 - 1  # the entity stands in the first one
-    assert "... and 4,900 characters more" in said
+    assert "... and 4,900 more characters" in said
 
 
 def test_entities_of_a_text_that_is_gone_are_listed(account: Account) -> None:
@@ -222,7 +222,7 @@ def test_the_live_view_tells_what_is_on_its_way_and_what_failed() -> None:
         console = Console(file=io.StringIO(), width=100)
         console.print(live_view(account, seen, rows=room, now=now))
         said = console.file.getvalue()  # type: ignore[attr-defined]  # the one given above
-        assert "5 of 10 done: 4 succeeded, 0 partly, 1 failed; 5 in flight, 0 waiting" in said
+        assert "5 of 10 done: 4 succeeded, 0 partly succeeded, 1 failed; 5 in flight, 0 not started" in said
         assert "job running" in said
         assert ("bad.pdf" in said) is not more
         assert ("... and 3 more" in said) is more

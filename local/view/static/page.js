@@ -21,7 +21,7 @@ function put(name, file, told) {
     request.open("PUT", `/drop?name=${encodeURIComponent(name)}`);
     request.upload.onprogress = (event) => told(`${Math.floor((100 * event.loaded) / event.total)} %`);
     request.onload = () => done(request.status === 201 ? "" : request.responseText);
-    request.onerror = () => done("the page's service does not answer: is it still running?");
+    request.onerror = () => done("the page's server does not respond: check that it is still running");
     request.send(file);
   });
 }

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,7 +94,16 @@ def test_a_users_mistake_gives_a_sentence(arguments: list[str], environ: dict[st
     assert "Traceback" not in result.stderr
 
 
+@pytest.fixture
+def _ctrl_c() -> Iterator[None]:
+    """Let child processes end on Ctrl-C, also in tests that a shell runs in the background, where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("_ctrl_c")
 def test_start_takes_drops_until_it_is_stopped(tmp_path: Path, state: Path) -> None:
     """While `start` is up, `drop` uploads to it; Ctrl-C leaves nothing running."""
     (tmp_path / "dropped.md").write_text("A table for two in Lisbon tomorrow at seven, please.")

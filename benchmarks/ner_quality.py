@@ -1,8 +1,8 @@
-"""How good is the local recogniser? Trains on four fifths of a labelled data set and scores the rest.
+"""Quality of the local recogniser: trains it on four fifths of a labelled data set and scores it on the rest.
 
 The data is the custom intent engines benchmark of June 2017 (sonos/nlu-benchmark, CC0 1.0): a folder of JSON files,
-each `{"intent": [{"data": [{"text", "entity"?}, ...]}, ...]}`. It is not part of this project: NER_BENCH_DATA names the
-folder.
+each `{"intent": [{"data": [{"text", "entity"?}, ...]}, ...]}`. It is not part of this project; set NER_BENCH_DATA to
+its folder.
 """
 
 import json
@@ -45,7 +45,7 @@ def main() -> int:
     """Print the scores; the exit code is 1 when F1 is below what the project promises."""
     sentences = list(read_sentences(DATA))
     if not sentences:
-        print(f"No labelled sentences in {DATA}, nothing was measured. Name their folder in NER_BENCH_DATA.")
+        print(f"No labelled sentences in {DATA}, so nothing was measured. Set NER_BENCH_DATA to their folder.")
         return 0
     kept = [sentence for number, sentence in enumerate(sentences) if number % EVERY == EVERY - 1]
     learnt = [sentence for number, sentence in enumerate(sentences) if number % EVERY != EVERY - 1]
@@ -56,7 +56,7 @@ def main() -> int:
         size = model.stat().st_size
     overall = result.overall
     characters = sum(len(sentence.text) for sentence in kept)
-    print(f"{len(learnt)} sentences learnt, {len(kept)} tested, {len(categories)} categories")
+    print(f"{len(learnt)} sentences for training, {len(kept)} for the test, {len(categories)} categories")
     print(
         f"training {result.training_seconds:.1f} s, model {size / 1e6:.1f} MB, "
         f"recognising {characters / result.recognising_seconds:,.0f} characters/s"

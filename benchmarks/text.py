@@ -1,8 +1,8 @@
-"""What text costs before it is sent: the processor's time for cutting and packing, and the memory for a large file.
+"""Cost of a text before it is sent: processor time for splitting and packing, and memory for a large file.
 
-Time is told as a ratio to reading the same documents as JSON with the standard library ten times, in the same process;
-memory as the growth of a process's peak over the file's size, the file itself included, which the host hands over as a
-whole: first of a fresh process that reads, checks and packs, then of the worker of a running app on the whole way from
+Time is relative to reading the same documents as JSON ten times with the standard library, in the same process. Memory
+is the growth of a process's peak, divided by the file's size. It includes the file itself, which the host passes as a
+whole. It is measured twice: in a fresh process that reads, checks and packs, and in the worker of a running app from
 the upload to the outcome. Run it with `make bench-text`.
 """
 
@@ -66,7 +66,10 @@ def ratios(documents: list[Document]) -> tuple[list[float], int]:
 
 def show_time() -> None:
     """Print the ratios."""
-    print(f"Packing {BYTES // 2**20} MiB, processor time over reading it as JSON ten times (median of {RUNS}, range)")
+    print(
+        f"Packing {BYTES // 2**20} MiB: processor time relative to reading it as JSON ten times "
+        f"(median of {RUNS} runs, range)"
+    )
     cases = {name: [Document("1", text_of(sample), "en")] for name, sample in SAMPLES.items()}
     letter = SAMPLES["English"] * 20
     cases["English, many documents"] = [
@@ -111,7 +114,7 @@ def measure_reading(path: Path) -> None:
 
 def show_memory() -> None:
     """Print the growth of fresh processes."""
-    print("Peak memory of reading, checking and packing a file, over the file's size")
+    print("Peak memory for reading, checking and packing a file, relative to the file's size")
     for kind in [*SAMPLES, "lines", "shortest lines"]:
         with tempfile.TemporaryDirectory() as folder:
             name, data = large_file(kind)
@@ -134,7 +137,7 @@ def send(running: stack.Stack, blobs: BlobServiceClient, name: str, data: bytes)
 
 def show_way() -> None:
     """Print the growth of a running app's worker."""
-    print("Peak memory of the worker on the whole way, over the file's size")
+    print("Peak memory of the worker from upload to outcome, relative to the file's size")
     _, data = large_file("English")
     with (
         stack.running(read_values(SAMPLE), data=None, logs=STATE / "logs" / "bench") as running,

@@ -1,7 +1,7 @@
-"""What a cold start imports: fresh processes, as ratios to one that imports `azure.functions` alone.
+"""The import time of a cold start: fresh processes, relative to a process that only imports `azure.functions`.
 
-They run in a virtual environment that holds what is deployed (and for the blocking sample the official client), since
-some packages import more where there is more.
+They run in a virtual environment that holds only the packages that are deployed and, for the blocking sample, the
+official client: some packages import more if more is installed.
 """
 
 import os
@@ -15,12 +15,13 @@ from typing import Final
 from local.app_settings import SAMPLE, read_values
 from local.install import ROOT, STATE, environment_python, install_python_packages
 
-RUNS: Final = 15
+RUNS: Final = 9
 BASE: Final = "import azure.functions"
+OWN: Final = "`import function_app`"
 STEPS: Final = {
     "`import azure.functions`": BASE,
-    "`import function_app`": "import function_app",
-    "and what the first invocation imports": "import function_app; function_app.pipeline()",
+    OWN: "import function_app",
+    "the same, and the imports of the first invocation": "import function_app; function_app.pipeline()",
     "the blocking sample": "import sys; sys.path.insert(0, 'benchmarks/apps/blocking'); import function_app",
     "the sample with a fixed interval": (
         "import sys; sys.path.insert(0, 'benchmarks/apps/fixed_interval'); import function_app"

@@ -1,9 +1,9 @@
-"""How close `shared/delays.py` comes to knowing how long jobs take, by simulation: `make bench PARTS=delays`.
+"""Simulations that compare the polling schedule of `shared/delays.py` with the best one: `make bench PARTS=delays`.
 
-A schedule of looks costs its looks plus WAIT_WEIGHT x (wait / duration), on average. For a known distribution the
-cheapest one is found here by dynamic programming on a fine grid: no schedule has a lower cost, and none can be better
-without knowing more about the single job. The law under test begins without knowing anything and learns from the jobs
-that ended, whose durations the service tells in whole seconds.
+The cost of a schedule is the mean of polls + WAIT_WEIGHT x (wait / duration). For a known distribution, dynamic
+programming on a fine grid finds the schedule with the lowest cost: only knowledge about the single job could improve
+it. The schedule under test starts without any knowledge. It learns from the jobs that ended, whose durations the
+service reports in whole seconds.
 """
 
 import bisect
@@ -220,8 +220,8 @@ def as_deployed(files: int, per_second: float, distribution: Distribution, longe
 
 
 def table() -> Iterator[str]:
-    """Yield the lines of a table: the law beside the best schedule."""
-    yield "| Durations | Best schedule | Law, after 200 jobs | Cost ratio | over the first 20 jobs | knowing nothing |"
+    """Yield the lines of a table: the learned schedule compared with the best one."""
+    yield "| Durations | Best schedule | Learned, after 200 jobs | Cost ratio | in the first 20 jobs | before any job |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for distribution in DISTRIBUTIONS:
         known, law = best(distribution), learned(distribution)
@@ -231,9 +231,9 @@ def table() -> Iterator[str]:
 
 
 def polling_table() -> Iterator[str]:
-    """Yield the lines of a table: what the host's own delay adds, and what its looks at an idle queue cost."""
+    """Yield the lines of a table: the effect of the host's polling interval, and the price of polling an idle queue."""
     month = 30 * 24 * 3600
-    yield "| `maxPollingInterval` | 4 files a second | a file a minute | looks at an idle queue, a month |"
+    yield "| `maxPollingInterval` | 4 files a second | a file a minute | polling an idle queue, per month |"
     yield "| --- | --- | --- | --- |"
     for longest in (0.1, 1.0, 2.0, 5.0, 60.0):
         seen = [as_deployed(1000, per_second, DISTRIBUTIONS[1], longest) for per_second in (4.0, 1 / 60)]
@@ -242,6 +242,6 @@ def polling_table() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    print("API calls per file / median / 95th percentile of wait over duration; cost = looks + 5 x wait / duration")
+    print("Service calls per file / median / 95th percentile of wait / duration; cost = polls + 5 x wait / duration")
     for line in table():
         print(line)

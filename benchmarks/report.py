@@ -1,129 +1,217 @@
-"""The report: `RESULTS.md` with a plot."""
+"""The report: `RESULTS.md` with a plot. `python -m benchmarks.report` writes it again from the figures that are kept.
 
-import os
-import platform
+A section, and a row of the table, is written from the figures of its part. If the part has not been measured on this
+machine, they stay as the last report has them.
+"""
+
+import itertools
+import re
 import statistics
-import sys
-from collections.abc import Callable, Iterator
-from importlib.metadata import version
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NamedTuple
 
-from benchmarks import tables
-from benchmarks.tables import APPS, LIMIT_AT_CALLS, Results, middle, percentile
+from benchmarks import summary, tables
+from benchmarks.parts import PARTS, chosen, seconds_of
+from benchmarks.tables import APPS, LIMIT_AT_CALLS, Results, kept_file, middle, percentile, read_kept
 
-VERSIONS: Final = ("azure-functions", "azure-storage-blob", "azure-storage-queue", "azure-ai-textanalytics", "httpx")
+TITLE: Final = "# Benchmark results"
+IN_SHORT: Final = "In short"
+RESULTS: Final = Path(__file__).parent / "RESULTS.md"
+
+
+def is_prose(line: str) -> bool:
+    """Return whether a line is part of a paragraph: no heading, no row of a table, and not empty."""
+    return not re.match(r"$|#|\||\n", line)
+
+
+def wrapped(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the lines with the paragraphs wrapped."""
+    for prose, group in itertools.groupby(lines, is_prose):
+        if prose:
+            yield textwrap.fill(" ".join(group), 110, break_on_hyphens=False)
+        else:
+            yield from group
 
 
 def introduction() -> Iterator[str]:
-    """Yield what was measured with what."""
-    yield "# What was measured\n"
-    yield "`make bench` prints and writes this page (two hours and a half; `make bench PARTS=delays` a part of it)."
-    versions = ", ".join(f"{name} {version(name)}" for name in VERSIONS)
-    system = f"{platform.machine()}, {os.cpu_count()} processors, {platform.system()} {platform.release()}"
-    yield f"{system}, Python {sys.version.split()[0]}, {versions}."
-    yield "Azurite, the service's emulator and the host's stand-in run on the same machine, so times mean something"
-    yield "beside each other only: read the ratios. Seeds: 0 for the jobs' durations, 1 and up for the simulations."
+    """Yield how to read the report."""
+    minutes, hours = seconds_of(chosen([])) / 60, seconds_of(PARTS) / 3600
+    yield TITLE
+    yield ""
+    yield f"`make bench` measures the table below, and the sections up to *Cold start*, in about {minutes:.0f} minutes"
+    yield f"on two processors. `make bench PARTS=all` also measures the long runs below, in about {hours:.0f} hours."
+    yield "`make bench PARTS=growth` measures one part. A section stays as it is until its part is measured again, and"
+    yield "names its part and the machine. The packages have the versions of the requirements files."
+    yield ""
+    yield "Azurite, the NER emulator and the stand-in for the host run on the same machine as the app. Times therefore"
+    yield "mean little by themselves: compare them within a section, and rely on the ratios. Figures are the median of"
+    yield "the runs, with the range in brackets. Job durations have a lognormal distribution with the given median and,"
+    yield "unless stated otherwise, a sigma of 0.5. Seeds are fixed: 0 for these durations, 1 and up for simulations."
 
 
 def delays(results: Results) -> Iterator[str]:
     """Yield the simulations."""
-    yield "API calls per file / median / 95th percentile of the wait over the job's duration. Cost = looks + 5 x wait"
-    yield "/ duration; the best schedule knows the distribution, the law learns it from jobs told in whole seconds.\n"
+    yield "Service calls per file / median / 95th percentile of the wait. The wait is the time from a job's end to the"
+    yield "poll that sees it, divided by the job's duration. Cost = polls + 5 x mean wait. The best schedule knows the"
+    yield "distribution. The app learns its schedule from the jobs that it sees end, whose durations the service"
+    yield "reports in whole seconds."
+    yield ""
     yield from results.delays
-    yield "\nThe same in an app as it is deployed: delays of 2 to 60 s in whole seconds, jobs of 5 s (sigma 0.5), and"
-    yield "the host, which looks at an idle queue ever more rarely, up to `maxPollingInterval` (cost in brackets).\n"
+    yield ""
+    yield "The same schedule with the limits of a deployed app: delays of 2 to 60 s in whole seconds, jobs of 5 s, and"
+    yield "a host that polls an idle queue at growing intervals, up to `maxPollingInterval`. Cost in brackets."
+    yield ""
     yield from results.polling
 
 
 def unhurried(results: Results) -> Iterator[str]:
-    """Yield what the delays come to the whole way."""
+    """Yield the cost of the polling schedule in an app."""
     ratios = [cost / results.simulated_cost for cost in results.measured_costs]
-    yield f"Four files a second, jobs of 5 s (sigma 0.5), {results.unhurried[0].files} files: cost"
-    yield f"{middle(results.measured_costs)}; its simulation {results.simulated_cost:.2f} ({results.simulated}). Ratio"
-    yield f"{middle(ratios)}.\n"
+    yield f"{tables.counted(results.unhurried)}, {results.pace:g} a second, jobs of 5 s: the cost is"
+    yield f"{middle(results.measured_costs)}. A simulation of the same arrivals gives {results.simulated_cost:.2f}"
+    yield f"({results.simulated}). Ratio: {middle(ratios)}. Storage operations of the first run:"
+    yield ""
     yield from tables.operations(results.unhurried[0])
 
 
 def side_by_side(results: Results) -> Iterator[str]:
-    """Yield the apps beside each other."""
-    yield "Small files, dropped at once by Event Grid's events on one worker; jobs lognormal with sigma 0.5. Per file:"
-    yield "calls of the service, operations on the storage account (host and app), dollars for these and the"
-    yield "executions (`benchmarks/prices.py`), processor time of host and worker; the most that both had in memory;"
-    yield "the wait from the job's end to the outcome over the job's duration. Median (range). The others do nothing"
-    yield "about events that come twice, crashes, throttling or a newer upload; that is what this app's further"
-    yield "operations are for. ![plot](results.svg)"
+    """Yield the comparison of apps."""
+    yield "All files are uploaded first, then announced at once by Event Grid events; one worker processes them. Per"
+    yield "file: calls of the service, storage operations (host and app), dollars per 1,000 files for storage and"
+    yield "executions (prices: `benchmarks/prices.py`), processor time of host and worker, and the wait from the job's"
+    yield "end to the outcome, divided by the job's duration. *Peak MB* is the memory of host and worker together."
+    yield "The samples do not handle duplicate events, crashes, throttling or newer uploads. This app does, and needs"
+    yield "more storage operations for it."
+    yield from tables.side_by_side(results)
+
+
+def all_side_by_side(results: Results) -> Iterator[str]:
+    """Yield the comparison of all apps at all durations."""
+    yield "*Throughput and cost per file* above explains the columns. ![Throughput and waits](results.svg)"
     yield from tables.side_by_side(results)
 
 
 def bulk(results: Results) -> Iterator[str]:
-    """Yield how long a bulk drop took."""
+    """Yield how long a bulk upload took."""
     if results.bulk is not None:
-        calls = ", ".join(f"{number} {name}" for name, number in sorted(results.bulk.calls.items()))
-        ratio = tables.bulk_ratio(results.bulk)
-        yield f"{results.bulk.files} files in {results.bulk.seconds:.0f} s: {ratio:.2f} of the time that the"
-        yield f"limit allows at {LIMIT_AT_CALLS} calls a file ({tables.bulk_seconds(results.bulk):.0f} s)."
+        calls = ", ".join(f"{number:,} {name}" for name, number in sorted(results.bulk.calls.items()))
+        ratio, allowed = tables.bulk_ratio(results.bulk), tables.bulk_seconds(results.bulk)
+        yield "The service accepts 1,000 calls a minute and refuses any others with status 429. It received"
+        yield f"{results.bulk.files:,} files at once, with jobs of 5 s. They took {results.bulk.seconds:.0f} s:"
+        yield f"{ratio:.2f} of the {allowed:.0f} s that the limit allows for {LIMIT_AT_CALLS} calls a file."
         yield f"Calls: {calls}."
 
 
 def sweep(results: Results) -> Iterator[str]:
-    """Yield what other settings come to."""
-    yield "1,000 files at once, jobs of 1 s, each call of the service takes 0.2 s more. The instance has to have room"
-    yield "for `maxDegreeOfParallelism` files of `NER_MAX_BLOB_BYTES`, several times.\n"
+    """Yield the effect of other settings."""
+    yield "1,000 files at once, jobs of 1 s, and 0.2 s of latency for each service call. An instance needs memory for"
+    yield "several times `maxDegreeOfParallelism` files of `NER_MAX_BLOB_BYTES`."
+    yield ""
     yield from tables.sweep(results)
 
 
 def growth(results: Results) -> Iterator[str]:
-    """Yield what more files come to."""
-    yield "Ten files a second on a worker that has seen 100, jobs of 5 s. At one pace, since that matters more than"
-    yield "how many they are: the fewer come a second, the more rarely the event loop finds two things to do at once,"
-    yield "and the more each costs. (100 files are over before they are at that pace, so 1,000 and 10,000 compare best."
-    yield "Dropped at once, 10,000 files keep Azurite busy for half an hour, not the app.)\n"
+    """Yield the cost per file for different numbers of files."""
+    yield "Ten files a second on a warm worker, jobs of 5 s. All runs have the same pace, because the cost per file"
+    yield "depends on it: if fewer files arrive a second, the event loop finds less to do at a time. A run of 100 files"
+    yield "ends before it reaches this pace, so the larger runs compare better with each other. (If 10,000 files arrive"
+    yield "at once, Azurite is the bottleneck for half an hour, not the app.)"
+    yield ""
     yield from tables.growth(results)
 
 
+def growth_and_cost(results: Results) -> Iterator[str]:
+    """Yield the cost per file for different numbers of files, and the cost of the polling schedule."""
+    yield from growth(results)
+    yield "\n### The learned schedule, end to end\n"
+    yield from unhurried(results)
+
+
 def waiting(results: Results) -> Iterator[str]:
-    """Yield what waiting files take."""
+    """Yield the memory of files in flight."""
     ratio = results.bytes_per_waiting_file / results.bytes_per_blocked_file
-    yield f"This app, 10,000 files waiting: {results.bytes_per_waiting_file / 1024:.1f} KiB; the blocking sample:"
-    yield f"{results.bytes_per_blocked_file / 1024:.0f} KiB; ratio {ratio:.3f}."
+    yield f"This app: {results.bytes_per_waiting_file / 1024:.1f} KiB a file, with {results.waiting_files:,} files in"
+    yield f"flight. The blocking sample: {results.bytes_per_blocked_file / 1024:.0f} KiB a file, with as many files as"
+    yield f"it processed at once ({results.blocked_files}). Ratio: {ratio:.3f}."
 
 
 def cold_start(results: Results) -> Iterator[str]:
-    """Yield what is imported."""
-    yield "Fresh processes that have only what is deployed, as ratios to one that imports `azure.functions` alone.\n"
+    """Yield the ratios of import times."""
+    yield "Import time of fresh processes with only the deployed packages, relative to a process that imports"
+    yield "`azure.functions` alone."
+    yield ""
     yield "| | ratio |"
     yield "| --- | --- |"
     for name, values in results.cold_start.items():
         yield f"| {name} | {middle(values)} |"
 
 
-SECTIONS: Final[dict[str, tuple[Callable[[Results], Any], Callable[[Results], Iterator[str]]]]] = {
-    "When to look: the law beside the best schedule (simulated)": (lambda results: results.delays, delays),
-    "The same law, the whole way": (lambda results: results.unhurried, unhurried),
-    "Side by side": (lambda results: results.side_by_side, side_by_side),
-    "A bulk drop on a service that takes 1,000 calls a minute": (lambda results: results.bulk, bulk),
-    "Other values in `host.json`": (lambda results: results.sweep, sweep),
-    "Growth": (lambda results: results.growth, growth),
-    "Memory of the worker per waiting file": (lambda results: results.bytes_per_waiting_file, waiting),
-    "Cold start": (lambda results: results.cold_start, cold_start),
+class Section(NamedTuple):
+    """A section of the report."""
+
+    title: str
+    text: Callable[[Results], Iterator[str]]
+
+
+SECTIONS: Final[dict[str, Section]] = {
+    "delays": Section("When to poll: learned schedule and best schedule compared (simulated)", delays),
+    "short-side-by-side": Section("Throughput and cost per file", side_by_side),
+    "short-bulk": Section("A bulk upload to a service that accepts 1,000 calls a minute", bulk),
+    "short-growth": Section("From 100 to 1,000 files", growth_and_cost),
+    "short-waiting": Section("Memory per file in flight", waiting),
+    "cold-start": Section("Cold start", cold_start),
+    "unhurried": Section("Long run: the learned schedule, end to end", unhurried),
+    "side-by-side": Section("Long run: all apps and job durations compared", all_side_by_side),
+    "sweep": Section("Long run: other values in `host.json`", sweep),
+    "bulk": Section("Long run: a bulk upload of 5,000 files", bulk),
+    "growth": Section("Long run: from 100 to 10,000 files", growth),
+    "waiting": Section("Long run: memory per file with 10,000 in flight", waiting),
 }
-"""By title: what must have been measured for it, and the text."""
+"""By part, in the order of the report."""
 
 
-def lines(results: Results) -> Iterator[str]:
-    """Yield the report of all that was measured."""
-    yield from introduction()
-    yield "\n## In short\n"
-    yield from tables.promises(results)
-    for title, (measured, text) in SECTIONS.items():
-        if measured(results):
+class Report(NamedTuple):
+    """The sections of a report by title, each without its heading, and the rows of its table by label."""
+
+    sections: Mapping[str, str]
+    rows: Mapping[str, str]
+
+
+def read_report(text: str) -> Report:
+    """Return what a report has."""
+    sections = {}
+    for section in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        title, _, body = section.partition("\n")
+        sections[title] = body.strip()
+    rows = [line for line in sections.get(IN_SHORT, "").splitlines() if line.startswith("| ")]
+    return Report(sections, {row.split(" | ")[0].removeprefix("| "): row for row in rows[2:]})
+
+
+def lines(short: Results, long: Results, before: Report) -> Iterator[str]:
+    """Yield the lines of the report.
+
+    Args:
+        short: the figures of the short parts.
+        long: the figures of the long parts.
+        before: the last report.
+    """
+    yield from wrapped(introduction())
+    yield f"\n## {IN_SHORT}\n"
+    yield from summary.table(short, before.rows)
+    for part, (title, text) in SECTIONS.items():
+        results = next((results for results in (short, long) if part in results.environments), None)
+        if results is not None:
             yield f"\n## {title}\n"
-            yield from text(results)
+            yield from wrapped(text(results))
+            yield f"\nPart `{part}`, measured on {results.environments[part]}"
+        elif title in before.sections:
+            yield f"\n## {title}\n\n{before.sections[title]}"
 
 
 def plot(results: Results, path: Path) -> None:
-    """Draw what each app's wait and its calls are, and how much it gets through."""
+    """Draw each app's throughput, and its wait against its calls."""
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -150,10 +238,15 @@ def plot(results: Results, path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
-def write_report(results: Results, path: Path, picture: Path) -> str:
-    """Write the report and its plot; return the report."""
-    if results.side_by_side:
-        plot(results, picture)
-    text = "\n".join(lines(results)) + "\n"
+def write_report(short: Results, long: Results, path: Path) -> str:
+    """Write the report, and next to it the plot if all apps were measured; return the table in short."""
+    if long.side_by_side:
+        plot(long, path.with_name("results.svg"))
+    before = read_report(path.read_text(encoding="utf-8") if path.exists() else "")
+    text = "\n".join(lines(short, long, before)) + "\n"
     path.write_text(text, encoding="utf-8")
-    return text
+    return read_report(text).sections[IN_SHORT]
+
+
+if __name__ == "__main__":
+    print(write_report(read_kept(kept_file(long=False)), read_kept(kept_file(long=True)), RESULTS))

@@ -1,7 +1,7 @@
-"""One measured run: a fresh Azurite, the service's emulator, a host with some app, and files that are dropped at once.
+"""One measured run: a fresh Azurite, the NER emulator, a host with some app, and files that are dropped at once.
 
-What is counted: at the emulator its calls; at Azurite the operations, from its access log; of the host's process, which
-is its worker too, processor time and memory, from the kernel; from its log the executions and when each file ended.
+The emulator counts its calls. Azurite's access log gives the storage operations. The kernel gives processor time and
+memory of the host's process, which is also its worker. The host's log gives the executions and when each file ended.
 """
 
 import os
@@ -31,7 +31,7 @@ from shared.settings import Settings
 APPS: Final = ROOT / "benchmarks" / "apps"
 EVENTS_AT_ONCE: Final = 10
 PATIENCE_SECONDS: Final = 3600.0
-TICKS: Final = os.sysconf("SC_CLK_TCK")
+PROGRESS_SECONDS: Final = 20.0
 
 ACCESS = re.compile(rb'"(?P<method>[A-Z]+) /devstoreaccount1/(?P<place>[^/?]+)(?P<rest>[^ ]*) HTTP')
 EXECUTION = re.compile(
@@ -105,10 +105,11 @@ class Run:
         log = self.host.log.read_text(encoding="utf-8")
         return {match["name"]: instant_of(match["time"]) for match in ENDED.finditer(log)}
 
-    def wait_for(self, count: int) -> None:
-        """Wait until so many files have ended."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        seen, position = 0, 0
+    def wait_for(self, count: int, before: int) -> None:
+        """Wait until this many files have ended, not counting those before; print the number every PROGRESS_SECONDS."""
+        begin = time.monotonic()
+        deadline, next_line = begin + PATIENCE_SECONDS, begin + PROGRESS_SECONDS
+        seen, position = -before, 0
         while True:
             with self.host.log.open("rb") as log:
                 log.seek(position)
@@ -118,15 +119,16 @@ class Run:
             if seen >= count:
                 return
             if not self.host.is_running or time.monotonic() > deadline:
-                raise RuntimeError(
-                    f"{self.app.name}: {len(self.ended())} of {count} files ended. {self.host.last_words()}"
-                )
+                raise RuntimeError(f"{self.app.name}: {seen:,} of {count:,} files ended. {self.host.last_words()}")
+            if time.monotonic() > next_line:
+                print(f"      {seen:,} of {count:,} files ended", flush=True)
+                next_line += PROGRESS_SECONDS
             time.sleep(0.25)
 
     def processor_seconds(self) -> float:
         """Return the processor time of the host's process so far."""
         fields = Path(f"/proc/{self.host.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory(self) -> int:
         """Return what the host's process has in memory."""
@@ -185,7 +187,7 @@ class Run:
         operations, calls, executions = self.operations(), self.calls(), len(list(self.executions()))
         begin = time.monotonic()
         self.announce(list(texts), per_second)
-        self.wait_for(before + len(texts))
+        self.wait_for(len(texts), before)
         ended, jobs = self.ended(), self.jobs()
         seconds = time.monotonic() - begin
         time.sleep(1.0)  # what follows an outcome: records and messages are deleted

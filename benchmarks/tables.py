@@ -1,21 +1,27 @@
-"""What was measured, and the tables that tell it."""
+"""The figures of a measurement, and the tables that show them."""
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from benchmarks import prices
 from benchmarks.figures import Figures
+from local.install import STATE
 
-APPS: Final = ("this app", "blocking", "blocking, asyncio", "requeue every 5 s", "requeue every 30 s")
+BLOCKING: Final = ("blocking", "blocking, asyncio")
+APPS: Final = ("this app", *BLOCKING, "requeue every 5 s", "requeue every 30 s")
 LIMIT_AT_CALLS: Final = 2.5
-"""Calls per file, by which the time for a bulk drop is judged."""
+"""Calls per file from which the expected duration of a bulk upload follows."""
 
 
 class Results(msgspec.Struct):
-    """Everything that was measured; what was not, is empty."""
+    """The figures of the short parts, or of the long ones; empty if not measured."""
+
+    environments: dict[str, str] = {}
+    """By part: the machine and versions that measured it."""
 
     delays: list[str] = []
     polling: list[str] = []
@@ -23,13 +29,30 @@ class Results(msgspec.Struct):
     side_by_side: dict[str, dict[str, list[Figures]]] = {}
     sweep: dict[str, list[Figures]] = {}
     unhurried: list[Figures] = []
+    """The runs whose cost is compared with a simulation, and their pace in files a second."""
+    pace: float = 0.0
     measured_costs: list[float] = []
     simulated_cost: float = 0.0
     simulated: str = ""
     growth: dict[str, list[Figures]] = {}
     bulk: Figures | None = None
+    waiting_files: int = 0
+    blocked_files: int = 0
     bytes_per_waiting_file: float = 0.0
     bytes_per_blocked_file: float = 0.0
+
+
+def kept_file(long: bool) -> Path:
+    """Return the file for the figures of the short parts, or of the long ones."""
+    return STATE / "bench" / ("long.json" if long else "short.json")
+
+
+def read_kept(path: Path) -> Results:
+    """Return the figures kept in a file; none if it does not exist or has another layout."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Results)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return Results()
 
 
 def middle(values: Sequence[float], form: str = ".2f") -> str:
@@ -55,25 +78,37 @@ COLUMNS: Final[dict[str, tuple[Callable[[Figures], float], str]]] = {
 }
 
 
+def relative(runs: Sequence[Figures], base: Sequence[Figures]) -> list[float]:
+    """Return the throughput of each run, relative to the median of the base's."""
+    median = statistics.median(figures.files_per_second for figures in base)
+    return [figures.files_per_second / median for figures in runs]
+
+
+def counted(runs: Sequence[Figures]) -> str:
+    """Return the number of runs and of the files in each."""
+    return f"{len(runs)} run{'s'[: len(runs) > 1]} of {runs[0].files:,} files"
+
+
 def side_by_side(results: Results) -> Iterator[str]:
-    """Yield the tables of all apps."""
+    """Yield a table for each duration of jobs."""
     for seconds, apps in results.side_by_side.items():
+        base = next(name for name in BLOCKING if name in apps)
         yield f"\n### Jobs of {seconds} s\n"
-        yield f"| | {' | '.join(COLUMNS)} | files/s over blocking | runs |"
+        yield f"| | {' | '.join(COLUMNS)} | files/s relative to *{base}* | measured with |"
         yield "| --- |" + " --- |" * (len(COLUMNS) + 2)
-        base = statistics.median(figures.files_per_second for figures in apps["blocking"])
         for name in APPS:
-            runs = apps[name]
-            cells = [middle([value(figures) for figures in runs], form) for value, form in COLUMNS.values()]
-            ratio = middle([figures.files_per_second / base for figures in runs], ".1f")
-            yield f"| {name} | {' | '.join(cells)} | {ratio} | {len(runs)} x {runs[0].files} files |"
-        yield f"| *the limit* | | 2 | {prices.LEAST_OPERATIONS} | {prices.LEAST:.3f} | | | 0 | 0 | | |"
+            if name in apps:
+                runs = apps[name]
+                cells = [middle([value(figures) for figures in runs], form) for value, form in COLUMNS.values()]
+                ratio = middle(relative(runs, apps[base]), ".1f")
+                yield f"| {name} | {' | '.join(cells)} | {ratio} | {counted(runs)} |"
+        yield f"| *minimum* | | 2 | {prices.LEAST_OPERATIONS} | {prices.LEAST:.3f} | | | 0 | 0 | | |"
 
 
 def sweep(results: Results) -> Iterator[str]:
     """Yield the table of other values in host.json."""
     columns = ("files/s", "CPU ms", "peak MB", "wait, median", "wait, p95")
-    yield f"| `host.json` | {' | '.join(columns)} | files/s over as shipped |"
+    yield f"| `host.json` | {' | '.join(columns)} | files/s relative to *as shipped* |"
     yield "| --- |" + " --- |" * (len(columns) + 1)
     shipped = results.sweep["as shipped"]
     for name, runs in results.sweep.items():
@@ -93,7 +128,7 @@ def operations(figures: Figures) -> Iterator[str]:
 
 def growth(results: Results) -> Iterator[str]:
     """Yield a table of the growth."""
-    yield "| Files | runs | files/s | CPU ms each | over 100 files | storage operations | over 100 files | peak MB |"
+    yield "| Files | runs | files/s | CPU ms | relative to 100 | storage operations | relative to 100 | peak MB |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     for files, runs in sorted(results.growth.items(), key=lambda item: int(item[0])):
         cells = [
@@ -104,64 +139,20 @@ def growth(results: Results) -> Iterator[str]:
             f"{growth_ratio(results, files, 'storage operations'):.2f}",
             middle([figures.peak_memory / 1e6 for figures in runs], ".0f"),
         ]
-        yield f"| {files} | {len(runs)} | {' | '.join(cells)} |"
+        yield f"| {int(files):,} | {len(runs)} | {' | '.join(cells)} |"
 
 
 def growth_ratio(results: Results, files: str, column: str) -> float:
-    """Return how much a figure per file has grown over that of 100 files."""
+    """Return a figure per file, relative to that of 100 files."""
     medians = [statistics.median(COLUMNS[column][0](run) for run in results.growth[key]) for key in (files, "100")]
     return medians[0] / medians[1]
 
 
-def promises(results: Results) -> Iterator[str]:
-    """Yield the table of what is promised, as far as it was measured, and of what a file costs."""
-    yield "| | measured | promised, or the least |"
-    yield "| --- | --- | --- |"
-    yield from promised_beside_others(results)
-    if results.delays:
-        worst = max(float(line.split("|")[4]) for line in results.delays[2:])
-        yield f"| the delays' cost over the best schedule's, after 200 jobs | {worst:.2f} or less | at most 1.15 |"
-    if results.measured_costs:
-        ratio = middle([cost / results.simulated_cost for cost in results.measured_costs])
-        yield f"| the delays' cost, the whole way over simulated | {ratio} | 0.85 to 1.15 |"
-    if results.bulk:
-        ratio = f"{bulk_ratio(results.bulk):.2f}"
-        yield f"| time of a bulk drop over what the service's limit allows | {ratio} | at most 1.2 |"
-    if results.cold_start:
-        ratio = middle(results.cold_start["`import function_app`"])
-        yield f"| `import function_app` over `import azure.functions` | {ratio} | at most 2.5 |"
-    if results.growth:
-        ratios = [growth_ratio(results, "10000", column) for column in ("CPU ms", "storage operations")]
-        text = " and ".join(f"{ratio:.2f}" for ratio in ratios)
-        yield f"| processor time and storage operations per file, 10,000 files over 100 | {text} | at most 1.1 |"
-
-
-def promised_beside_others(results: Results) -> Iterator[str]:
-    """Yield the rows that come from measuring all apps."""
-    for seconds, peer, wanted in (("5", "blocking", 10), ("1", "blocking, asyncio", 1)):
-        if seconds in results.side_by_side:
-            apps = results.side_by_side[seconds]
-            pairs = zip(apps["this app"], apps[peer], strict=True)
-            ratio = middle([one.files_per_second / other.files_per_second for one, other in pairs], ".1f")
-            yield f"| files/s over the sample that is {peer}, jobs of {seconds} s | {ratio} | at least {wanted} |"
-    if "5" in results.side_by_side:
-        least = {"calls": "2", "storage operations": str(prices.LEAST_OPERATIONS), "$ per 1,000": f"{prices.LEAST:.3f}"}
-        runs = results.side_by_side["5"]["this app"]
-        for column, limit in least.items():
-            value, form = COLUMNS[column]
-            text = middle([value(figures) for figures in runs], form)
-            files = "files" if column.endswith("1,000") else "for each file"
-            yield f"| {column} {files}, jobs of 5 s | {text} | least: {limit} |"
-    if results.bytes_per_waiting_file:
-        ratio = f"{results.bytes_per_waiting_file / results.bytes_per_blocked_file:.3f}"
-        yield f"| memory per waiting file over the blocking sample's | {ratio} | at most 0.25 |"
-
-
 def bulk_seconds(figures: Figures) -> float:
-    """Return how long a bulk drop takes at the service's limit."""
+    """Return how long the service's limit makes a bulk upload take."""
     return LIMIT_AT_CALLS * figures.files / 1000 * 60
 
 
 def bulk_ratio(figures: Figures) -> float:
-    """Return how long a bulk drop took over that."""
+    """Return how long a bulk upload took, relative to that."""
     return figures.seconds / bulk_seconds(figures)

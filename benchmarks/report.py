@@ -27,10 +27,11 @@ def is_prose(line: str) -> bool:
 
 
 def wrapped(lines: Iterable[str]) -> Iterator[str]:
-    """Yield the lines with the paragraphs wrapped."""
+    """Yield the lines with the paragraphs wrapped, but not within code."""
     for prose, group in itertools.groupby(lines, is_prose):
         if prose:
-            yield textwrap.fill(" ".join(group), 110, break_on_hyphens=False)
+            text = re.sub(r"`[^`]+`", lambda code: code[0].replace(" ", "\0"), " ".join(group))
+            yield textwrap.fill(text, 110, break_on_hyphens=False).replace("\0", " ")
         else:
             yield from group
 

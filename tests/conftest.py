@@ -33,6 +33,8 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 """Which of the processes that share the tests this is; None for the one that starts the others, or has no others."""
 ALL_LOGS = STATE / "logs" / "tests"
 LOGS = ALL_LOGS / (WORKER or "main")
+ONE_PROCESS = ("test_page", "test_scans", "test_command_line")
+"""Modules that share a browser, an environment, and the usual ports of a local run."""
 WORKERS_PER_PROCESSOR, MAX_WORKERS = 4, 16
 """Most tests wait for other processes most of the time."""
 counter = itertools.count()
@@ -81,7 +83,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, end with what reads all logs; keep tests that share much in one process."""
     items.sort(key=rank)
     for item in items:
-        if item.path.parent.name == "browser" or item.path.name == "test_scans.py":
+        if item.path.stem in ONE_PROCESS:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 

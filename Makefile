@@ -18,6 +18,8 @@ SEEDS ?= 10
 FIRST ?= 1
 PARTS ?=
 
+# Else each of the many short processes compiles the code again.
+unexport PYTHONDONTWRITEBYTECODE
 # A machine's pip may install for the user by default, which a virtual environment refuses.
 export PIP_USER := 0
 

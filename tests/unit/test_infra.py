@@ -6,6 +6,7 @@ or Azure itself can tell is not tested here.
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ SCRIPTS = {"subscribe.sh": r"\$", "subscribe.ps1": r"\$env:"}
 """With how they name a variable of the environment."""
 
 
+@cache
 def parsed(path: Path) -> Any:
     """Return what a template says."""
     return BicepParser().parse(file_path=path)

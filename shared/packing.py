@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from shared.ner.model import Document, Problem
 from shared.source import Position
 from shared.splitting import cut
-from shared.text_elements import last_boundary, most_text_elements, size_in_json
+from shared.text_elements import end_of_joined, last_boundary, most_text_elements, size_in_json
 
 TEXT_RECORD: Final = 1000
 """Text elements; the unit of price, begun ones included."""
@@ -158,7 +158,8 @@ def longest_part(text: str, place: int, room: Limits) -> Part:
     while end < most and counted < room.elements:
         step = min(room.elements - counted, most - end)
         counted += most_text_elements(text[end : end + step])
-        end += step
+        # What joins the last character costs nothing, and alone it would be counted.
+        end = end_of_joined(text, end + step, most)
     while (used := size_in_json(text[place:end])) > room.size and end > place:
         # Most often as dense throughout; where not, this comes ever closer.
         end = place + min((end - place) * room.size // used, end - place - 1)

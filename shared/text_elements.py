@@ -53,6 +53,14 @@ def most_text_elements(text: str) -> int:
     return len(text) - joined
 
 
+def end_of_joined(text: str, end: int, last: int) -> int:
+    """Return the end, at most `last`, of what joins the character before `end` at no count of its own."""
+    if text[end - 1 : end + 1] == "\r\n":
+        return min(end + 1, last)
+    joined = marks().match(text, end, last) if MAY_HOLD_MARKS.match(text, end, last) else None
+    return joined.end() if joined else end
+
+
 @cache
 def clusters() -> "tuple[regex.Pattern[str], regex.Pattern[str]]":
     """Return what matches a grapheme cluster, and what finds the last place that surely is between two, backwards."""

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 import regex
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.merging import numbered
@@ -78,6 +78,9 @@ def test_going_on_from_any_request_gives_the_same(entries: list[Document | Probl
 
 
 @given(texts, st.integers(1, 30))
+@example("0\u0300", 1)
+@example("0" + "\u0300" * 10 + "1", 3)
+@example("\r\n" * 3, 1)
 def test_cuts_are_between_text_elements(text: str, elements: int) -> None:
     """As long as bytes are no matter, and a request has room for any of them, as they are counted."""
     places = boundaries(text)

@@ -19,5 +19,6 @@ def exempt_loopback() -> None:
             os.environ.setdefault(f"{scheme}_proxy", proxy)
     # Some libraries read the one, some the other.
     given = [host.strip() for name in ("no_proxy", "NO_PROXY") for host in os.environ.get(name, "").split(",")]
-    hosts = ",".join(dict.fromkeys(host for host in (*given, *LOOPBACK) if host))
+    # A star, for no proxy at all, counts only if nothing stands beside it.
+    hosts = "*" if "*" in given else ",".join(dict.fromkeys(host for host in (*given, *LOOPBACK) if host))
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = hosts

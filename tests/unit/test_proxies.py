@@ -32,6 +32,15 @@ def test_this_machine_is_reached_directly(name: str, environ: dict[str, str]) ->
     assert PROXY in get_environ_proxies("https://resource.example").values()
 
 
+@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
+def test_a_proxy_that_is_switched_off_stays_off(name: str, environ: dict[str, str]) -> None:
+    """The star stands for every host only if nothing stands beside it."""
+    environ |= {"HTTPS_PROXY": PROXY, name: "*"}
+    exempt_loopback()
+    for url in ("http://127.0.0.1:10000/devstoreaccount1", "https://resource.example"):
+        assert get_environ_proxies(url) == {}
+
+
 def test_once_is_enough(environ: dict[str, str]) -> None:
     """Every command and every emulator asks for it."""
     environ |= {"HTTP_PROXY": PROXY}

@@ -19,6 +19,7 @@ from local.host import blobs, queues
 from local.host.configuration import MESSAGE_LEASE_SECONDS, HostConfiguration, HostError, read_host_json, seconds
 from local.host.connections import Account, find_connection, open_account
 from local.host.functions import Function, Worker, load_functions
+from local.proxies import exempt_loopback
 from shared.settings import SettingsError
 
 log = logging.getLogger("host")
@@ -154,6 +155,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if arguments.exit_with_stdin:
         stop_with_parent()
+    exempt_loopback()
     log.info("This host emulator replaces the Azure Functions host in tests and for offline use.")
     try:
         asyncio.run(serve(arguments.root, os.environ, arguments.lease_seconds, arguments.port))

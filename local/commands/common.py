@@ -74,9 +74,11 @@ class RunningApp(msgspec.Struct):
         """Return whether the process is there and its page takes connections."""
         try:
             os.kill(self.pid, 0)
+            return accepts_connections(urlsplit(self.page).port or 0)
         except OSError:
             return False  # it ended, and its number may belong to another user's process by now
-        return accepts_connections(urlsplit(self.page).port or 0)
+        except (OverflowError, ValueError):
+            return False  # the file is damaged: there is no such process or port
 
 
 def read_running() -> RunningApp | None:

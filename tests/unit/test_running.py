@@ -91,6 +91,13 @@ def test_what_a_killed_start_left_counts_as_none(file: Path, page: str, ended: i
     assert running_app() is None
 
 
+@pytest.mark.parametrize(("pid", "port"), [(10**12, "80"), (1, "99999"), (1, "x")])
+def test_impossible_numbers_count_as_none(pid: int, port: str, file: Path) -> None:
+    """A damaged file may still be JSON."""
+    file.write_bytes(msgspec.json.encode(this(f"http://127.0.0.1:{port}", pid)))
+    assert running_app() is None
+
+
 def test_a_process_of_another_user_counts_as_none(file: Path, page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asking for it is forbidden then."""
 

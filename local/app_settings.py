@@ -1,5 +1,6 @@
 """The app settings of a local run: the sample's, then those of local.settings.json, then those of the environment."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,9 @@ from local.install import ROOT
 from shared.settings import LOOPBACK
 
 SAMPLE: Final = ROOT / "local.settings.sample.json"
-OWN: Final = ROOT / "local.settings.json"
+OVERRIDE: Final = "NER_LOCAL_SETTINGS"
+"""The environment variable that names another file than local.settings.json; the tests name none."""
+OWN: Final = ROOT / (os.environ.get(OVERRIDE) or "local.settings.json")
 PREFIXES: Final = ("NER_", "AzureWebJobs", "AzureFunctions", "AZURE_")
 
 

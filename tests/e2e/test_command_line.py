@@ -20,7 +20,7 @@ from azure.storage.blob import BlobServiceClient
 
 from local.install import ROOT
 from local.paths import OVERRIDE
-from local.stack import create_containers_and_queues
+from local.stack import CORE_TOOLS, create_containers_and_queues
 from local.storage_emulator import BLOB_PORT
 from shared.jobs import JobMessage
 from shared.settings import Settings
@@ -175,7 +175,8 @@ def test_core_tools_are_used_where_they_are_installed(tmp_path: Path) -> None:
     )
     func.chmod(0o755)
     (tmp_path / "a.txt").write_text("a")
-    result = local("run", str(tmp_path / "a.txt"), environ={"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"})
+    environ = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", CORE_TOOLS: ""}
+    result = local("run", str(tmp_path / "a.txt"), environ=environ)
     assert result.returncode == 1
     assert "The Functions host ended with exit code 3" in result.stderr
     assert (tmp_path / "call").read_text().split()[:2] == ["start", "--port"]

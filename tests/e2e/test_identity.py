@@ -100,12 +100,8 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     return make_certificate(tmp_path)
 
 
-def test_a_file_gets_its_outcome_without_any_key(
-    certificate: tuple[Path, Path], sample_values: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_gets_its_outcome_without_any_key(certificate: tuple[Path, Path], sample_values: dict[str, str]) -> None:
     """Storage, queue and service take tokens of the identities that the settings name."""
-    # Only the stand-in knows how to be told of these certificates.
-    monkeypatch.setattr(stack, "find_core_tools", lambda: None)
     options = ["--oauth", "basic", "--cert", str(certificate[0]), "--key", str(certificate[1])]
     with (
         Azurite(LOGS / "azurite-identity.log", ports=free_ports(), options=options) as azurite,

@@ -197,10 +197,23 @@ def scan_pause_seconds(settings: Settings) -> float:
 
 
 def find_core_tools() -> str | None:
-    """Return the path of Azure Functions Core Tools; None if they are not installed or are switched off."""
-    named = os.environ.get(CORE_TOOLS) or "func"
-    found = None if named == OFF else shutil.which(named)
-    return found if found and is_core_tools(found) else None
+    """Return the path of Azure Functions Core Tools; None if they are not installed or are switched off.
+
+    Raises:
+        ChildError: NER_CORE_TOOLS names something else.
+    """
+    named = os.environ.get(CORE_TOOLS)
+    if named == OFF:
+        return None
+    found = shutil.which(named or "func")
+    if found and is_core_tools(found):
+        return found
+    if named:
+        raise ChildError(
+            f"{CORE_TOOLS} names {named}, which is not Azure Functions Core Tools 4: set it to the path of 'func', "
+            f"or to '{OFF}' for the host emulator"
+        )
+    return None
 
 
 @cache

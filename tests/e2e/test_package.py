@@ -27,7 +27,8 @@ def packed_files() -> list[Path]:
     Not the developer's own: the README puts a report.txt into this folder.
     """
     ignored = GitIgnoreSpec.from_lines((ROOT / ".funcignore").read_text().splitlines())
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    command = ["git", "ls-files", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return sorted(Path(name) for name in listed.split("\0") if name and not ignored.match_file(name))
 
 

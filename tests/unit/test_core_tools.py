@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from local import stack
+from local.children import ChildError
 from local.stack import CORE_TOOLS, find_core_tools
 
 
@@ -55,3 +56,6 @@ def test_they_can_be_switched_off_or_named(func: Path, tmp_path: Path, monkeypat
     own = write(tmp_path / "own func", "#!/bin/sh\necho 4.0.1\n")
     monkeypatch.setenv(CORE_TOOLS, str(own))
     assert find_core_tools() == str(own)
+    monkeypatch.setenv(CORE_TOOLS, str(tmp_path / "nowhere"))
+    with pytest.raises(ChildError, match=r"NER_CORE_TOOLS names .*nowhere, which is not"):
+        find_core_tools()

@@ -239,6 +239,18 @@ async def test_jobs_can_be_made_to_end_now(service: Service) -> None:
     assert [job["lastUpdatedDateTime"][-3:] for job in jobs] == ["10Z", "11Z", "11Z", "12Z"]
 
 
+async def test_the_clock_can_be_moved(service: Service) -> None:
+    """Forward: a job ends as if its time had passed, once its text has been recognised."""
+    location = await service.submit(TEXT)
+    assert (await service.show(location))["status"] == "notStarted"
+    assert (await service.http.post("/emulator/clock", json={"seconds": 10})).status_code == 204
+    response = await service.http.get(location)
+    assert response.json()["status"] == "succeeded"
+    assert response.json()["lastUpdatedDateTime"].endswith("10Z")
+    for step in ({"seconds": -1}, {"seconds": 1e9}, {"minutes": 1}, []):
+        assert (await service.http.post("/emulator/clock", json=step)).status_code == 400
+
+
 @pytest.mark.parametrize(
     ("end", "completed", "failed"), [("failed", 0, 1), ("cancelled", 0, 0), ("partiallyCompleted", 1, 0)]
 )

@@ -1,11 +1,15 @@
-# make run     sets everything up, drops the sample files (or FILES="a.txt b.txt"), shows their entities
-# make start   keeps everything up for dropping files
-# make unit    sets everything up and runs the unit tests (under 40 seconds)
-# make test    sets everything up and runs all tests (under 6 minutes on two processors)
-# make screenshot  takes the pictures of the README anew (needs Chromium)
-# make chaos   runs the app through random faults, ten times (SEEDS=10 FIRST=1), and checks that all is well in the end
-# make bench   measures the app and writes benchmarks/RESULTS.md (under 15 minutes; PARTS=all: about 3 hours more)
-# make lint    formatting, lint, types
+# make setup       installs everything; all other targets except clean run it first
+# make start       starts the whole app with the page, and keeps it running until Ctrl-C
+# make run         starts the app, uploads the sample files (or FILES="a.txt b.txt"), shows their entities, and stops
+# make unit        runs the unit tests (under 40 seconds)
+# make test        runs all tests (under 6 minutes on two processors)
+# make lint        checks formatting, style and types
+# make chaos       runs the app under random faults, ten times (SEEDS=10 FIRST=1), and checks that nothing is lost
+# make bench       measures the app and writes benchmarks/RESULTS.md (under 15 minutes; PARTS=all: about 3 hours more)
+# make bench-text  measures the time and memory that long texts need
+# make bench-ner   scores the local recogniser on a public data set, if you have it
+# make screenshot  takes the pictures of the page again (needs Chromium)
+# make clean       deletes everything that was set up, and all local files and outcomes
 #
 # PYTHON=/path/to/python3.13 chooses the interpreter, VENV=.venv-3.13 the folder of its virtual environment.
 # Without PYTHON, local/find_python.sh finds a supported one.
@@ -18,9 +22,9 @@ SEEDS ?= 10
 FIRST ?= 1
 PARTS ?=
 
-# Else each of the many short processes compiles the code again.
+# Let Python cache its bytecode: otherwise each of the many short processes compiles the code again.
 unexport PYTHONDONTWRITEBYTECODE
-# A machine's pip may install for the user by default, which a virtual environment refuses.
+# pip may be configured to install for the user, which fails in a virtual environment.
 export PIP_USER := 0
 
 .PHONY: setup run start unit test screenshot chaos lint bench bench-ner bench-text needs-linux clean
@@ -29,7 +33,7 @@ setup:
 	@python="$(PYTHON)"; [ -n "$$python" ] || python=$$(sh local/find_python.sh) || exit 1; \
 	"$$python" local/install.py "$(VENV)"
 
-# FILES is one file if there is one of that name, which may hold spaces, else a list.
+# If a file has the name FILES, which may contain spaces, run on that file. Otherwise FILES is a list of files.
 run: setup
 	@if [ -e "$$FILES" ]; then set -- "$$FILES"; else set -- $(FILES); fi; $(IN_VENV) -m local run "$$@"
 

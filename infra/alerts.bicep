@@ -1,4 +1,4 @@
-// What somebody has to know of, and a workbook to look at. docs/operations.md tells what to do about each.
+// Alerts for the operator, and a workbook. docs/operations.md says what to do about each alert.
 param suffix string
 param location string
 param tags object
@@ -6,10 +6,10 @@ param workspaceId string
 param eventTopicId string
 param email string
 
-@description('Alert if a file is in flight for longer than this, in seconds.')
+@description('Alert if a file is in flight for longer than this number of seconds.')
 param oldestSeconds int = 3600
 
-@description('Alert if more files than this fail within an hour.')
+@description('Alert if more than this number of files fail within an hour.')
 param failedFiles int = 10
 
 var alerts = [

@@ -8,7 +8,7 @@ param storageName string
 param deploymentContainer string
 param insightsConnectionString string
 
-@description('Subnet of the app. Empty: none.')
+@description('Resource id of the subnet for the calls of the app. Empty: no virtual network.')
 param subnetId string
 param pythonVersion string
 param maximumInstanceCount int
@@ -78,16 +78,16 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
     NER_STORAGE__queueServiceUri: queues
     NER_STORAGE__credential: 'managedidentity'
     NER_STORAGE__clientId: identityClientId
-    // Which identity the NER API sees.
+    // The identity with which the app calls the NER API.
     AZURE_CLIENT_ID: identityClientId
     APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnectionString
-    // The app sends its own logs, with fields; without this the host would send them, too.
+    // The app sends its logs itself, with fields. Without this setting, the host would send them a second time.
     PYTHON_ENABLE_OPENTELEMETRY: 'true'
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
   })
 }
 
-// Publishing works by Microsoft Entra ID, too.
+// Publishing uses Microsoft Entra ID as well, not passwords.
 resource publishing 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01' = [
   for name in ['ftp', 'scm']: {
     parent: app

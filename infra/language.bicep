@@ -1,4 +1,5 @@
-// A Language resource without keys. Its project is made and deployed in Microsoft Foundry (until March 2027 also Language Studio).
+// A Language resource without keys. You create and deploy its project in Microsoft Foundry (until March 2027 also
+// Language Studio).
 param name string
 param location string
 param tags object

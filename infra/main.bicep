@@ -1,5 +1,5 @@
 // Everything that the function app needs, in a resource group of its own: `azd up`.
-// Nothing here holds a key: the app, the host and Event Grid work by managed identities.
+// No setting holds a key: the app, the host and Event Grid use managed identities.
 targetScope = 'subscription'
 
 @description('Name of the azd environment; the resources are named after it.')
@@ -11,7 +11,7 @@ param environmentName string
 @minLength(1)
 param location string
 
-@description('Resource id of the Language resource in which the project was trained. Empty: create a resource, in which you then create a project.')
+@description('Resource id of the Language resource that contains the project. Empty: create a resource, in which you then create a project.')
 param languageResourceId string = ''
 
 @description('Name of the project in Microsoft Foundry (until March 2027 also Language Studio); case matters.')
@@ -32,25 +32,25 @@ param apiVersion string = '2023-04-01'
 @allowed(['3.11', '3.12', '3.13', '3.14'])
 param pythonVersion string = '3.13'
 
-@description('Maximum number of instances. More do not make the service faster: it accepts 1,000 calls a minute.')
+@description('Maximum number of instances. More instances do not make the service faster: it accepts 1,000 calls per minute.')
 @minValue(1)
 @maxValue(1000)
 param maximumInstanceCount int = 40
 
-@description('Memory of an instance, in MB. It must hold eight files of NER_MAX_BLOB_BYTES several times.')
+@description('Memory of an instance, in MB. It must be several times as large as eight files of NER_MAX_BLOB_BYTES.')
 @allowed([512, 2048, 4096])
 param instanceMemoryMB int = 2048
 
-@description('Whether storage and the Language resource can be reached through a virtual network only. Event Grid still delivers to the public URL of the app.')
+@description('Whether storage, and a Language resource that is created here, can be reached through a virtual network only. Event Grid still delivers to the public URL of the app.')
 param privateNetwork bool = false
 
-@description('Public IPv4 addresses or ranges that may drop files although the network is private.')
+@description('Public IPv4 addresses or ranges that can reach storage and a new Language resource although the network is private.')
 param allowedAddresses array = []
 
 @description('Email address for alerts. Empty: alerts are shown in the portal only.')
 param alertEmail string = ''
 
-@description('Object id of a user or group that may drop files, read results, and run the commands status and redrive. Empty: no access.')
+@description('Object id of a user or group that may upload files, read outcomes, and run ner status and ner redrive. Empty: no access.')
 param operatorId string = ''
 
 @description('Type of the operator.')
@@ -136,7 +136,7 @@ module newLanguage 'language.bicep' = if (isNewLanguage) {
 module languageAccess 'language-access.bicep' = {
   scope: resourceGroup(languageSubscription, languageGroup)
   params: {
-    // The modules that are not always there are, where they are asked for.
+    // BCP318 warns about conditional modules. Each condition here is the same as that of the module.
     #disable-next-line BCP318
     name: isNewLanguage ? newLanguage.outputs.name : languageParts[8]
     readerId: identity.outputs.principalId

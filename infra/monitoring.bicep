@@ -1,4 +1,4 @@
-// Where logs, traces and metrics go. Without keys: the app writes as its identity.
+// Storage for logs, traces and metrics. It has no keys: the app writes to it with its identity.
 param suffix string
 param location string
 param tags object

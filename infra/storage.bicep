@@ -23,7 +23,7 @@ var roles = {
   storageQueueDataContributor: '974c5e8b-45b9-4653-ba55-5f855dd0fb88'
   storageTableDataContributor: '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3'
 }
-// The triggers of the host need the owner role; its diagnostics need the role for tables.
+// The triggers of the host need the owner role for blobs; its diagnostics need the role for tables.
 var appRoles = [roles.storageBlobDataOwner, roles.storageQueueDataContributor, roles.storageTableDataContributor]
 var operatorRoles = empty(operatorId) ? [] : [roles.storageBlobDataContributor, roles.storageQueueDataContributor]
 
@@ -77,7 +77,7 @@ resource queueService 'Microsoft.Storage/storageAccounts/queueServices@2023-05-0
   name: 'default'
 }
 
-// The host would create the poison queues when it needs them; alerts require that they exist before.
+// The host creates poison queues only when it needs them, so create them with the other one.
 resource queues 'Microsoft.Storage/storageAccounts/queueServices/queues@2023-05-01' = [
   for name in [queue, '${queue}-poison', 'webjobs-blobtrigger-poison']: {
     parent: queueService

@@ -1,4 +1,4 @@
-// Event Grid notifies the app of new files. Deployed after the code, because the running app owns the webhook's key.
+// The Event Grid subscription to uploads. Deploy it after the code, because only a running app has the webhook key.
 param functionAppName string
 param eventTopicName string
 param storageAccountName string
@@ -39,7 +39,7 @@ resource uploads 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2022-06-15
       maxDeliveryAttempts: 30
       eventTimeToLiveInMinutes: 1440
     }
-    // Events that could not be delivered for a day are kept.
+    // Keep events that could not be delivered for a day.
     deadLetterWithResourceIdentity: {
       identity: { type: 'SystemAssigned' }
       deadLetterDestination: {

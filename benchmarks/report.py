@@ -46,7 +46,7 @@ def introduction() -> Iterator[str]:
     yield "`make bench PARTS=growth` measures one part. A section stays as it is until its part is measured again, and"
     yield "names its part and the machine. The packages have the versions of the requirements files."
     yield ""
-    yield "Azurite, the NER emulator and the stand-in for the host run on the same machine as the app. Times therefore"
+    yield "Azurite, the NER emulator and the host emulator run on the same machine as the app. Times therefore"
     yield "mean little by themselves: compare them within a section, and rely on the ratios. Figures are the median of"
     yield "the runs, with the range in brackets. Job durations have a lognormal distribution with the given median and,"
     yield "unless stated otherwise, a sigma of 0.5. Seeds are fixed: 0 for these durations, 1 and up for simulations."

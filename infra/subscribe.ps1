@@ -1,5 +1,5 @@
-# Lets Event Grid tell the deployed app of new files. azd runs it after each deployment, with the outputs of main.bicep
-# in the environment; by hand: azd hooks run postdeploy
+# Subscribes the deployed app to Event Grid's events of new files. azd runs it after each deployment, with the outputs
+# of main.bicep in the environment. To run it by hand: azd hooks run postdeploy
 $ErrorActionPreference = 'Stop'
 foreach ($try in 1..6) {
     az deployment group create --only-show-errors --output none `

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Lets Event Grid tell the deployed app of new files. azd runs it after each deployment, with the outputs of main.bicep
-# in the environment; by hand: azd hooks run postdeploy
+# Subscribes the deployed app to Event Grid's events of new files. azd runs it after each deployment, with the outputs
+# of main.bicep in the environment. To run it by hand: azd hooks run postdeploy
 set -eu
 tries=6
 until az deployment group create --only-show-errors --output none \

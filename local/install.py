@@ -35,12 +35,12 @@ OWN_AZURITE = "NER_AZURITE"
 """The environment variable that names an Azurite to use instead of one from npm."""
 WINDOWS = "This runs on Linux and macOS. On Windows, clone and run it in WSL 2, or open it in the dev container."
 PIP_HINT = (
-    "Check the network, then try again. Settings for a proxy: HTTPS_PROXY; for a package index of your own: "
-    "PIP_INDEX_URL; for its certificates: PIP_CERT."
+    "Check the network, then try again. Behind a proxy, set HTTPS_PROXY; for a mirror, set "
+    "PIP_INDEX_URL; for the certificates of either, set PIP_CERT."
 )
 NPM_HINT = (
-    "Check the network, then try again. Settings for a proxy: HTTPS_PROXY; for an npm registry of your own: "
-    "npm_config_registry; for its certificates: NODE_EXTRA_CA_CERTS."
+    "Check the network, then try again. Behind a proxy, set HTTPS_PROXY; for a mirror, set "
+    "npm_config_registry; for the certificates of either, set NODE_EXTRA_CA_CERTS."
 )
 AZURITE_HINT = " If Azurite is installed on this machine already, set " + OWN_AZURITE + " to its path."
 COMPILER_HINT = (
@@ -77,9 +77,9 @@ def check_python() -> None:
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         raise InstallError(
             f"Azure Functions runs Python {OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}, but this is "
-            f"{sys.version.split()[0]} at {sys.executable}. Install another, for example with 'uv python install "
-            "3.13', 'brew install python@3.13', 'apt install python3.13-venv' or 'dnf install python3.13', or name "
-            "one: make run PYTHON=/path/to/python3.13"
+            f"{sys.version.split()[0]} at {sys.executable}. Install a supported one ('uv python "
+            "install 3.13', 'brew install python@3.13', 'apt install python3.13 python3.13-venv' or 'dnf install "
+            "python3.13'), or name one that is installed: make run PYTHON=/path/to/python3.13"
         )
     try:
         import ensurepip  # noqa: F401  # Debian splits it from python3, and `-m venv` then fails half-way

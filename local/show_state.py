@@ -194,7 +194,8 @@ def show_lines(console: Console, work: Redrive, *, dry_run: bool) -> set[str]:
         say(console, f"{line.name}  ({line.kind.value})  {said}")
         if dry_run and line.message:
             say(console, f"    to {queue}: {line.sent}", style="dim")
-    say(console, f"{sent} {sending}, {count - sent} not sent.")
+    if count:
+        say(console, f"{sent} {sending}, {count - sent} not sent.")
     if work.unseen_count:
         say(
             console,

@@ -51,8 +51,8 @@ Since = Annotated[
 Labels = Annotated[
     Path | None,
     typer.Option(
-        help="Labels file exported from Microsoft Foundry or Language Studio, with its texts in the same folder. "
-        "Default: the sample project."
+        help="Labels file exported from Microsoft Foundry (until March 2027 also Language Studio), with its texts next "
+        "to it. Default: the sample project."
     ),
 ]
 

@@ -17,7 +17,8 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="LABELS.json",
-            help="Labels file exported from Microsoft Foundry or Language Studio, with its texts in the same folder.",
+            help="Labels file exported from Microsoft Foundry (until March 2027 also Language Studio), with its texts "
+            "next to it.",
         ),
     ],
     *,

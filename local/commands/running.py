@@ -28,7 +28,7 @@ from local.results import read_result
 from local.show_result import View, show_result
 from local.show_state import say
 from local.show_way import FileProgress
-from local.storage_emulator import DataInUseError
+from local.storage_emulator import DataInUseError, is_azurite
 from local.watch import Dropped, upload, watch
 from shared.outcome import OutcomeStatus
 from shared.settings import Settings
@@ -111,7 +111,7 @@ def drop(files: Files = None, *, wait: Wait = True, seconds: Seconds = 300.0) ->
         running = running_app()
         values = chosen_values(os.environ, running.values if running else None)
         settings = Settings.from_environ(values)
-        if wants_storage_emulator(values):
+        if is_azurite(settings.storage.connection_string):
             stack.create_containers_and_queues(settings)
         emulator = running.ner_emulator if running and values == running.values else None
         dropped = drop_and_follow(values, named, emulator, seconds if wait else 0.0)

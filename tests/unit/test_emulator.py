@@ -247,7 +247,8 @@ async def test_the_clock_can_be_moved(service: Service) -> None:
     response = await service.http.get(location)
     assert response.json()["status"] == "succeeded"
     assert response.json()["lastUpdatedDateTime"].endswith("10Z")
-    for step in ({"seconds": -1}, {"seconds": 1e9}, {"minutes": 1}, []):
+    steps: list[object] = [{"seconds": -1}, {"seconds": 1e9}, {"minutes": 1}, []]
+    for step in steps:
         assert (await service.http.post("/emulator/clock", json=step)).status_code == 400
 
 

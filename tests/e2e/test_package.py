@@ -53,13 +53,14 @@ def test_the_package_holds_what_is_deployed_and_nothing_else(package: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # it installs packages
 def test_the_package_works_alone(
     package: Path, tmp_path: Path, values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient
 ) -> None:
     """A file gets its outcome from an app that sees neither this folder nor its development packages."""
     environment, app, tools = STATE / f"deployed-3.{sys.version_info.minor}", tmp_path / "app", tmp_path / "tools"
     requirements = ROOT / "requirements.txt"
-    install_python_packages(environment, ["-r", str(requirements)], [requirements])
+    install_python_packages(environment, ["--no-compile", "-r", str(requirements)], [requirements])
     with zipfile.ZipFile(package) as packed:
         packed.extractall(app)
     # The host's stand-in is no part of the package, but has to be somewhere.

@@ -12,11 +12,15 @@ import pytest
 from local.install import ROOT, STATE, environment_python, install_python_packages
 
 
+# Installing the tools takes most of a minute, and several on a machine that is busy with other things.
+pytestmark = pytest.mark.timeout(1800)
+
+
 @pytest.fixture(scope="module")
 def tools() -> Path:
     """The folder of the tools."""
     environment, requirements = STATE / "scans", ROOT / "infra" / "requirements.txt"
-    install_python_packages(environment, ["-r", str(requirements)], [requirements])
+    install_python_packages(environment, ["--no-compile", "-r", str(requirements)], [requirements])
     return environment_python(environment).parent
 
 

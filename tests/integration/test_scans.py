@@ -11,7 +11,6 @@ import pytest
 
 from local.install import ROOT, STATE, environment_python, install_python_packages
 
-
 # Installing the tools takes most of a minute, and several on a machine that is busy with other things.
 pytestmark = pytest.mark.timeout(1800)
 

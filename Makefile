@@ -79,3 +79,4 @@ needs-linux:
 
 clean:
 	rm -rf .venv* .local .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,6 +15,8 @@ SAMPLE: Final = ROOT / "local.settings.sample.json"
 OVERRIDE: Final = "NER_LOCAL_SETTINGS"
 """The environment variable that names another file than local.settings.json; the tests name none."""
 OWN: Final = ROOT / (os.environ.get(OVERRIDE) or "local.settings.json")
+EMULATED: Final = frozenset({"NER_KEY", "NER_PROJECT_NAME", "NER_DEPLOYMENT_NAME", "NER_MODEL_ID"})
+"""What the sample sets for the NER emulator."""
 PREFIXES: Final = ("NER_", "AzureWebJobs", "AzureFunctions", "AZURE_")
 
 
@@ -56,6 +58,10 @@ def local_values(environ: Mapping[str, str]) -> dict[str, str]:
             if any(key.startswith(f"{name}__") for key in layer):
                 values.pop(name, None)
         values |= layer
+    if not wants_ner_emulator(values):
+        # The emulator's key and names must not stand in for those of the user's resource.
+        for name in EMULATED.difference(own, environ):
+            values.pop(name, None)
     return values
 
 

@@ -22,5 +22,6 @@ RUNNING: Final = STATE / "running.json"
 
 
 def shown(path: Path) -> str:
-    """Return a path as messages name it: relative to the clone if it is inside."""
-    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+    """Return a path as messages name it: relative to the current folder if it is inside."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -1,6 +1,8 @@
 """What a person sees of dropped files on their way: a bar for each in a terminal, elsewhere a line for each step."""
 
+import re
 from collections.abc import Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -62,3 +64,30 @@ class FileProgress:
             self.bars.update(self.tasks[file.name], completed=completed, description=escape(text))
             if not self.console.is_terminal:
                 self.console.print(f"  {file.name}: {text}", markup=False, highlight=False)
+
+
+WAITS: Final = re.compile(
+    r"'.*(?P<reason>(?:retrying later, because a service call failed|waiting until the app settings are fixed): .*)"
+)
+"""A line of the host's log about a file that waits, as shared/flight.py writes it."""
+
+
+class Reasons:
+    """Why files wait, as the host's log says: each reason is shown once."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.read_bytes = 0
+        self.shown: set[str] = set()
+
+    def show_new(self, log: Path) -> None:
+        """Print the reasons that the log has got since the last time."""
+        with log.open("rb") as file:
+            file.seek(self.read_bytes)
+            data = file.read()
+        lines = data[: data.rfind(b"\n") + 1]
+        self.read_bytes += len(lines)
+        for found in filter(None, map(WAITS.search, lines.decode(errors="replace").splitlines())):
+            if found["reason"] not in self.shown:
+                self.shown.add(found["reason"])
+                self.console.print(f"  {found[0]}", markup=False, highlight=False, soft_wrap=True)

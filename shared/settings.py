@@ -22,6 +22,8 @@ FIRST_GA_API_VERSION: Final = "2022-05-01"
 
 BLOB_TRIGGER_SOURCES: Final = ("LogsAndContainerScan", "EventGrid")
 
+PLACEHOLDER: Final = re.compile("<[^<>]*>")
+"""What the documentation writes for a value that the user has to fill in."""
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 LONGEST_DELAY_SECONDS: Final = 7 * 24 * 3600
@@ -156,7 +158,11 @@ class Reader:
 
     def text(self, name: str) -> str:
         """Return the setting without surrounding space; a setting left empty counts as absent."""
-        return self.environ.get(name, "").strip()
+        value = self.environ.get(name, "").strip()
+        if PLACEHOLDER.search(value):
+            problem = f"{name} is still {value!r}: replace the part in angle brackets"
+            self.problems += [problem] * (problem not in self.problems)
+        return value
 
     def matching(self, name: str, pattern: re.Pattern[str], what: str, default: str | None) -> str:
         """Return a setting that matches the pattern, or the default; None as the default means that it is required."""

@@ -10,9 +10,9 @@ import typer
 import uvicorn
 
 from local import stack
-from local.account import opened
+from local.account import chosen_values, opened
 from local.children import stop_with_parent
-from local.commands.common import console, flag, running_values, sentences_for_errors
+from local.commands.common import console, flag, running_app, running_values, sentences_for_errors
 from local.files import FilesError
 from local.storage_emulator import is_azurite
 from local.view.access import PARAMETER, forwarded_hosts, new_token
@@ -44,10 +44,22 @@ def view(
     if exit_with_stdin:
         stop_with_parent()
     with sentences_for_errors(), opened(running_values()) as account:
+        running = running_app()
+        if (
+            running
+            and port == stack.PAGE_PORT
+            and not exit_with_stdin
+            and chosen_values(os.environ, running.values) == running.values
+        ):
+            console.print(f"The page is at {running.page}\n'make start' serves it.", highlight=False, soft_wrap=True)
+            if browser:
+                webbrowser.open(running.page)
+            return
         try:
             listening = socket.create_server(("127.0.0.1", port))
         except OSError as error:
-            raise FilesError(f"Port {port} cannot be used ({error.strerror}): choose another with --port") from None
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise FilesError(f"Port {port} cannot be used ({reason}): choose another with --port") from None
         token = None if is_azurite(account.settings.storage.connection_string) else new_token()
         port = listening.getsockname()[1]
         url = f"http://127.0.0.1:{port}" + (f"/?{PARAMETER}={token}" if token else "")

@@ -11,7 +11,7 @@ import typer
 
 from local import stack
 from local.account import Account, chosen_values, open_account
-from local.app_settings import local_values, wants_storage_emulator
+from local.app_settings import local_values, wants_ner_emulator, wants_storage_emulator
 from local.children import ChildError
 from local.commands.common import (
     Labels,
@@ -27,7 +27,7 @@ from local.paths import AZURITE_DATA, LOGS, RESULTS, shown
 from local.results import read_result
 from local.show_result import View, show_result
 from local.show_state import say
-from local.show_way import FileProgress
+from local.show_way import FileProgress, Reasons
 from local.storage_emulator import DataInUseError, is_azurite
 from local.watch import Dropped, upload, watch
 from shared.outcome import OutcomeStatus
@@ -46,8 +46,9 @@ def run(files: Files = None, *, seconds: Seconds = 300.0, labels: Labels = None)
     """Start the app on this machine, drop files, show their entities and stop the app."""
     with sentences_for_errors():
         named = blob_names(files or sorted(SAMPLES.iterdir()))
-        console.print("Starting storage, the NER emulator and the host (the first start trains a model) ...")
-        with stack.running(local_values(os.environ), data=None, labels=labels, logs=LOGS / "run") as running:
+        values = local_values(os.environ)
+        say_what_starts(values)
+        with stack.running(values, data=None, labels=labels, logs=LOGS / "run") as running:
             for note in running.notes:
                 say(console, note)
             dropped = drop_and_follow(running.values, named, running.ner_emulator, seconds, running)
@@ -60,7 +61,7 @@ def start(*, labels: Labels = None) -> None:
         values = local_values(os.environ)
         if already_running(labels):
             return
-        console.print("Starting storage, the NER emulator and the host (the first start trains a model) ...")
+        say_what_starts(values)
         try:
             with stack.running(values, data=AZURITE_DATA, labels=labels, logs=LOGS / "start", with_page=True) as up:
                 app = RunningApp(dict(up.values), up.ner_emulator, up.page or "", os.getpid())
@@ -76,6 +77,16 @@ def start(*, labels: Labels = None) -> None:
                 return
             raise
         console.print("Stopped.")
+
+
+def say_what_starts(values: Mapping[str, str]) -> None:
+    """Say what is being started, and where the entities come from if that is charged for."""
+    emulated = wants_ner_emulator(values)
+    parts = ["storage"] * wants_storage_emulator(values) + ["the NER emulator"] * emulated
+    started = f"Starting {', '.join(parts)} and the host ..." if parts else "Starting the host ..."
+    say(console, started)
+    if not emulated:
+        say(console, f"Entities come from {values['NER_ENDPOINT']}, which charges for them.")
 
 
 def already_running(labels: Path | None) -> bool:
@@ -146,12 +157,14 @@ def drop_and_follow(
     with open_account(values) as account:
         pause = stack.scan_pause_seconds(account.settings)
         dropped = upload(account.blobs, account.settings, files, pause_seconds=pause)
+        reasons = Reasons(console)
         with FileProgress(console, dropped) as progress:
             progress.update(dropped)
             for _ in watch(account.blobs, account.settings, dropped, ner_emulator, seconds):
                 progress.update(dropped)
                 if running is not None:
                     running.check()
+                    reasons.show_new(running.host.log)
         for file in dropped:
             if file.outcome is not None:
                 show_dropped(account, file.name)

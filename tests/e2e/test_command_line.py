@@ -128,6 +128,7 @@ def test_start_takes_drops_until_it_is_stopped(tmp_path: Path, state: Path) -> N
         again = local("start")
         assert again.returncode == 0, again.stderr
         assert again.stdout == f"Already running at {page}\n"
+        assert local("view").stdout == f"The page is at {page}\n'make start' serves it.\n"
         started.send_signal(signal.SIGINT)
         said = started.communicate(timeout=PATIENCE_SECONDS)[0]
     assert "or into the container 'incoming'" in said

@@ -12,6 +12,7 @@ from azure.core.exceptions import ResourceExistsError
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
+from local.children import Child
 from local.files import SAMPLES
 from local.watch import read_outcome
 from shared.jobs import JobMessage, SubmittedJob, encode_message
@@ -22,6 +23,8 @@ from tests.conftest import LOGS, hosted
 from tests.waiting import eventually
 
 API_VERSIONS = ["v3.1-preview.ct.1", "v3.2-preview.2", "2022-05-01", "2023-04-01"]
+SUBMITTED = b"Executed 'Functions.submit'"
+"""In the host's log, once an upload has been taken care of. A host that is stopped before leaves the claim behind."""
 EXPECTED = json.loads((Path(__file__).parent / "expected.json").read_text(encoding="utf-8"))
 
 
@@ -34,6 +37,11 @@ def drop(blobs: BlobServiceClient, settings: Settings, name: str, data: bytes) -
 def outcome_of(blobs: BlobServiceClient, settings: Settings, name: str, etag: str) -> Outcome:
     """Wait for the outcome of a version of a file."""
     return eventually(lambda: read_outcome(blobs, settings, name, etag), f"the outcome of {name}")
+
+
+def said(host: Child, words: bytes) -> bool:
+    """Return whether the host's log holds these words."""
+    return words in host.log.read_bytes()
 
 
 def texts_of(path: Path) -> dict[str, str]:
@@ -126,7 +134,8 @@ def test_text_waits_for_a_service_that_is_down(
     settings = Settings.from_environ(values)
     with hosted({**values, "NER_ENDPOINT": "http://127.0.0.1:9"}, LOGS / "host-down.log") as host:
         etag = drop(blobs, settings, "patient.txt", b"A table for two at eight, please.")
-        eventually(lambda: b"retrying later" in host.log.read_bytes() or None, "the app notices the outage")
+        eventually(lambda: said(host, b"retrying later"), "the app notices the outage")
+        eventually(lambda: said(host, SUBMITTED), "its message waits")
         assert read_outcome(blobs, settings, "patient.txt", etag) is None
     with hosted({**values, "NER_ENDPOINT": ner_emulator}, LOGS / "host-up.log"):
         assert outcome_of(blobs, settings, "patient.txt", etag).status is OutcomeStatus.SUCCEEDED
@@ -140,7 +149,8 @@ def test_a_wrong_key_keeps_the_file_and_says_so(
     wrong = {**values, "NER_ENDPOINT": ner_emulator, "NER_KEY": "not-the-right-key"}
     with hosted(wrong, LOGS / "host-wrong-key.log") as host:
         etag = drop(blobs, settings, "kept.txt", b"A table for two at eight, please.")
-        eventually(lambda: b"until the app settings are fixed" in host.log.read_bytes() or None, "the log line")
+        eventually(lambda: said(host, b"until the app settings are fixed"), "the log line")
+        eventually(lambda: said(host, SUBMITTED), "its message waits")
         assert b"not-the-right-key" not in host.log.read_bytes()
     with hosted({**values, "NER_ENDPOINT": ner_emulator}, LOGS / "host-right-key.log"):
         assert outcome_of(blobs, settings, "kept.txt", etag).status is OutcomeStatus.SUCCEEDED

@@ -35,6 +35,14 @@ def test_own_settings_and_the_environment_win(own: Path) -> None:
     assert values["NER_QUEUE"] == "from-the-shell"
 
 
+def test_the_emulators_names_do_not_stand_in_for_those_of_a_resource(own: Path) -> None:
+    """A name that the user forgot is missing, and not the sample's."""
+    own.write_text(json.dumps({"Values": {"NER_ENDPOINT": "https://a.example", "NER_PROJECT_NAME": "mine"}}))
+    values = local_values({"NER_KEY": "k"})
+    assert (values["NER_PROJECT_NAME"], values["NER_KEY"]) == ("mine", "k")
+    assert "NER_DEPLOYMENT_NAME" not in values
+
+
 def test_an_identity_replaces_the_samples_connection_string(own: Path) -> None:
     """Otherwise files meant for the account would go to the emulator."""
     own.write_text(json.dumps({"Values": {"NER_STORAGE__accountName": "mine"}}))

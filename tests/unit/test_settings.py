@@ -129,3 +129,13 @@ def test_secrets_are_never_shown() -> None:
     shown = repr(read(NER_STORAGE=storage))
     assert "a-secret-key" not in shown
     assert "topsecret" not in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("NER_ENDPOINT", "https://<resource>.cognitiveservices.azure.com"), ("NER_KEY", "<key>")]
+)
+def test_a_placeholder_of_the_documentation_is_refused(name: str, value: str) -> None:
+    """Nothing would say so later: the host name does not exist, or the key is wrong."""
+    with pytest.raises(SettingsError, match=rf"{name} is still .*<.*>") as caught:
+        Settings.from_environ({**GOOD, name: value})
+    assert len(caught.value.problems) == 1

@@ -159,8 +159,8 @@ class Reader:
     def text(self, name: str) -> str:
         """Return the setting without surrounding space; a setting left empty counts as absent."""
         value = self.environ.get(name, "").strip()
-        if PLACEHOLDER.search(value):
-            problem = f"{name} is still {value!r}: replace the part in angle brackets"
+        if found := PLACEHOLDER.search(value):
+            problem = f"{name} still contains the placeholder {found[0]}: replace it with your own value"
             self.problems += [problem] * (problem not in self.problems)
         return value
 

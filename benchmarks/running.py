@@ -38,7 +38,9 @@ EXECUTION = re.compile(
     r"^(?P<time>\S+ \S+) INFO host: (?P<what>Executing|Executed) '(?P<function>[^']+)' .*Id=(?P<id>[0-9a-f-]+)\)",
     re.MULTILINE,
 )
-ENDED = re.compile(r"^(?P<time>\S+ \S+) INFO \w+: '(?P<name>[^']+)' ended", re.MULTILINE)
+ENDED_WORDS = ": wrote the outcome"
+"""After a file's name in the log of each app, once it has ended."""
+ENDED = re.compile(rf"^(?P<time>\S+ \S+) INFO \w+: '(?P<name>[^']+)'{ENDED_WORDS}", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class Run:
                 log.seek(position)
                 # Whole lines only: the last one may still be being written.
                 lines, newline, _ = log.read().rpartition(b"\n")
-            seen, position = seen + lines.count(b"' ended"), position + len(lines) + len(newline)
+            seen, position = seen + lines.count(f"'{ENDED_WORDS}".encode()), position + len(lines) + len(newline)
             if seen >= count:
                 return
             if not self.host.is_running or time.monotonic() > deadline:

@@ -10,6 +10,7 @@ import pytest
 from benchmarks import __main__, report, summary
 from benchmarks.figures import Figures
 from benchmarks.parts import LONG_DROPS, PARTS, SHORT_DROPS, chosen, seconds_of
+from benchmarks.running import ENDED_WORDS
 from benchmarks.tables import APPS, Results, read_kept
 from local.install import ROOT
 
@@ -194,3 +195,11 @@ def test_benchmarks_name_the_parts_if_one_is_unknown(
     with pytest.raises(SystemExit):
         __main__.main()
     assert "unknown part: grwoth" in capsys.readouterr().err
+
+
+def test_files_that_ended_are_counted_by_the_words_of_each_app() -> None:
+    """Otherwise a measurement would wait for them to its time limit."""
+    apps = [ROOT / "shared" / "flight.py", *(ROOT / "benchmarks" / "apps").glob("*/function_app.py")]
+    assert len(apps) == 4
+    for app in apps:
+        assert f'log.info("%r{ENDED_WORDS}' in app.read_text(encoding="utf-8"), app

@@ -46,4 +46,4 @@ async def recognize(blob: func.InputStream) -> None:
         for entity in document.entities
     ]
     await blobs().get_blob_client("results", f"{name}.json").upload_blob(json.dumps(entities), overwrite=True)
-    log.info("%r ended", name)
+    log.info("%r: wrote the outcome", name)

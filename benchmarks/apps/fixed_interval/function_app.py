@@ -75,4 +75,4 @@ async def look(message: func.QueueMessage) -> None:
     documents = job["tasks"]["items"][0]["results"]["documents"]
     entities = [entity for document in documents for entity in document["entities"]]
     await blobs().get_blob_client("results", f"{body['name']}.json").upload_blob(json.dumps(entities), overwrite=True)
-    log.info("%r ended", body["name"])
+    log.info("%r: wrote the outcome", body["name"])

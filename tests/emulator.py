@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-# One for all: each client reads the machine's certificates anew, which takes longer than a call.
+# One for all: each client reads the machine's certificates again, which takes longer than a call.
 CLIENT = httpx.Client(timeout=60, limits=httpx.Limits(keepalive_expiry=1.0))
 
 

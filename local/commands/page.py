@@ -10,9 +10,9 @@ import typer
 import uvicorn
 
 from local import stack
-from local.account import chosen_values, opened
+from local.account import Account, chosen_values, opened
 from local.children import stop_with_parent
-from local.commands.common import console, flag, running_app, running_values, sentences_for_errors
+from local.commands.common import console, flag, running_app, sentences_for_errors
 from local.files import FilesError
 from local.storage_emulator import is_azurite
 from local.view.access import PARAMETER, forwarded_hosts, new_token
@@ -43,7 +43,7 @@ def view(
     """
     if exit_with_stdin:
         stop_with_parent()
-    with sentences_for_errors(), opened(running_values()) as account:
+    with sentences_for_errors():
         running = running_app()
         if (
             running
@@ -55,21 +55,27 @@ def view(
             if browser:
                 webbrowser.open(running.page)
             return
-        try:
-            listening = socket.create_server(("127.0.0.1", port))
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise FilesError(f"Port {port} cannot be used ({reason}): choose another with --port") from None
-        token = None if is_azurite(account.settings.storage.connection_string) else new_token()
-        port = listening.getsockname()[1]
-        url = f"http://127.0.0.1:{port}" + (f"/?{PARAMETER}={token}" if token else "")
-        pause, hosts = stack.scan_pause_seconds(account.settings), forwarded_hosts(os.environ, port)
-        page = View(account, token=token, pause_seconds=pause, hosts=hosts)
-        if exit_with_stdin:
-            print(json.dumps({"url": url}), flush=True)  # noqa: T201  # for the one who started us
-        else:
-            console.print(f"The page is at {url}\nPress Ctrl-C to stop it.", highlight=False, soft_wrap=True)
-        if browser:
-            webbrowser.open(url)
-        config = uvicorn.Config(page.app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
-        uvicorn.Server(config).run(sockets=[listening])
+        with opened(running.values if running else None) as account:
+            serve(account, port, browser=browser, exit_with_stdin=exit_with_stdin)
+
+
+def serve(account: Account, port: int, *, browser: bool, exit_with_stdin: bool) -> None:
+    """Serve the page for an account until Ctrl-C; raises FilesError if the port cannot be used."""
+    try:
+        listening = socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise FilesError(f"Port {port} cannot be used ({reason}): choose another with --port") from None
+    token = None if is_azurite(account.settings.storage.connection_string) else new_token()
+    port = listening.getsockname()[1]
+    url = f"http://127.0.0.1:{port}" + (f"/?{PARAMETER}={token}" if token else "")
+    pause, hosts = stack.scan_pause_seconds(account.settings), forwarded_hosts(os.environ, port)
+    page = View(account, token=token, pause_seconds=pause, hosts=hosts)
+    if exit_with_stdin:
+        print(json.dumps({"url": url}), flush=True)  # noqa: T201  # for the one who started us
+    else:
+        console.print(f"The page is at {url}\nPress Ctrl-C to stop it.", highlight=False, soft_wrap=True)
+    if browser:
+        webbrowser.open(url)
+    config = uvicorn.Config(page.app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    uvicorn.Server(config).run(sockets=[listening])

@@ -30,7 +30,7 @@ def test_a_codespace_forwards_a_port_under_one_name(missing: str | None) -> None
     ],
 )
 async def test_the_page_answers_under_its_own_names_only(host: str, status: int) -> None:
-    """A name that somebody else leads to this machine opens nothing."""
+    """Another host name that resolves to this machine opens nothing."""
     account: Any = SimpleNamespace(settings=SimpleNamespace(max_blob_bytes=1))
     view = View(account, hosts=forwarded_hosts(CODESPACE, 10300))
     async with AsyncClient(transport=ASGITransport(view.app), base_url="http://127.0.0.1") as client:

@@ -114,7 +114,7 @@ def test_one_range_of_versions_everywhere() -> None:
 def test_another_python_is_refused_with_a_way_out(
     version: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever called the installer by hand, or named an interpreter."""
+    """For a user who called the installer by hand, or named an interpreter."""
     monkeypatch.setattr(sys, "version_info", version)
     with pytest.raises(InstallError, match=r"uv python install.*PYTHON="):
         install.check_python()

@@ -111,7 +111,7 @@ def test_a_process_of_another_user_counts_as_none(file: Path, page: str, monkeyp
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_start_removes_its_own_file_only(is_there: bool, file: Path, page: str) -> None:
-    """Another `start` may have written it since, or somebody has deleted it."""
+    """Another `start` may have written it since, or a user has deleted it."""
     other = this(page, 1)
     with announced(this(page)):
         file.unlink()

@@ -1,4 +1,4 @@
-"""Azurite, the storage emulator: started on the usual ports, or on the next ones if those are taken."""
+"""Azurite, the storage emulator, as a child process."""
 
 import fcntl
 import os
@@ -8,13 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from local.children import Child, ChildError, free_port
+from local.children import Child, ChildError
 from local.install import AZURITE_NODE_MODULES, AZURITE_PACKAGE, OWN_AZURITE, ROOT, node_command
 from local.proxies import exempt_loopback
 
 BLOB_PORT: Final = 10000
-QUEUE_PORT: Final = 10001
-TABLE_PORT: Final = 10002
 PORTS_COUNT: Final = 3
 LAST_TO_LISTEN: Final = b"Azurite Table service is successfully listening"
 """In its log. A port that takes connections would not do: the server on it may be another process's."""
@@ -44,8 +42,8 @@ class Azurite(Child):
         self,
         log: Path,
         *,
+        ports: tuple[int, int, int],
         data: Path | None = None,
-        ports: tuple[int, int, int] | None = None,
         access_log: bool = False,
         options: Sequence[str] = (),
     ) -> None:
@@ -54,7 +52,7 @@ class Azurite(Child):
         Args:
             log: file for what it prints.
             data: folder that keeps the data; None keeps it in memory until the process ends.
-            ports: of the blob, queue and table service; None takes the usual ones, or the next ones that are free.
+            ports: of the blob, queue and table service.
             access_log: whether a line for each call is among what it prints.
             options: more of its own.
 
@@ -63,9 +61,6 @@ class Azurite(Child):
             ChildError: it did not come up.
         """
         exempt_loopback()
-        if ports is None:
-            first = free_port(BLOB_PORT, PORTS_COUNT)
-            ports = (first, first + 1, first + 2)
         self.ports = ports
         where = ["--inMemoryPersistence"] if data is None else ["--location", str(data)]
         services = [

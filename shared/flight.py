@@ -87,8 +87,9 @@ class Flight:
             log.info("%r: already has an outcome, nothing to do", self.source.name)
             await self.clear()
             return False
-        if not self.is_queued and await self.following.newest(self.source) != self.source.etag:
-            # Whoever followed it may have cleared its record away: nothing else tells that it was submitted already.
+        # Another version's outcome may have replaced this one's, and whoever followed this version may have cleared its
+        # record away: then nothing else tells that it was submitted already.
+        if (not self.is_queued or present) and await self.following.newest(self.source) != self.source.etag:
             await self.requeue_at_once()
             return False
         self.message = msgspec.structs.replace(self.message, is_first=present is None)

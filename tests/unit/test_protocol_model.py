@@ -139,7 +139,7 @@ class Protocol(RuleBasedStateMachine):
             world.take_back(message)
             return None
         yield
-        if not is_queued and world.source(world.newest) != source:
+        if (not is_queued or present is not None) and world.source(world.newest) != source:
             world.take_back(message)
             world.send(message)
             return None

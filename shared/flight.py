@@ -7,8 +7,10 @@ by a deadline. From before a version's first submission until its outcome, a mes
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
+from typing import Final
 
 import msgspec
+from azure.core.exceptions import AzureError
 
 from shared import outcome as outcomes
 from shared.delays import MOST_TRANSACTIONS
@@ -22,9 +24,13 @@ from shared.precedence import Verdict, verdict
 from shared.source import Source
 from shared.state_storage import ClaimConflictError, StateError, StoredSubmission
 from shared.storage import Body, OutcomeConflictError, SentMessage
+from shared.storage_errors import describe
 from shared.submissions import Step, Submission, next_step, watching_seconds
 
 log = logging.getLogger("ner")
+
+MOST_CONFLICTS: Final = 5
+"""So many lost races in a row are no race: the message comes back later."""
 
 
 class Flight:
@@ -64,6 +70,7 @@ class Flight:
             # An event mostly is the first to know of its version. The message comes before the claim: whatever happens
             # to this worker, it brings another one.
             self.sent = await self.following.storage.send(encode_message(self.message), patience.total_seconds())
+        conflicts = 0
         while self.record is None:
             submission = known.submission if known else None
             step = next_step(submission, claim_id, now(), patience)
@@ -80,6 +87,9 @@ class Flight:
                     claim, await state.write_submission(claim, known.etag if known else None)
                 )
             except ClaimConflictError:
+                conflicts += 1
+                if conflicts == MOST_CONFLICTS:
+                    raise
                 known = await state.read_submission(self.source)
         # Only now: whoever had claimed it before may have ended it until then.
         present = await self.following.storage.present_outcome(outcomes.blob_name(self.source.name))
@@ -198,6 +208,11 @@ class Flight:
             retry_after=retry_after,
         )
 
+    async def wait_for_storage(self, error: Exception) -> None:
+        """After a call that storage refused, or that took too long: let the message come back later."""
+        log.warning("%r: retrying later, because %s", self.source.name, reason_of(error))
+        await self.send(self.following.storage_delay(self.message))
+
     async def put_off(self, seconds: float) -> None:
         """Leave a version of which the host has just told to a message that comes back in so many seconds at least."""
         storage, state = self.following.storage, self.following.state
@@ -245,7 +260,7 @@ class Flight:
             What was decided in the end; None if there is a newer version to be seen to.
         """
         storage, name = self.following.storage, outcomes.blob_name(self.source.name)
-        decided, is_missing = None, self.message.is_first
+        decided, is_missing, conflicts = None, self.message.is_first, 0
         while decided is None:
             # In this order: an outcome of a version newer than `newest` then makes the writing fail. Where there was
             # none at the claim, the writing itself tells whether there is one now.
@@ -257,6 +272,9 @@ class Flight:
                 try:
                     await storage.write_outcome(name, body, metadata, present)
                 except OutcomeConflictError:
+                    conflicts += 1
+                    if conflicts == MOST_CONFLICTS:
+                        raise
                     decided = None
         return None if decided is Verdict.SUPERSEDED and newest is not None else decided
 
@@ -285,3 +303,12 @@ class Flight:
         if self.sent:
             await self.following.storage.take_back(self.sent)
             self.sent = None
+
+
+def reason_of(error: Exception) -> str:
+    """Return why an invocation could not finish its work, in one line for the log."""
+    if isinstance(error, AzureError):
+        return describe(error)
+    if isinstance(error, TimeoutError):
+        return "the invocation has reached its time limit (NER_SUBMIT_TIMEOUT_SECONDS)"
+    return "other invocations changed the same blob each time"

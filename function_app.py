@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import azure.functions as func
 
-from shared.settings import BLOB_POISON_QUEUE, CONNECTION, Settings, check_time_limits, read_function_timeout
+from shared.settings import BLOB_POISON_QUEUE, CONNECTION, Settings
 from shared.telemetry import invocation
+from shared.time_limits import check_time_limits, read_function_timeout
 
 if TYPE_CHECKING:
     from shared.pipeline import Pipeline

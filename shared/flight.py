@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Final
 
 import msgspec
-from azure.core.exceptions import AzureError
 
 from shared import outcome as outcomes
 from shared.delays import MOST_TRANSACTIONS
@@ -24,7 +23,6 @@ from shared.precedence import Verdict, verdict
 from shared.source import Source
 from shared.state_storage import ClaimConflictError, StateError, StoredSubmission
 from shared.storage import Body, OutcomeConflictError, SentMessage
-from shared.storage_errors import describe
 from shared.submissions import Step, Submission, next_step, watching_seconds
 
 log = logging.getLogger("ner")
@@ -208,11 +206,6 @@ class Flight:
             retry_after=retry_after,
         )
 
-    async def wait_for_storage(self, error: Exception) -> None:
-        """After a call that storage refused, or that took too long: let the message come back later."""
-        log.warning("%r: retrying later, because %s", self.source.name, reason_of(error))
-        await self.send(self.following.storage_delay(self.message))
-
     async def put_off(self, seconds: float) -> None:
         """Leave a version of which the host has just told to a message that comes back in so many seconds at least."""
         storage, state = self.following.storage, self.following.state
@@ -303,12 +296,3 @@ class Flight:
         if self.sent:
             await self.following.storage.take_back(self.sent)
             self.sent = None
-
-
-def reason_of(error: Exception) -> str:
-    """Return why an invocation could not finish its work, in one line for the log."""
-    if isinstance(error, AzureError):
-        return describe(error)
-    if isinstance(error, TimeoutError):
-        return "the invocation has reached its time limit (NER_SUBMIT_TIMEOUT_SECONDS)"
-    return "other invocations changed the same blob each time"

@@ -32,6 +32,7 @@ from shared.settings import Settings
 from shared.source import Source
 from shared.state_storage import ClaimConflictError, StateStorage
 from shared.storage import OutcomeConflictError, Storage, Upload
+from shared.storage_errors import reason_of
 from shared.submissions import new_claim_id
 from shared.telemetry import Telemetry
 
@@ -117,8 +118,9 @@ class Pipeline:
             async with asyncio.timeout_at(deadline):
                 await work
         except (AzureError, TimeoutError, ClaimConflictError, OutcomeConflictError) as error:
+            log.warning("%r: retrying later, because %s", flight.source.name, reason_of(error))
             async with asyncio.timeout(REQUEUE_SECONDS):
-                await flight.wait_for_storage(error)
+                await flight.send(self.following.storage_delay(flight.message))
 
     async def submit_upload(self, upload: Upload, flight: Flight, ledger: Ledger | None = None) -> None:
         """Send a file's text to the service and follow its jobs; where the service cannot take it, try again later.

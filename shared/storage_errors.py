@@ -61,3 +61,12 @@ def describe(error: AzureError) -> str:
     path = unquote(urlsplit(request.url).path)
     advice = f": {ADVICE[code]}" if code in ADVICE else ""
     return f"storage answered {response.status_code} {named} to {request.method} {path!r}{advice}"
+
+
+def reason_of(error: Exception) -> str:
+    """Return why an invocation could not finish its work, in one line for the log."""
+    if isinstance(error, AzureError):
+        return describe(error)
+    if isinstance(error, TimeoutError):
+        return "the invocation has reached its time limit (NER_SUBMIT_TIMEOUT_SECONDS)"
+    return "other invocations changed the same blob each time"

@@ -6,7 +6,8 @@ import math
 import pytest
 
 from local.install import ROOT
-from shared.settings import Settings, SettingsError, check_time_limits, read_function_timeout
+from shared.settings import Settings, SettingsError
+from shared.time_limits import check_time_limits, read_function_timeout
 
 GOOD = {
     "NER_STORAGE": "UseDevelopmentStorage=true",

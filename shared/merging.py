@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from shared.jobs import SubmittedJob
 from shared.ner.model import Document, DocumentResult, Entity, Job, JobStatus, Problem
 from shared.source import Position
+from shared.state.batch import SubmittedJob
 
 encode = msgspec.json.encode
 

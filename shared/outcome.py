@@ -1,19 +1,16 @@
 """The outcome: one JSON document per file, always of the same shape, whatever happened."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
-from shared.jobs import SubmittedJob
 from shared.merging import MergeState, in_line, results_of, transactions_of
 from shared.ner.errors import NerError, Remedy
 from shared.ner.model import DocumentResult, Job, JobStatus, Problem, Statistics
 from shared.source import Source
-
-LONGEST_BLOB_NAME: Final = 1024
+from shared.state.batch import SubmittedJob
 
 
 class OutcomeStatus(StrEnum):
@@ -46,29 +43,18 @@ class Outcome(msgspec.Struct, frozen=True, rename="camel"):
     statistics: Statistics
 
 
-def blob_name(source_name: str) -> str:
-    """Return the outcome's name: `a/report.txt` gives `a/report.txt.json`.
+def metadata(status: OutcomeStatus, source: Source, digest: str = "") -> dict[str, str]:
+    """Return the blob's metadata, which lets a listing show where everything stands.
 
-    A name that would be too long for a blob ends in `~` and the first 16 digits of the SHA-256 of the whole name.
+    Args:
+        status: of the outcome.
+        source: the version that it is the outcome of.
+        digest: what stands for the text and the way in which it was sent, so that the same text need not be sent again;
+            only a success is worth that.
     """
-    name = f"{source_name}.json"
-    if utf16_length(name) <= LONGEST_BLOB_NAME:
-        return name
-    ending = f"~{hashlib.sha256(source_name.encode()).hexdigest()[:16]}.json"
-    while utf16_length(source_name) > LONGEST_BLOB_NAME - len(ending):
-        source_name = source_name[:-1]
-    return source_name + ending
-
-
-def utf16_length(name: str) -> int:
-    """Return how long a name is for the service, which counts UTF-16 code units."""
-    return len(name.encode("utf-16-le")) // 2
-
-
-def metadata(status: OutcomeStatus, source: Source) -> dict[str, str]:
-    """Return the blob's metadata, which lets a listing show where everything stands."""
     modified = source.last_modified.isoformat()
-    return {"status": status.value, "source_etag": source.etag, "source_last_modified": modified}
+    described = {"status": status.value, "source_etag": source.etag, "source_last_modified": modified}
+    return described | ({"digest": digest} if digest and status is OutcomeStatus.SUCCEEDED else {})
 
 
 def encode(outcome: Outcome) -> bytes:

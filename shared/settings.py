@@ -37,6 +37,7 @@ QUEUE_NAME = CONTAINER_NAME
 NAME_RULE: Final = "3 to 63 lower-case letters, digits or single hyphens"
 QUEUE_NAME_LENGTH: Final = 63 - len("-poison")
 PROJECT_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,256}")
+NCRONTAB = re.compile(r"[\w*/,-]+( [\w*/,-]+){5}")
 LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 DATED_API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
 
@@ -82,6 +83,10 @@ class Settings:
     job_timeout_seconds: int
     submit_timeout_seconds: int
     max_blob_bytes: int
+    sweep_schedule: str
+    """NCRONTAB."""
+    sweep_grace_seconds: int
+    sweep_existing: bool
 
     @property
     def poison_queue(self) -> str:
@@ -151,6 +156,11 @@ class Settings:
             job_timeout_seconds=reader.whole_number("NER_JOB_TIMEOUT_SECONDS", 86400, 1, LONGEST_DELAY_SECONDS),
             submit_timeout_seconds=reader.whole_number("NER_SUBMIT_TIMEOUT_SECONDS", 120, 2, 3600),
             max_blob_bytes=reader.whole_number("NER_MAX_BLOB_BYTES", 20 * 1024 * 1024, 1, 2**31 - 1),
+            sweep_schedule=reader.matching(
+                "NER_SWEEP_SCHEDULE", NCRONTAB, "an NCRONTAB expression of six fields", "0 */5 * * * *"
+            ),
+            sweep_grace_seconds=reader.whole_number("NER_SWEEP_GRACE_SECONDS", 120, 1, LONGEST_DELAY_SECONDS),
+            sweep_existing=reader.one_of("NER_SWEEP_EXISTING", ("false", "true")) == "true",
         )
         if reader.problems:
             raise SettingsError(reader.problems)

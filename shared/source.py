@@ -1,13 +1,15 @@
 """One version of an uploaded file: the thing that has exactly one outcome."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+JobId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+TraceParent = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")]
+"""W3C Trace Context, https://www.w3.org/TR/trace-context/."""
 
 
 class Source(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -30,23 +32,3 @@ class Position(msgspec.Struct, frozen=True, omit_defaults=True):
 
     document: Annotated[int, msgspec.Meta(ge=0)] = 0
     offset: Annotated[int, msgspec.Meta(ge=0)] = 0
-
-
-def from_trigger(container: str, name: str, length: int, properties: Mapping[str, Any] | None) -> Source | None:
-    """Return the version of the bytes that the host handed over; None where it does not say which they are.
-
-    `properties` is the host's JSON of the SDK's BlobProperties. Its `ETag` is a string in some versions of the Storage
-    extension and an empty object in others (the type has no public properties to serialise).
-    """
-    properties = properties or {}
-    fields = {
-        "container": container,
-        "name": name,
-        "etag": str(properties.get("ETag") or "").strip('"'),
-        "lastModified": properties.get("LastModified"),
-        "length": length,
-    }
-    try:
-        return msgspec.convert(fields, Source)
-    except msgspec.ValidationError:
-        return None

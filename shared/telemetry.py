@@ -69,6 +69,9 @@ class Telemetry:
     def throttled(self, seconds: float) -> None:
         """Tell that the service takes no calls for so long."""
 
+    def swept(self, missing: int, revived: int) -> None:
+        """Tell how many files and batches a sweep had to send a message to."""
+
     def take_queue_length_turn(self) -> bool:
         """Whether it is time to tell how many messages are in the queue."""
         return False

@@ -68,6 +68,7 @@ class OpenTelemetry(Telemetry):
         self.submitted_count = meter.create_counter("ner.files.submitted", "{file}", "Versions accepted by the service")
         self.ended_count = meter.create_counter("ner.files.ended", "{file}", "Outcomes, by status")
         self.throttled_seconds = meter.create_counter("ner.throttled", "s", "Time without calls, due to throttling")
+        self.swept_count = meter.create_counter("ner.swept", "{message}", "Messages that the sweep had to send")
         self.longest_wait = 0.0
         self.messages: int | None = None
         self.asked_at = -QUEUE_LENGTH_SECONDS
@@ -155,6 +156,11 @@ class OpenTelemetry(Telemetry):
     def throttled(self, seconds: float) -> None:
         """See Telemetry."""
         self.throttled_seconds.add(seconds)
+
+    def swept(self, missing: int, revived: int) -> None:
+        """See Telemetry."""
+        self.swept_count.add(missing, {"found": "files without an outcome"})
+        self.swept_count.add(revived, {"found": "batches without a message"})
 
     def take_queue_length_turn(self) -> bool:
         """See Telemetry."""

@@ -1,21 +1,20 @@
-"""The ledger of a file of many jobs: what was submitted, and what has been collected of it, record by record.
+"""The ledger of a file of many jobs: what was submitted, and what has been collected of it, entry by entry.
 
-It only ever grows at its end, each record on the condition that nobody else has written one meanwhile. So whoever reads
-it knows where the work stopped, and goes on there. Records are lines of JSON.
+It only ever grows at its end, each entry on the condition that no other worker has written one meanwhile. So whoever
+reads it knows where the work stopped, and goes on there. Entries are lines of JSON.
 """
 
-import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, TypeAlias
 
 import msgspec
 
-from shared.jobs import SubmittedJob
 from shared.merging import MergeState
 from shared.ner.model import Problem
 from shared.outcome import JobSummary
 from shared.source import Instant, Position, Source
+from shared.state.batch import SubmittedJob
 
 
 class Extent(msgspec.Struct, frozen=True):
@@ -25,21 +24,21 @@ class Extent(msgspec.Struct, frozen=True):
     length: Annotated[int, msgspec.Meta(ge=0)]
 
 
-class FileRecord(msgspec.Struct, frozen=True, rename="camel", tag="file", tag_field="record"):
-    """The first record: the file, and what was wrong with it before anything was sent."""
+class FileEntry(msgspec.Struct, frozen=True, rename="camel", tag="file", tag_field="record"):
+    """The first entry: the file, and what was wrong with it before anything was sent."""
 
     source: Source
     documents_count: int
     errors: list[Problem]
 
 
-class JobRecord(SubmittedJob, frozen=True, kw_only=True, rename="camel", tag="job", tag_field="record"):
+class JobEntry(SubmittedJob, frozen=True, kw_only=True, rename="camel", tag="job", tag_field="record"):
     """A request that the service accepted, and when."""
 
     submitted_date_time: Instant
 
 
-class RefusalRecord(msgspec.Struct, frozen=True, rename="camel", tag="refusal", tag_field="record"):
+class RefusalEntry(msgspec.Struct, frozen=True, rename="camel", tag="refusal", tag_field="record"):
     """A request that the service refused for what it held: no job, no entities of these documents."""
 
     documents_count: int
@@ -49,7 +48,7 @@ class RefusalRecord(msgspec.Struct, frozen=True, rename="camel", tag="refusal", 
     submitted_date_time: Instant
 
 
-class CollectedRecord(msgspec.Struct, frozen=True, rename="camel", tag="collected", tag_field="record"):
+class CollectedEntry(msgspec.Struct, frozen=True, rename="camel", tag="collected", tag_field="record"):
     """The results of the next so many requests, merged: where they are kept, and how the merging goes on."""
 
     requests_count: Annotated[int, msgspec.Meta(ge=1)]
@@ -59,36 +58,36 @@ class CollectedRecord(msgspec.Struct, frozen=True, rename="camel", tag="collecte
     state: MergeState
 
 
-RequestRecord: TypeAlias = JobRecord | RefusalRecord
-Record: TypeAlias = FileRecord | JobRecord | RefusalRecord | CollectedRecord
+RequestEntry: TypeAlias = JobEntry | RefusalEntry
+Entry: TypeAlias = FileEntry | JobEntry | RefusalEntry | CollectedEntry
 
 
 @dataclass(slots=True)
 class Ledger:
-    """What a ledger says, and its size in bytes, which is where the next record must go.
+    """What a ledger says, and its size in bytes, which is where the next entry must go.
 
     Attributes:
         name: of the blob, in NER_STATE_CONTAINER.
-        file: the first record.
+        file: the first entry.
         requests: all that was submitted, in the order of the file.
         collected: in the order of the requests.
     """
 
     name: str
     size: int = 0
-    file: FileRecord | None = None
-    requests: list[RequestRecord] = field(default_factory=list)
-    collected: list[CollectedRecord] = field(default_factory=list)
+    file: FileEntry | None = None
+    requests: list[RequestEntry] = field(default_factory=list)
+    collected: list[CollectedEntry] = field(default_factory=list)
 
-    def add(self, record: Record) -> None:
-        """Add the next record."""
-        match record:
-            case FileRecord():
-                self.file = record
-            case CollectedRecord():
-                self.collected.append(record)
+    def add(self, entry: Entry) -> None:
+        """Add the next entry."""
+        match entry:
+            case FileEntry():
+                self.file = entry
+            case CollectedEntry():
+                self.collected.append(entry)
             case _:
-                self.requests.append(record)
+                self.requests.append(entry)
 
     @property
     def next_start(self) -> Position | None:
@@ -113,20 +112,14 @@ class Ledger:
         return self.requests[-1].submitted_date_time if self.requests else None
 
     @property
-    def jobs(self) -> list[JobRecord]:
+    def jobs(self) -> list[JobEntry]:
         """The jobs that the service accepted."""
-        return [record for record in self.requests if isinstance(record, JobRecord)]
+        return [record for record in self.requests if isinstance(record, JobEntry)]
 
 
-def ledger_name(source: Source) -> str:
-    """Return the name of a version's ledger: a hash, since names of files may be as long as a blob's name can be."""
-    version = f"{source.container}/{source.name}\n{source.etag}"
-    return hashlib.sha256(version.encode()).hexdigest()[:40]
-
-
-def encode_record(record: Record) -> bytes:
-    """Return the line of a record."""
-    return msgspec.json.encode(record) + b"\n"
+def encode_entry(entry: Entry) -> bytes:
+    """Return the line of an entry."""
+    return msgspec.json.encode(entry) + b"\n"
 
 
 def decode_ledger(name: str, lines: bytes) -> Ledger:
@@ -136,7 +129,7 @@ def decode_ledger(name: str, lines: bytes) -> Ledger:
         msgspec.ValidationError: it was written by another version of this app.
     """
     ledger = Ledger(name, len(lines))
-    decoder = msgspec.json.Decoder(Record)
+    decoder = msgspec.json.Decoder(Entry)
     for line in lines.splitlines():
         ledger.add(decoder.decode(line))
     return ledger

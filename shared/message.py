@@ -1,0 +1,111 @@
+"""The queue messages, and when one comes back if the service or storage could not be used.
+
+A message names either a file, whose newest version is to be submitted unless it has been, or a batch, whose next step
+is due. None has a property of the trigger metadata's names: the host would take it for its own, letter case aside.
+"""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from shared.settings import LONGEST_DELAY_SECONDS
+from shared.source import Instant, Name, TraceParent
+from shared.state.batch import BatchRecord
+from shared.state.claim import BatchId
+
+WAIT_FRACTION: Final = 0.5
+"""What could not be done is tried again after this fraction of the time that it has waited."""
+WAIT_JITTER: Final = 0.5
+"""That delay is shortened by up to this fraction: what could not be taken at once should not come back at once."""
+MAX_MESSAGE_BYTES: Final = 48 * 1024
+"""Of a message's text: base64 makes it a third longer, and a queue message holds 64 KiB."""
+
+
+class MessageError(Exception):
+    """A queue message is not one that this app wrote; the text says what is wrong, without the message's content."""
+
+
+class FileMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="file", tag_field="kind"):
+    """A file whose newest version is to be submitted, unless it is in work or has its outcome.
+
+    `replaces` is the etag of an outcome of that version that is to be replaced. `due` is when the message was sent, and
+    was to be received.
+    """
+
+    version: Literal[2] = 2
+    file: Name
+    replaces: str | None = None
+    due: Instant | None = None
+    trace_parent: TraceParent | None = None
+
+
+class BatchMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="batch", tag_field="kind"):
+    """A batch whose next step is due.
+
+    `etag` is that of its record: the baton; None where storage refused to write the record of a job that the service
+    has accepted. `record` is what the record holds, so that nobody has to read it; None where that is too long for a
+    message.
+    """
+
+    version: Literal[2] = 2
+    batch: BatchId
+    etag: Annotated[str, msgspec.Meta(max_length=128)] | None
+    record: BatchRecord | None = None
+
+
+Message = FileMessage | BatchMessage
+
+
+def encode_message(message: Message) -> str:
+    """Return a message as JSON text."""
+    text = msgspec.json.encode(message)
+    if isinstance(message, BatchMessage) and message.record and len(text) > MAX_MESSAGE_BYTES:
+        text = msgspec.json.encode(msgspec.structs.replace(message, record=None))
+    return text.decode()
+
+
+def decode_message(body: bytes | str, container: str | None = None) -> Message:
+    """Read and check a message.
+
+    Args:
+        body: of the message.
+        container: the only one that it may be about, whatever somebody else has put into the queue; None allows any.
+
+    Raises:
+        MessageError: it is not JSON, not of the shape that this app writes, or about another container.
+    """
+    try:
+        message: Message = msgspec.json.decode(body, type=FileMessage | BatchMessage)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise MessageError(f"the queue message was not written by this version of the app: {reason}") from None
+    if container is not None and isinstance(message, BatchMessage):
+        members = message.record.members if message.record else []
+        if any(member.source.container != container for member in members):
+            raise MessageError("the queue message names a container that is not NER_INPUT_CONTAINER")
+    return message
+
+
+def waiting_delay(
+    age: timedelta, *, least: float, most: float, jitter: float, retry_after: float | None = None
+) -> float:
+    """Return how many seconds a call waits that the service or storage could not serve.
+
+    Args:
+        age: how long the waiting has lasted.
+        least: shortest delay, in seconds.
+        most: longest delay that is not asked for, in seconds.
+        jitter: from 0 to 1, drawn at random by the caller.
+        retry_after: what the service asked for, in seconds; it wins over a shorter delay.
+    """
+    due = min(max(age.total_seconds() * WAIT_FRACTION, least), most)
+    # The longest delays are the most alike, so these are shortened; what was asked for may only grow.
+    spread = max(due * (1 - WAIT_JITTER * jitter), least)
+    asked = 0.0 if retry_after is None else max(retry_after, least) * (1 + WAIT_JITTER * jitter)
+    return min(max(spread, asked), LONGEST_DELAY_SECONDS)
+
+
+def is_expired(since: datetime, now: datetime, timeout_seconds: float) -> bool:
+    """Tell whether the waiting has lasted longer than NER_JOB_TIMEOUT_SECONDS."""
+    return (now - since).total_seconds() >= timeout_seconds

@@ -1,0 +1,94 @@
+"""Calls of the service: how long they may take, when the next one is due, and what comes after one that failed."""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from shared import outcome as outcomes
+from shared.delays import MOST_TRANSACTIONS
+from shared.merging import numbered
+from shared.ner.errors import NerError, Remedy
+from shared.ner.model import Problem
+from shared.packing import Request
+from shared.pipeline.decisions import Fail, after_call
+from shared.pipeline.finishing import end_batch, fail
+from shared.pipeline.rescheduling import reschedule
+from shared.pipeline.services import Services
+from shared.source import Source
+from shared.state.batch import BatchRecord, SubmittedJob
+from shared.state.claim import BatchId
+
+log = logging.getLogger("ner")
+
+CALL_SHARE: Final = 0.5
+"""Of NER_SUBMIT_TIMEOUT_SECONDS, what one call to submit may take: the rest is for recording what came of it."""
+LONGEST_DISPLAY_NAME: Final = 256
+
+
+async def submit_request(services: Services, request: Request, source: Source) -> str:
+    """Submit a request and return the job's id; raises NerError."""
+    within = services.settings.submit_timeout_seconds * CALL_SHARE
+    return await services.ner.submit(numbered(request.documents), display_name(source), within)
+
+
+def next_poll(services: Services, job: SubmittedJob | None, age_seconds: float) -> float:
+    """Return in how many seconds to poll a job of that age."""
+    size = job.transactions_count if job else MOST_TRANSACTIONS
+    return services.delays.next_delay(size, age_seconds, services.random.uniform(-1, 1))
+
+
+async def after_failed_call(
+    services: Services,
+    batch: BatchId,
+    record: BatchRecord,
+    baton: str | None,
+    error: NerError,
+    *,
+    jobs: Sequence[SubmittedJob] = (),
+    since: datetime | None = None,
+) -> None:
+    """After a call that the service refused: let the batch go on later, or end it.
+
+    Args:
+        services: connections.
+        batch: which one.
+        record: of the batch.
+        baton: etag of the record; None if it has not been written yet.
+        error: what the call failed with.
+        jobs: that the service has accepted, where they are not in the record.
+        since: when the waiting began, if not when the record says.
+    """
+    name, settings = record.members[0].source.name, services.settings
+    if error.throttled:
+        services.throttle(error.retry_after)
+    decided = after_call(
+        error,
+        record,
+        services.now(),
+        timeout_seconds=settings.job_timeout_seconds,
+        least=settings.poll_min_seconds,
+        most=settings.poll_max_seconds,
+        jitter=services.random.random(),
+        since=since,
+    )
+    if isinstance(decided, Fail):
+        problem = Problem(error.code, outcomes.explain(error, overdue=decided.overdue))
+        for member in record.members:
+            await fail(services, member, problem, jobs or ([record.job] if record.job else []))
+        if baton is not None:
+            await end_batch(services, batch, record)
+        return
+    if error.remedy is Remedy.MEND_SETTINGS:
+        log.error("%r: waiting until the app settings are fixed: %s", name, error.for_log)
+    else:
+        log.warning("%r: retrying later, because a service call failed: %s", name, error.for_log)
+    later = msgspec.structs.replace(record, due=services.in_seconds(decided.seconds))
+    await reschedule(services, batch, later, baton)
+
+
+def display_name(source: Source) -> str:
+    """Return the name of a file's jobs in the service's own lists."""
+    return source.name[-LONGEST_DISPLAY_NAME:]

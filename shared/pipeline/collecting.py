@@ -1,0 +1,189 @@
+"""Collecting the results of a file of many jobs: polled in order, merged, kept, and at last written as one outcome."""
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Final
+
+import msgspec
+
+from shared.merging import Merger
+from shared.message import is_expired
+from shared.ner.errors import NerError, Remedy
+from shared.ner.model import Job, JobStatus, Problem
+from shared.outcome import JobSummary, MergedOutcome, summarise
+from shared.pipeline.calling import after_failed_call, next_poll
+from shared.pipeline.finishing import TIMED_OUT, end_batch, finish_merged, give_up_version
+from shared.pipeline.ledger_posting import WORKING_SHARE
+from shared.pipeline.rescheduling import reschedule
+from shared.pipeline.services import Services
+from shared.source import Source
+from shared.state.batch import BatchRecord
+from shared.state.claim import BatchId
+from shared.state.ledger import CollectedEntry, JobEntry, Ledger, RefusalEntry, RequestEntry
+from shared.storage.ledgers import LedgerConflictError, ResultsGoneError
+
+log = logging.getLogger("ner")
+
+MAX_COLLECTED: Final = 4 * 1024 * 1024
+"""Bytes of results that are held in memory before they are kept; one job more may come on top."""
+
+
+async def collect(services: Services, batch: BatchId, record: BatchRecord, baton: str | None, ledger: Ledger) -> None:
+    """Collect the jobs that have ended, and write the outcome once all have."""
+    source = record.members[0].source
+    end_of_work = time.monotonic() + services.settings.submit_timeout_seconds * WORKING_SHARE
+    expired = is_expired(record.since, services.now(), services.settings.job_timeout_seconds)
+    before = ledger.collected_count
+    try:
+        waits = await collect_ended(services, ledger, end_of_work, expired=expired)
+        if ledger.collected_count < len(ledger.requests):
+            await reschedule(services, batch, next_due(services, record, ledger, waits=waits), baton)
+            return
+        outcome = merged_outcome(ledger, source, services.api)
+        await finish_merged(services, record.members[0], outcome, lambda: pieces(services, ledger, outcome))
+        await end_batch(services, batch, record)
+    except LedgerConflictError:
+        log.info("%r: another worker processes this file, nothing to do", source.name)
+    except ResultsGoneError:
+        # Most likely another worker has just written the outcome; else the sweep finds that there is none.
+        log.warning("%r: what was collected is gone, so the app begins again", source.name)
+        await give_up_version(services, batch, record)
+    except NerError as error:
+        # As long as results come, it is a throttled service and no outage.
+        since = services.now() if ledger.collected_count > before else None
+        await after_failed_call(services, batch, record, baton, error, jobs=ledger.jobs, since=since)
+
+
+def next_due(services: Services, record: BatchRecord, ledger: Ledger, *, waits: bool) -> BatchRecord:
+    """Return the record with the time of the next poll: at once, unless the next job has to be waited for."""
+    request = ledger.requests[ledger.collected_count]
+    if not waits:
+        return msgspec.structs.replace(record, due=services.now())
+    age = (services.now() - request.submitted_date_time).total_seconds()
+    seconds = next_poll(services, request if isinstance(request, JobEntry) else None, age)
+    return msgspec.structs.replace(record, due=services.in_seconds(seconds))
+
+
+async def collect_ended(services: Services, ledger: Ledger, end_of_work: float, *, expired: bool) -> bool:
+    """Collect the results of the jobs that have ended, in order, until one has not or the time is up.
+
+    Args:
+        services: connections.
+        ledger: of a file that has been submitted completely.
+        end_of_work: when the time is up, by the monotonic clock; one poll is always made.
+        expired: what has not ended by now counts as failed.
+
+    Returns:
+        Whether the next job has to be waited for.
+
+    Raises:
+        NerError: the service shows no job now; what came before is kept.
+        LedgerConflictError: another worker collects the same file.
+    """
+    waits = False
+    while ledger.collected_count < len(ledger.requests):
+        collected = Collected(Merger(ledger.merge_state))
+        for entry in ledger.requests[ledger.collected_count :]:
+            try:
+                result = await result_of(services, entry, expired=expired)
+            except NerError:
+                await keep(services, ledger, collected)
+                raise
+            waits = result is None
+            if result is not None:
+                collected.add(entry, result)
+            if waits or time.monotonic() >= end_of_work or len(collected.merger.documents) >= MAX_COLLECTED:
+                break
+        await keep(services, ledger, collected)
+        if waits or time.monotonic() >= end_of_work:
+            break
+    return waits
+
+
+async def result_of(services: Services, entry: RequestEntry, *, expired: bool) -> Job | Problem | None:
+    """Return the job of a request that has ended, why there will never be one, or None while it runs.
+
+    Raises:
+        NerError: the service does not say now.
+    """
+    if isinstance(entry, RefusalEntry):
+        return entry.error
+    try:
+        job = await services.ner.look(entry.job_id)
+    except NerError as error:
+        if error.remedy is Remedy.NONE or expired:
+            return Problem(error.code, error.message)
+        raise
+    if job.status.is_final:
+        services.delays.learn(entry.transactions_count, job.seconds)
+        return job
+    return TIMED_OUT if expired else None
+
+
+async def keep(services: Services, ledger: Ledger, collected: "Collected") -> None:
+    """Record what was collected."""
+    if not collected.requests_count:
+        return
+    merger = collected.merger
+    if ledger.collected_count + collected.requests_count == len(ledger.requests):
+        merger.close()
+    entry = CollectedEntry(
+        requests_count=collected.requests_count,
+        jobs=collected.jobs,
+        documents=await services.ledgers.append_results(ledger.name, bytes(merger.documents)),
+        errors=await services.ledgers.append_results(ledger.name, bytes(merger.errors)),
+        state=merger.state,
+    )
+    await services.ledgers.append(ledger, entry)
+
+
+async def pieces(services: Services, ledger: Ledger, outcome: MergedOutcome) -> AsyncIterator[bytes]:
+    """Yield the outcome of a file that has been collected completely."""
+    for piece in outcome.head():
+        yield piece
+    for entry in ledger.collected:
+        async for piece in services.ledgers.read_results(ledger.name, entry.documents):
+            yield piece
+    for piece in outcome.middle():
+        yield piece
+    for entry in ledger.collected:
+        async for piece in services.ledgers.read_results(ledger.name, entry.errors):
+            yield piece
+    for piece in outcome.tail():
+        yield piece
+
+
+class Collected:
+    """What is collected before it is kept."""
+
+    def __init__(self, merger: Merger) -> None:
+        """Begin with nothing."""
+        self.merger = merger
+        self.requests_count = 0
+        self.jobs: list[JobSummary] = []
+
+    def add(self, entry: RequestEntry, result: Job | Problem) -> None:
+        """Add what became of a request."""
+        if isinstance(result, Problem):
+            self.merger.add_missing(entry.start, entry.end, entry.documents_count, result)
+            if isinstance(entry, JobEntry):
+                self.jobs.append(JobSummary(entry.job_id, JobStatus.FAILED.value))
+        elif isinstance(entry, JobEntry):
+            self.merger.add(entry, result)
+            self.jobs.append(summarise(result))
+        self.requests_count += 1
+
+
+def merged_outcome(ledger: Ledger, source: Source, api: dict[str, str]) -> MergedOutcome:
+    """Return the outcome of a file that has been collected completely."""
+    if ledger.file is None:
+        raise ValueError("the ledger is empty")
+    return MergedOutcome(
+        source=source,
+        api=api,
+        jobs=[job for entry in ledger.collected for job in entry.jobs],
+        problems=ledger.file.errors,
+        documents_count=ledger.file.documents_count,
+        state=ledger.merge_state,
+    )

@@ -1,0 +1,115 @@
+"""How a version ends: its outcome is written, then its claim is released; a batch's record goes last."""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final
+
+from shared import outcome as outcomes
+from shared.ner.errors import NerError
+from shared.ner.model import Problem
+from shared.outcome import MergedOutcome, Outcome
+from shared.pipeline.services import Services
+from shared.precedence import Verdict, may_write
+from shared.state.batch import BatchKind, BatchRecord, Member, SubmittedJob
+from shared.state.claim import BatchId
+from shared.storage.blobs import Body, OutcomeConflictError
+
+log = logging.getLogger("ner")
+
+MAX_CONFLICTS: Final = 5
+"""So many lost races in a row are no race: the batch goes on later."""
+GAVE_UP: Final = Problem(
+    "ProcessingFailed",
+    "The app failed to process this file several times. Ask its operator to check the log, then upload the file again.",
+)
+TIMED_OUT: Final = Problem("JobTimeout", "The job did not end within NER_JOB_TIMEOUT_SECONDS. Upload the file again.")
+
+
+async def fail(services: Services, member: Member, problem: Problem, jobs: Sequence[SubmittedJob] = ()) -> None:
+    """End a version that gave no entities, or whose entities cannot be merged."""
+    await finish(services, member, outcomes.failure(member.source, services.api, problem, jobs))
+
+
+async def finish(services: Services, member: Member, outcome: Outcome) -> None:
+    """End a version with an outcome.
+
+    Raises:
+        AzureError: storage refused a call, for instance since another program holds a lease on the outcome.
+        OutcomeConflictError: other workers wrote the outcome each time.
+    """
+    await write_and_release(services, member, outcome.status, outcomes.encode(outcome), outcomes.describe(outcome))
+
+
+async def finish_merged(
+    services: Services, member: Member, outcome: MergedOutcome, pieces: Callable[[], AsyncIterator[bytes]]
+) -> None:
+    """End a version with an outcome that comes in pieces; raises what `finish` does."""
+    await write_and_release(services, member, outcome.status, pieces, outcome.describe())
+
+
+async def write_and_release(
+    services: Services, member: Member, status: outcomes.OutcomeStatus, body: Body, described: dict[str, object]
+) -> None:
+    """Write what stands in the outcome blob unless the version has ended or been replaced, then release its claim."""
+    name = member.source.name
+    metadata = outcomes.metadata(status, member.source, member.digest)
+    with services.telemetry.part("outcome", status=status.value):
+        decided = await write_if_newest(services, member, body, metadata)
+    if decided is Verdict.WRITTEN:
+        services.telemetry.ended(status.value)
+        log.info("%r: wrote the outcome: %s", name, described)
+    else:
+        why = "already has one" if decided is Verdict.ENDED else "was replaced"
+        log.info("%r: wrote no outcome, because this version %s", name, why)
+    await services.state.release_claim(name, member.claim_etag)
+
+
+async def write_if_newest(services: Services, member: Member, body: Body, metadata: dict[str, str]) -> Verdict:
+    """Write what stands in the outcome blob, unless the version has ended or been replaced."""
+    source, blobs = member.source, services.blobs
+    replaced = member.outcome_etag
+    for _ in range(MAX_CONFLICTS):
+        # Whoever reacts to new outcomes should not meet an old version's after a newer one was uploaded.
+        newest = await blobs.newest(source.name)
+        if not may_write(source, newest, holds_claim=newest is None and await holds(services, member)):
+            return Verdict.SUPERSEDED
+        try:
+            await blobs.write_outcome(source.name, body, metadata, replaced)
+        except OutcomeConflictError:
+            present = await blobs.present_outcome(source.name)
+            if present is not None and present.source_etag == source.etag:
+                return Verdict.ENDED
+            replaced = present.etag if present else None
+        else:
+            return Verdict.WRITTEN
+    raise OutcomeConflictError
+
+
+async def holds(services: Services, member: Member) -> bool:
+    """Tell whether a version still has its file's claim, which a newer one takes over."""
+    found = await services.state.read_claim(member.source.name)
+    return found is not None and found.etag == member.claim_etag
+
+
+async def give_up_version(services: Services, batch: BatchId, record: BatchRecord) -> None:
+    """End a batch whose files were replaced or deleted: what is newer has a message or the sweep."""
+    for member in record.members:
+        log.info("%r: this version was replaced or deleted, so the app stops processing it", member.source.name)
+        await services.state.release_claim(member.source.name, member.claim_etag)
+    await end_batch(services, batch, record)
+
+
+async def end_batch(services: Services, batch: BatchId, record: BatchRecord) -> None:
+    """Delete what was kept about a batch whose members have ended."""
+    if record.kind is BatchKind.LEDGER:
+        await services.ledgers.delete(batch)
+    await services.state.delete_batch(batch, None)
+
+
+async def cancel(services: Services, name: str, job_id: str) -> None:
+    """Cancel a job whose results nobody wants, as far as the service lets us: nothing depends on it."""
+    try:
+        if await services.ner.cancel(job_id):
+            log.info("%r: asked the service to cancel job %s", name, job_id)
+    except NerError as error:
+        log.info("%r: could not cancel a job: %s", name, error.code)

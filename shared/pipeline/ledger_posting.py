@@ -1,0 +1,128 @@
+"""Posting a file of many jobs: one request after another, each recorded in its ledger before the next one is made.
+
+An invocation works for a bounded time and leaves the rest to the next one, which may run anywhere: on from the last
+entry.
+"""
+
+import logging
+import time
+from typing import Final
+
+import msgspec
+from azure.core.exceptions import AzureError
+
+from shared.ner.errors import NerError, Remedy
+from shared.ner.model import Problem
+from shared.packing import Request, pack
+from shared.pipeline.calling import after_failed_call, next_poll, submit_request
+from shared.pipeline.finishing import GAVE_UP, cancel, end_batch, fail
+from shared.pipeline.rescheduling import reschedule
+from shared.pipeline.services import Services
+from shared.pipeline.texts import Text
+from shared.source import Source
+from shared.state.batch import BatchRecord
+from shared.state.claim import BatchId
+from shared.state.ledger import FileEntry, JobEntry, Ledger, RefusalEntry, RequestEntry
+from shared.storage.errors import describe
+from shared.storage.ledgers import LedgerConflictError
+
+log = logging.getLogger("ner")
+
+WORKING_SHARE: Final = 0.4
+"""Of NER_SUBMIT_TIMEOUT_SECONDS, how long an invocation submits, or collects; it ends itself after 0.8 of it."""
+MAX_UNRECORDED: Final = 4
+"""So many jobs of one file may be accepted without being recorded."""
+
+
+async def post_all(services: Services, batch: BatchId, record: BatchRecord, baton: str, text: Text) -> None:
+    """Post what the ledger of a file lacks; what is left when the time is up goes on in another invocation at once."""
+    member = record.members[0]
+    ledger = await services.ledgers.read_ledger(batch)
+    end_of_work = time.monotonic() + services.settings.submit_timeout_seconds * WORKING_SHARE
+    try:
+        if ledger.file is None:
+            await services.ledgers.append(
+                ledger, FileEntry(member.source, text.found.documents_count, text.found.problems)
+            )
+        if ledger.next_start is not None:
+            for request in pack(text.documents.entries(), ledger.next_start):
+                await post_one(services, ledger, request, member.source)
+                if time.monotonic() >= end_of_work:
+                    break
+    except LedgerConflictError:
+        log.info("%r: another worker processes this file, nothing to do", member.source.name)
+    except UnrecordedJobError as error:
+        await after_unrecorded_job(services, batch, record, baton, error)
+    except NerError as error:
+        # A throttled service that took some requests just now will soon take more.
+        await after_failed_call(services, batch, record, baton, error, jobs=ledger.jobs, since=ledger.active)
+    else:
+        ends = ledger.next_start is None
+        due = services.now()
+        if ends:
+            log.info("%r: submitted as %d jobs", member.source.name, len(ledger.jobs))
+            services.telemetry.submitted()
+            first = next(iter(ledger.jobs), None)
+            record = msgspec.structs.replace(record, submitted_date_time=ledger.active)
+            age = (services.now() - first.submitted_date_time).total_seconds() if first else 0.0
+            due = services.in_seconds(next_poll(services, first, age) if first else 0.0)
+        await reschedule(services, batch, msgspec.structs.replace(record, due=due), baton)
+
+
+class UnrecordedJobError(Exception):
+    """The service has accepted a job of a ledger, and storage refused to record it; the cause says why."""
+
+
+async def post_one(services: Services, ledger: Ledger, request: Request, source: Source) -> None:
+    """Post a request of a file of many jobs, and record what came of it.
+
+    Raises:
+        NerError: the service takes no request now.
+        UnrecordedJobError: it has taken this one, and storage refused to record that.
+        LedgerConflictError: another worker posts the same file.
+    """
+    entry = await entry_of(services, request, source)
+    try:
+        await services.ledgers.append(ledger, entry)
+    except (AzureError, LedgerConflictError) as error:
+        if isinstance(entry, JobEntry):
+            await cancel(services, source.name, entry.job_id)
+        if isinstance(error, AzureError) and isinstance(entry, JobEntry):
+            raise UnrecordedJobError(describe(error)) from error
+        raise
+
+
+async def entry_of(services: Services, request: Request, source: Source) -> RequestEntry:
+    """Submit a request and return its entry; raises NerError if the service takes none now."""
+    try:
+        job_id = await submit_request(services, request, source)
+    except NerError as error:
+        if error.remedy is not Remedy.NONE:
+            raise
+        log.warning("%r: the service refused part of the file: %s", source.name, error.code)
+        problem = Problem(error.code, error.message)
+        return RefusalEntry(len(request.documents), request.start, request.end, problem, services.now())
+    return JobEntry(
+        job_id=job_id,
+        documents_count=len(request.documents),
+        transactions_count=request.transactions_count,
+        start=request.start,
+        end=request.end,
+        submitted_date_time=services.now(),
+    )
+
+
+async def after_unrecorded_job(
+    services: Services, batch: BatchId, record: BatchRecord, baton: str, error: UnrecordedJobError
+) -> None:
+    """After a job that was paid in vain: let the file go on later, or give it up after a few of them."""
+    name = record.members[0].source.name
+    record = msgspec.structs.replace(record, unrecorded=record.unrecorded + 1)
+    if record.unrecorded > MAX_UNRECORDED:
+        log.error("%r: gave up, because jobs of this file cannot be recorded: %s", name, error)
+        await fail(services, record.members[0], GAVE_UP)
+        await end_batch(services, batch, record)
+        return
+    log.warning("%r: retrying later, because a job could not be recorded: %s", name, error)
+    seconds = services.settings.poll_max_seconds * record.unrecorded
+    await reschedule(services, batch, msgspec.structs.replace(record, due=services.in_seconds(seconds)), baton)

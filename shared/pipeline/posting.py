@@ -1,0 +1,81 @@
+"""Posting a text to the service, and recording the job that it accepts.
+
+Between the service's answer and the record lies the one instant in which a worker may die and the text is paid again.
+"""
+
+import logging
+
+import msgspec
+from azure.core.exceptions import AzureError
+
+from shared.ner.errors import NerError
+from shared.packing import Request
+from shared.pipeline.calling import after_failed_call, next_poll, submit_request
+from shared.pipeline.finishing import cancel
+from shared.pipeline.ledger_posting import post_all
+from shared.pipeline.rescheduling import send
+from shared.pipeline.services import Services
+from shared.pipeline.texts import Text
+from shared.state.batch import BatchKind, BatchRecord, SubmittedJob
+from shared.state.claim import BatchId
+from shared.storage.errors import describe
+
+log = logging.getLogger("ner")
+
+
+async def post_text(services: Services, batch: BatchId, record: BatchRecord, baton: str | None, text: Text) -> None:
+    """Post what was read of a file: as one job if it fits one request, else by a ledger.
+
+    Args:
+        services: connections.
+        batch: of which the file is the only member.
+        record: of the batch.
+        baton: etag of the record; None if it has not been written yet.
+        text: of the file.
+    """
+    if text.first is not None and text.is_one_request:
+        await post(services, batch, record, baton, text.first)
+        return
+    ledger_record = msgspec.structs.replace(
+        record, kind=BatchKind.LEDGER, due=services.in_seconds(services.settings.submit_timeout_seconds)
+    )
+    etag = await services.state.write_batch(batch, ledger_record, baton)
+    if etag is None:
+        log.info("%r: another worker took over, nothing to do", text.source.name)
+        return
+    await post_all(services, batch, ledger_record, etag, text)
+
+
+async def post(services: Services, batch: BatchId, record: BatchRecord, baton: str | None, request: Request) -> None:
+    """Post a batch of one request, and record the job."""
+    source = record.members[0].source
+    try:
+        job_id = await submit_request(services, request, source)
+    except NerError as error:
+        await after_failed_call(services, batch, record, baton, error)
+        return
+    services.telemetry.job(job_id)
+    log.info("%r: submitted as job %s", source.name, job_id)
+    job = SubmittedJob(job_id, len(request.documents), request.transactions_count)
+    submitted = msgspec.structs.replace(
+        record,
+        kind=BatchKind.JOB,
+        job=job,
+        submitted_date_time=services.now(),
+        due=services.in_seconds(next_poll(services, job, 0.0)),
+    )
+    try:
+        etag = await services.state.write_batch(batch, submitted, baton)
+    except AzureError as error:
+        # The job has been paid: its message carries it all the same, and whoever receives it writes the record.
+        log.warning("%r: job %s could not be recorded yet: %s", source.name, job_id, describe(error))
+        await send(services, batch, submitted, baton)
+        return
+    if etag is None:
+        log.warning(
+            "%r: another worker took over, because this one was slower than NER_SUBMIT_TIMEOUT_SECONDS", source.name
+        )
+        await cancel(services, source.name, job_id)
+        return
+    services.telemetry.submitted()
+    await send(services, batch, submitted, etag)

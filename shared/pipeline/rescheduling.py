@@ -1,0 +1,57 @@
+"""The baton: a batch's record is written first, then the message that carries its etag is sent."""
+
+import logging
+
+import msgspec
+
+from shared.message import BatchMessage
+from shared.pipeline.services import Services
+from shared.state.batch import BatchRecord
+from shared.state.claim import BatchId
+
+log = logging.getLogger("ner")
+
+
+async def reschedule(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> bool:
+    """Let a batch go on when its record is due.
+
+    Args:
+        services: connections.
+        batch: which one.
+        record: as it is to be from now on.
+        baton: etag of the record that this one replaces; None if there is none yet.
+
+    Returns:
+        False if another worker has the batch: nothing was sent.
+    """
+    etag = await services.state.write_batch(batch, record, baton)
+    if etag is None:
+        log.info("%s: another worker goes on with this batch, nothing to do", names_of(record))
+        return False
+    await send(services, batch, record, etag)
+    return True
+
+
+async def send(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> None:
+    """Send the message of a batch; the record says when it is due."""
+    delay = (record.due - services.now()).total_seconds()
+    services.waited(record)
+    await services.queue.send(BatchMessage(batch=batch, etag=baton, record=record), max(delay, 0.0))
+
+
+async def take_baton(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> str | None:
+    """Make sure that no other worker goes on with a batch, before the service is paid for it.
+
+    Returns:
+        The new baton; None if another worker has it.
+    """
+    due = services.in_seconds(services.settings.submit_timeout_seconds)
+    taken = await services.state.write_batch(batch, msgspec.structs.replace(record, due=due), baton)
+    if taken is None:
+        log.info("%s: another worker goes on with this batch, nothing to do", names_of(record))
+    return taken
+
+
+def names_of(record: BatchRecord) -> str:
+    """Return the names of a batch's files for a line of the log."""
+    return ", ".join(repr(member.source.name) for member in record.members)

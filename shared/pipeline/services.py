@@ -1,0 +1,104 @@
+"""What all invocations of a process share: connections, the learned schedule, the clock."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from shared.delays import Delays
+from shared.ner.client import NerClient
+from shared.ner.dialects import STRING_INDEX_TYPE, dialect_for
+from shared.settings import Settings
+from shared.state.batch import BatchRecord
+from shared.storage.account import Account
+from shared.storage.blobs import Blobs
+from shared.storage.ledgers import Ledgers
+from shared.storage.queue import Queue
+from shared.storage.state import State
+from shared.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    import httpx
+
+MAX_LARGE_FILES: Final = 4
+"""That are in memory at the same time, each of up to NER_MAX_BLOB_BYTES."""
+MAX_DUE_SECONDS: Final = 3600
+
+
+def utc_now() -> datetime:
+    """Return the time as records and messages have it."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Services:
+    """What all invocations of a process share. Safe to share between concurrent ones."""
+
+    settings: Settings
+    account: Account
+    blobs: Blobs
+    state: State
+    ledgers: Ledgers
+    queue: Queue
+    ner: NerClient
+    delays: Delays
+    telemetry: Telemetry
+    now: Callable[[], datetime]
+    api: dict[str, str]
+    """How an outcome names the API and the model."""
+    random: random.Random = field(default_factory=random.Random)  # spreads polls, guards nothing
+    reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LARGE_FILES))
+
+    def in_seconds(self, seconds: float) -> datetime:
+        """Return the time in so many seconds, within an hour: nothing is out of the sweep's sight for longer."""
+        return self.now() + timedelta(seconds=min(seconds, MAX_DUE_SECONDS))
+
+    def reading_turn(self, *, is_large: bool) -> AbstractAsyncContextManager[None]:
+        """Return a place in memory for a file; a large one is to be asked for only while `reading` is not locked."""
+        return self.reading if is_large else nullcontext()
+
+    def throttle(self, retry_after: float | None) -> None:
+        """Take note that the service has refused a call since there were too many; it takes more in so many seconds."""
+        before = self.delays.closed_seconds
+        self.delays.throttle(retry_after)
+        self.telemetry.throttled(max(self.delays.closed_seconds - before, 0.0))
+
+    def waited(self, record: BatchRecord) -> None:
+        """Tell how long a batch has waited so far."""
+        self.telemetry.waits((self.now() - record.received_date_time).total_seconds())
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self.ner.aclose()
+        await self.account.aclose()
+
+
+def open_services(
+    settings: Settings,
+    *,
+    telemetry: Telemetry | None = None,
+    transport: "httpx.AsyncBaseTransport | None" = None,
+    now: Callable[[], datetime] = utc_now,
+) -> Services:
+    """Make the clients; nothing is connected yet."""
+    account = Account(settings.storage)
+    ner = NerClient(settings, transport=transport)
+    telemetry = telemetry or Telemetry()
+    telemetry.watch(ner.http)
+    model = dialect_for(settings).describe_model()
+    return Services(
+        settings=settings,
+        account=account,
+        blobs=Blobs(account, settings),
+        state=State(account, settings),
+        ledgers=Ledgers(account, settings),
+        queue=Queue(account, settings),
+        ner=ner,
+        delays=Delays(least=settings.poll_min_seconds, most=settings.poll_max_seconds),
+        telemetry=telemetry,
+        now=now,
+        api={"version": settings.api_version, **model, "stringIndexType": STRING_INDEX_TYPE},
+    )

@@ -1,0 +1,129 @@
+"""Submitting a file: read it, claim it, look whether it has its outcome, and post it. The one way in, for all.
+
+What the host tells of, what the sweep finds, what an operator sends again: each is a name, and what is submitted is the
+version that the input container holds when this worker reads it.
+"""
+
+import logging
+from typing import Final
+
+import msgspec
+
+from shared import outcome as outcomes
+from shared.documents import DocumentError
+from shared.message import FileMessage
+from shared.ner.model import Problem
+from shared.pipeline.claiming import take_claim
+from shared.pipeline.copying import copy_outcome
+from shared.pipeline.finishing import GAVE_UP, fail, finish
+from shared.pipeline.posting import post_text
+from shared.pipeline.rescheduling import reschedule
+from shared.pipeline.services import Services
+from shared.pipeline.texts import digest_of, read_text
+from shared.precedence import Present, look_at_outcome
+from shared.source import Source
+from shared.state.batch import BatchKind, BatchRecord, Member
+from shared.state.claim import MAX_TRIES, BatchId, Claim, new_batch_id
+from shared.storage.state import StoredClaim
+
+log = logging.getLogger("ner")
+
+LARGE_FILE: Final = 1024 * 1024
+"""Bytes; only so many larger ones are in memory at the same time."""
+BUSY_SECONDS: Final = 5.0
+"""When to come back for a large file while others are in memory."""
+
+
+async def submit(services: Services, wanted: FileMessage) -> None:
+    """Submit the newest version of a file, unless it is in work or has its outcome.
+
+    Raises:
+        AzureError: storage refused a call.
+    """
+    upload = await services.blobs.open_upload(wanted.file)
+    if upload is None:
+        log.info("%r: deleted before it was submitted, nothing to do", wanted.file)
+        return
+    length = upload.source.length
+    is_readable = length <= services.settings.max_blob_bytes
+    is_large = is_readable and length > LARGE_FILE
+    if is_large and services.reading.locked():
+        log.info("%r: submitting later, because other large files are being processed", wanted.file)
+        await services.queue.send(wanted, BUSY_SECONDS)
+        return
+    async with services.reading_turn(is_large=is_large):
+        await submit_version(services, wanted, upload.source, await upload.read() if is_readable else None)
+
+
+async def submit_version(services: Services, wanted: FileMessage, source: Source, data: bytes | None) -> None:
+    """Submit a version, unless it is in work or has its outcome; `data` is None where it is too large to be read."""
+    batch = new_batch_id()
+    held = await take_claim(services, source, batch, wanted.replaces)
+    if held is None:
+        return
+    digest = digest_of(services, source.name, data)
+    member = await look(services, held, digest)
+    if member is None:
+        return
+    if held.claim.tries > MAX_TRIES:
+        log.error("%r: gave up, because %d workers failed to process this version", source.name, held.claim.tries - 1)
+        await fail(services, member, GAVE_UP)
+        return
+    await begin(services, held.claim, batch, member, data)
+
+
+async def look(services: Services, held: StoredClaim, digest: str) -> Member | None:
+    """Return a claimed version as a member of a batch; None if it has an outcome or is not the newest: it ends."""
+    claim = held.claim
+    source = claim.source
+    # Only now: another worker may have ended the version until the claim.
+    present = await services.blobs.present_outcome(source.name)
+    found = look_at_outcome(source, digest, present, claim.replaces)
+    outcome_etag = present.etag if present else None
+    member = Member(source, held.etag, outcome_etag, digest)
+    if found is Present.NONE:
+        return member
+    if found is Present.ENDED:
+        log.info("%r: already has an outcome, nothing to do", source.name)
+    elif await is_newest(services, source):
+        if found is Present.OTHER or not await copy_outcome(services, member):
+            return member
+    else:
+        log.info("%r: replaced before it was submitted, nothing to do", source.name)
+    await services.state.release_claim(source.name, held.etag)
+    return None
+
+
+async def is_newest(services: Services, source: Source) -> bool:
+    """Tell whether a version is what the input container holds now."""
+    newest = await services.blobs.newest(source.name)
+    return newest is not None and newest.etag == source.etag
+
+
+async def begin(services: Services, claim: Claim, batch: BatchId, member: Member, data: bytes | None) -> None:
+    """Send the text of a claimed version to the service, or end it with what is wrong with it."""
+    try:
+        text = read_text(services, member.source, data)
+    except DocumentError as error:
+        await fail(services, member, Problem(error.code, error.message))
+        return
+    member = msgspec.structs.replace(member, source=text.source)
+    if text.first is None:
+        found = text.found
+        await finish(
+            services, member, outcomes.invalid(text.source, services.api, found.documents_count, found.problems)
+        )
+        return
+    closed = services.delays.closed_seconds
+    record = BatchRecord(
+        kind=BatchKind.WAITING,
+        members=[member],
+        received_date_time=claim.received_date_time,
+        due=services.in_seconds(closed),
+        trace_parent=services.telemetry.trace_parent,
+    )
+    if closed:
+        log.info("%r: submitting later, because the service is throttling calls", member.source.name)
+        await reschedule(services, batch, record, None)
+        return
+    await post_text(services, batch, record, None, text)

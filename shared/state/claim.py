@@ -1,0 +1,74 @@
+"""The claim of a file: a blob, by the file's name, that says which version is in work and which batch has it.
+
+A file has one claim at most, so no two versions of it can be in work without knowing of each other.
+"""
+
+from datetime import datetime
+from typing import Annotated, Final
+from uuid import uuid4
+
+import msgspec
+
+from shared.names import result_name
+from shared.source import Instant, Source
+
+CLAIMS: Final = "claims/"
+"""How the names of claims begin, in NER_STATE_CONTAINER."""
+MAX_TRIES: Final = 4
+"""So many workers may claim a version. Each after the first one took over from one that never recorded its work: it
+died, or was refused by storage, perhaps after the service had accepted the text."""
+
+BatchId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Who works on a version.
+
+    `batch` names the batch that the version is in, or is about to be in. `tries` counts the workers that have claimed
+    this version. `received_date_time` is when the app first saw it. `replaces` is the etag of an outcome of this
+    version that is to be replaced.
+    """
+
+    source: Source
+    batch: BatchId
+    tries: Annotated[int, msgspec.Meta(ge=1)] = 1
+    claimed_date_time: Instant
+    received_date_time: Instant
+    replaces: str | None = None
+
+    def metadata(self) -> dict[str, str]:
+        """Return what a listing shows of the claim."""
+        return {
+            "source_etag": self.source.etag,
+            "batch": self.batch,
+            "claimed_date_time": self.claimed_date_time.isoformat(),
+        }
+
+
+def claim_name(name: str) -> str:
+    """Return the name of a file's claim."""
+    return CLAIMS + result_name(name, room=len(CLAIMS))
+
+
+def new_batch_id() -> str:
+    """Return a name for a batch."""
+    return uuid4().hex
+
+
+def is_old(claimed: datetime, now: datetime, patience_seconds: float) -> bool:
+    """Tell whether a worker that claimed a file at that time has ended: each ends itself before."""
+    return (now - claimed).total_seconds() >= patience_seconds
+
+
+def encode_claim(claim: Claim) -> bytes:
+    """Return the claim as JSON."""
+    return msgspec.json.encode(claim)
+
+
+def decode_claim(data: bytes) -> Claim:
+    """Read a claim.
+
+    Raises:
+        msgspec.DecodeError: another version of the app has written it.
+    """
+    return msgspec.json.decode(data, type=Claim)

@@ -1,0 +1,61 @@
+"""What one sweep leaves for the next one, and for whoever wants to know how the last one went."""
+
+import msgspec
+
+from shared.source import Instant
+
+SWEEP_NAME = "app/sweep.json"
+"""In NER_STATE_CONTAINER."""
+
+
+class Place(msgspec.Struct, frozen=True, rename="camel"):
+    """Where a sweep stopped: the pages that it was at, and the last file that it looked at."""
+
+    inputs: str | None
+    results: str | None
+    claims: str | None
+    after: str
+
+
+class Swept(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """What a sweep has seen and done.
+
+    Attributes:
+        files: that were looked at.
+        missing: files that need a message, so also those that are sent one.
+        existing: files from before the first sweep, which are only counted.
+        revived: batches whose message was lost.
+        sent: messages.
+        calls: of storage that list.
+        is_complete: whether it came to the last file.
+        is_behind: whether it sent nothing since `poll` is behind.
+    """
+
+    files: int = 0
+    missing: int = 0
+    existing: int = 0
+    revived: int = 0
+    sent: int = 0
+    calls: int = 0
+    seconds: float = 0.0
+    is_complete: bool = True
+    is_behind: bool = False
+
+
+class SweepState(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """What one sweep leaves for the next one.
+
+    `first` is when the first sweep of this deployment began, `last` when the last one did. `times_behind` counts the
+    sweeps in a row that sent nothing since `poll` was behind.
+    """
+
+    first: Instant
+    last: Instant
+    swept: Swept = Swept()
+    place: Place | None = None
+    times_behind: int = 0
+
+
+def decode_sweep(data: bytes) -> SweepState:
+    """Read it; raises msgspec.DecodeError."""
+    return msgspec.json.decode(data, type=SweepState)

@@ -1,0 +1,162 @@
+"""The uploads and the outcomes."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, TypeAlias
+
+from azure.core.exceptions import HttpResponseError
+from azure.storage.blob import BlobProperties, ContentSettings
+from azure.storage.blob.aio import StorageStreamDownloader
+
+from shared.names import result_name
+from shared.precedence import PresentOutcome
+from shared.settings import Settings
+from shared.source import Source
+from shared.storage.account import Account
+from shared.storage.conditions import creating_if_missing, in_place_of, only_if
+from shared.storage.errors import is_lost_race, is_missing
+
+JSON_CONTENT: Final = "application/json; charset=utf-8"
+
+Body: TypeAlias = bytes | Callable[[], AsyncIterator[bytes]]
+"""What stands in a blob: whole, or what yields it piece by piece."""
+
+
+class OutcomeConflictError(Exception):
+    """The outcome blob is not the one that was seen: somebody else has written it."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A version of a file, whose text is being read: no more of it is in memory than one call brings."""
+
+    source: Source
+    download: StorageStreamDownloader[bytes]
+
+    async def read(self) -> bytes:
+        """Return the whole of it.
+
+        Raises:
+            AzureError: storage refused a call; 412 ConditionNotMet where the file was replaced meanwhile.
+        """
+        return await self.download.readall()
+
+
+class Blobs:
+    """Reads uploads and writes outcomes. Safe to share between concurrent invocations."""
+
+    def __init__(self, account: Account, settings: Settings) -> None:
+        """Use an account; nothing is connected yet."""
+        self.blobs = account.blobs
+        self.inputs = settings.input_container
+        self.results = settings.results_container
+
+    async def properties(self, container: str, name: str) -> BlobProperties | None:
+        """Return the properties of a blob; None if it is not there."""
+        try:
+            return await self.blobs.get_blob_client(container, name).get_blob_properties()
+        except HttpResponseError as error:
+            if not is_missing(error):
+                raise
+            return None
+
+    async def newest(self, name: str) -> Source | None:
+        """Return the version of a file that is in the input container now, without reading it."""
+        properties = await self.properties(self.inputs, name)
+        return None if properties is None else source_of(self.inputs, name, properties)
+
+    async def open_upload(self, name: str, etag: str | None = None) -> Upload | None:
+        """Begin to read a file of the input container: one call, which brings a small file whole.
+
+        Args:
+            name: of the blob.
+            etag: the only version that is wanted; None is the newest.
+
+        Returns:
+            None if the file is gone, or no longer that version.
+        """
+        condition = {} if etag is None else only_if(etag)
+        try:
+            download = await self.blobs.get_blob_client(self.inputs, name).download_blob(**condition)
+        except HttpResponseError as error:
+            if not is_missing(error) and not is_lost_race(error):
+                raise
+            return None
+        return Upload(source_of(self.inputs, name, download.properties), download)
+
+    async def present_outcome(self, name: str) -> PresentOutcome | None:
+        """Return which outcome a file has; None if it has none."""
+        properties = await self.properties(self.results, result_name(name))
+        if properties is None:
+            return None
+        metadata = properties.metadata or {}
+        return PresentOutcome(
+            properties.etag.strip('"'),
+            metadata.get("source_etag", ""),
+            read_instant(metadata.get("source_last_modified", "")),
+            metadata.get("digest", ""),
+        )
+
+    async def read_outcome(self, name: str, etag: str) -> AsyncIterator[bytes]:
+        """Yield what stands in the outcome of a file, piece by piece.
+
+        Raises:
+            OutcomeConflictError: the outcome is not the one with this etag any more.
+        """
+        blob = self.blobs.get_blob_client(self.results, result_name(name))
+        try:
+            download = await blob.download_blob(**only_if(etag))
+            async for piece in download.chunks():
+                yield piece
+        except HttpResponseError as error:
+            if not is_missing(error) and not is_lost_race(error):
+                raise
+            raise OutcomeConflictError from None
+
+    async def write_outcome(self, name: str, body: Body, metadata: dict[str, str], replaced: str | None) -> None:
+        """Write the outcome of a file, in place of the one with the etag `replaced`, or as the first one.
+
+        What comes in pieces is sent in blocks of LONGEST_BODY, of which few are in memory; the blob is there once all
+        of them are. It is asked for again where the writing has to begin again.
+
+        Raises:
+            OutcomeConflictError: another outcome is there.
+        """
+        container = self.blobs.get_container_client(self.results)
+
+        async def write() -> object:
+            return await container.upload_blob(
+                result_name(name),
+                body if isinstance(body, bytes) else body(),
+                metadata=metadata,
+                content_settings=ContentSettings(JSON_CONTENT),
+                **in_place_of(replaced),
+            )
+
+        try:
+            await creating_if_missing(container.create_container, write)
+        except HttpResponseError as error:
+            if not is_lost_race(error):
+                raise
+            raise OutcomeConflictError from None
+
+
+def source_of(container: str, name: str, properties: BlobProperties) -> Source:
+    """Return the version that a blob's properties describe."""
+    return Source(
+        container=container,
+        name=name,
+        etag=properties.etag.strip('"'),
+        last_modified=properties.last_modified.astimezone(UTC),
+        length=properties.size,
+    )
+
+
+def read_instant(text: str) -> datetime | None:
+    """Return the time that a blob's metadata names; None where it names none."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return instant if instant.tzinfo else None

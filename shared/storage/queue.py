@@ -1,0 +1,64 @@
+"""The queue: messages that become visible when the next step of a file is due."""
+
+import base64
+import logging
+from typing import TYPE_CHECKING, Final
+
+from azure.core.exceptions import AzureError, HttpResponseError
+from azure.storage.queue import TextBase64EncodePolicy
+
+from shared.message import Message, encode_message
+from shared.settings import Settings
+from shared.storage.account import Account
+from shared.storage.conditions import creating_if_missing
+from shared.storage.errors import describe, is_missing
+
+if TYPE_CHECKING:
+    from azure.storage.queue.aio import QueueClient
+
+log = logging.getLogger("ner")
+
+NEVER_EXPIRES: Final = -1
+
+
+class Queue:
+    """Sends messages. Safe to share between concurrent invocations."""
+
+    def __init__(self, account: Account, settings: Settings) -> None:
+        """Use an account; nothing is connected yet."""
+        self.client: QueueClient = account.queues.get_queue_client(
+            settings.queue,
+            # The host's default (messageEncoding in host.json); without it every message goes straight to poison.
+            message_encode_policy=TextBase64EncodePolicy(),
+        )
+
+    async def send(self, message: Message, delay_seconds: float = 0.0) -> None:
+        """Put a message into the queue that becomes visible after the delay and never expires."""
+        text = encode_message(message)
+
+        async def send() -> None:
+            await self.client.send_message(text, visibility_timeout=round(delay_seconds), time_to_live=NEVER_EXPIRES)
+
+        await creating_if_missing(self.client.create_queue, send)
+
+    async def length(self) -> int | None:
+        """Return how many messages are in the queue, visible or not; None if that cannot be known now."""
+        try:
+            return (await self.client.get_queue_properties()).approximate_message_count
+        except AzureError as error:
+            # It is for watching only, and nothing that comes after it must fail for it.
+            log.warning("the queue length cannot be read now: %s", describe(error))
+            return None
+
+    async def peek(self) -> bytes | None:
+        """Return the text of a message that could be received now; None if there is none, or it is not base64."""
+        try:
+            messages = await self.client.peek_messages(max_messages=1)
+        except HttpResponseError as error:
+            if not is_missing(error):
+                raise
+            return None
+        try:
+            return base64.b64decode(str(messages[0].content), validate=True) if messages else None
+        except ValueError:
+            return None

@@ -1,0 +1,156 @@
+"""The blobs of NER_STATE_CONTAINER: claims of files and records of batches."""
+
+from functools import partial
+from typing import NamedTuple
+
+import msgspec
+from azure.core.exceptions import HttpResponseError
+from azure.storage.blob import ContentSettings
+from azure.storage.blob.aio import BlobClient
+
+from shared.settings import Settings
+from shared.state.batch import BatchKind, BatchRecord, batch_name, decode_batch, encode_batch
+from shared.state.claim import CLAIMS, BatchId, Claim, claim_name, decode_claim, encode_claim
+from shared.state.sweeping import SWEEP_NAME, SweepState, decode_sweep
+from shared.storage.account import Account
+from shared.storage.blobs import JSON_CONTENT
+from shared.storage.conditions import creating_if_missing, delete_version, in_place_of
+from shared.storage.errors import is_lost_race, is_missing
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class StateError(Exception):
+    """A blob of NER_STATE_CONTAINER cannot be read: another version of this app has written it."""
+
+
+class StoredClaim(NamedTuple):
+    """A claim, and the etag that the next one must replace."""
+
+    claim: Claim
+    etag: str
+
+
+class StoredBatch(NamedTuple):
+    """A record of a batch, and its baton."""
+
+    record: BatchRecord
+    etag: str
+
+
+class State:
+    """Reads and writes claims and records. Safe to share between concurrent invocations."""
+
+    def __init__(self, account: Account, settings: Settings) -> None:
+        """Use an account; the container is created once it is needed."""
+        self.container = account.blobs.get_container_client(settings.state_container)
+
+    def claim_blob(self, name: str) -> BlobClient:
+        """Return the blob of a file's claim."""
+        return self.container.get_blob_client(claim_name(name))
+
+    def batch_blob(self, batch: BatchId) -> BlobClient:
+        """Return the blob of a batch's record."""
+        return self.container.get_blob_client(batch_name(batch))
+
+    async def write_claim(self, claim: Claim, known: str | None) -> str | None:
+        """Claim a file in place of the claim with the etag `known`, or as the first one.
+
+        Returns:
+            The claim's own etag; None if another worker was faster.
+        """
+        blob = self.claim_blob(claim.source.name)
+        etag = await self.put(blob, encode_claim(claim), claim.metadata(), known)
+        if etag is None:
+            # A call that was repeated since its answer was lost finds its own claim.
+            found = await self.read_claim(claim.source.name)
+            etag = found.etag if found and found.claim == claim else None
+        return etag
+
+    async def read_claim(self, name: str) -> StoredClaim | None:
+        """Return a file's claim; None if it has none. Raises StateError."""
+        found = await self.read(self.claim_blob(name))
+        try:
+            return None if found is None else StoredClaim(decode_claim(found[0]), found[1])
+        except UNREADABLE as error:
+            raise StateError(f"the claim of this file cannot be read: {error}") from None
+
+    async def release_claim(self, name: str, etag: str) -> bool:
+        """Delete a claim, unless another worker has taken it over; return whether it was there."""
+        return await delete_version(self.claim_blob(name), etag)
+
+    async def write_batch(self, batch: BatchId, record: BatchRecord, known: str | None) -> str | None:
+        """Write a record in place of the one with the etag `known`, or as the first one.
+
+        Returns:
+            The baton: the record's own etag; None if another worker was faster.
+        """
+        etag = await self.put(self.batch_blob(batch), encode_batch(record), record.metadata(), known)
+        if etag is None:
+            # A call that was repeated since its answer was lost finds its own record.
+            found = await self.read_batch(batch)
+            etag = found.etag if found and found.record == record else None
+        return etag
+
+    async def read_batch(self, batch: BatchId) -> StoredBatch | None:
+        """Return a batch's record; None if it has none. Raises StateError."""
+        found = await self.read(self.batch_blob(batch))
+        try:
+            return None if found is None else StoredBatch(decode_batch(found[0]), found[1])
+        except UNREADABLE as error:
+            raise StateError(f"the record of batch {batch} cannot be read: {error}") from None
+
+    async def batch_kind(self, batch: BatchId) -> BatchKind | None:
+        """Return what a batch's record says is to be done next; None if it has none. Raises StateError."""
+        found = await self.read_batch(batch)
+        return found.record.kind if found else None
+
+    async def delete_batch(self, batch: BatchId, etag: str | None) -> bool:
+        """Delete a record, this version of it alone if an etag is given; return whether it was there."""
+        return await delete_version(self.batch_blob(batch), etag)
+
+    async def release_listed_claim(self, listed: str, etag: str) -> bool:
+        """Delete a claim by its name in a listing, unless another worker has taken it over."""
+        return await delete_version(self.container.get_blob_client(CLAIMS + listed), etag)
+
+    async def read_sweep(self) -> SweepState | None:
+        """Return what the last sweep left; None if there is nothing that this version of the app can read."""
+        found = await self.read(self.container.get_blob_client(SWEEP_NAME))
+        try:
+            return decode_sweep(found[0]) if found else None
+        except UNREADABLE:
+            return None
+
+    async def write_sweep(self, state: SweepState) -> None:
+        """Leave something for the next sweep. The last one that writes wins: any of them is right."""
+        blob = self.container.get_blob_client(SWEEP_NAME)
+        body, content = msgspec.json.encode(state), ContentSettings(JSON_CONTENT)
+        write = partial(blob.upload_blob, body, content_settings=content, overwrite=True)
+        await creating_if_missing(self.container.create_container, write)
+
+    async def put(self, blob: BlobClient, body: bytes, metadata: dict[str, str], known: str | None) -> str | None:
+        """Write a blob on condition; return its etag, None if another worker was faster."""
+        write = partial(
+            blob.upload_blob,
+            body,
+            metadata=metadata,
+            content_settings=ContentSettings(JSON_CONTENT),
+            **in_place_of(known),
+        )
+        try:
+            answer = await creating_if_missing(self.container.create_container, write)
+        except HttpResponseError as error:
+            if not is_lost_race(error) and not (known and is_missing(error)):
+                raise
+            return None
+        return str(answer["etag"]).strip('"')
+
+    async def read(self, blob: BlobClient) -> tuple[bytes, str] | None:
+        """Return what stands in a blob, and its etag; None if it is not there."""
+        try:
+            download = await blob.download_blob()
+            return await download.readall(), download.properties.etag.strip('"')
+        except HttpResponseError as error:
+            if not is_missing(error):
+                raise
+            return None

@@ -18,7 +18,7 @@ from local.children import accepts_connections
 from local.storage_emulator import BLOB_PORT
 from shared.settings import CONNECTION, Settings
 from shared.source import Source
-from shared.storage import source_of
+from shared.storage.blobs import source_of
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 import typer
 
-from shared.jobs import utc_now
+from shared.pipeline.services import utc_now
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 DURATION = re.compile(r"([0-9]{1,9})([mhd])")

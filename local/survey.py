@@ -7,7 +7,7 @@ from datetime import datetime
 from local.account import Account, in_threads
 from local.in_flight import Poisoned, Record, Report, jobs_count, peeked, read_record, read_report
 from local.listing import Ended, State, list_account, list_records
-from shared.jobs import utc_now
+from shared.pipeline.services import utc_now
 from shared.outcome import OutcomeStatus
 from shared.settings import BLOB_POISON_QUEUE
 from shared.source import Source

@@ -11,7 +11,8 @@ import msgspec
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient
 
-from shared.outcome import Outcome, blob_name
+from shared.names import result_name
+from shared.outcome import Outcome
 from shared.settings import Settings
 
 
@@ -54,7 +55,7 @@ def upload(
 
 def read_outcome(blobs: BlobServiceClient, settings: Settings, name: str, etag: str) -> Outcome | None:
     """Return the outcome of one version of a file, or None while it has none."""
-    blob = blobs.get_blob_client(settings.results_container, blob_name(name))
+    blob = blobs.get_blob_client(settings.results_container, result_name(name))
     try:
         download = blob.download_blob()
         if download.properties.metadata.get("source_etag") != etag:

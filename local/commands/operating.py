@@ -15,7 +15,7 @@ from local.commands.common import Since, complain, console, flag, running_values
 from local.redrive import Redrive
 from local.show_progress import live_view, on_the_way, progress_line, survey_json
 from local.survey import Survey, survey
-from shared.jobs import utc_now
+from shared.pipeline.services import utc_now
 
 WATCH_SECONDS: Final = 1.0
 WATCH_SHARE: Final = 4.0

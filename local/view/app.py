@@ -31,7 +31,7 @@ from local.view.access import TokenGuard
 from local.view.board import Board, storage_problem
 from local.view.reading import KEPT, Reading, classes, described
 from shared.documents import DocumentError, check_length
-from shared.jobs import utc_now
+from shared.pipeline.services import utc_now
 from shared.outcome import blob_name
 
 FOLDER: Final = Path(__file__).parent

@@ -1,11 +1,11 @@
 """What all invocations of a process share: connections, the learned schedule, the clock."""
 
 import asyncio
-import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import TYPE_CHECKING, Final
 
 from shared.delays import Delays
@@ -49,7 +49,7 @@ class Services:
     now: Callable[[], datetime]
     api: dict[str, str]
     """How an outcome names the API and the model."""
-    random: random.Random = field(default_factory=random.Random)  # spreads polls, guards nothing
+    random: Random = field(default_factory=Random)  # spreads polls, guards nothing
     reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LARGE_FILES))
 
     def in_seconds(self, seconds: float) -> datetime:

@@ -63,7 +63,8 @@ class Sweep:
     @property
     def first(self) -> datetime:
         """When the first sweep of this deployment began."""
-        return self.state.first if self.state else self.now
+        # Times of upload have no fraction of a second.
+        return self.state.first if self.state else self.now.replace(microsecond=0)
 
     def count(self, **more: int) -> None:
         """Add to what was seen and done."""

@@ -18,8 +18,11 @@ from azure.storage.queue import QueueClient, QueueMessage, TextBase64DecodePolic
 from local.stack import create_containers_and_queues
 from local.watch import read_outcome
 from shared.outcome import Outcome
-from shared.pipeline import Pipeline
+from shared.pipeline.running import Pipeline
 from shared.settings import Settings
+from shared.state.batch import BATCHES
+from shared.state.claim import CLAIMS
+from shared.state.sweeping import Swept
 from tests.due_times import DueTimes, due_times
 from tests.emulator import end_jobs, move_clock, set_switches, submissions
 from tests.waiting import eventually
@@ -69,7 +72,7 @@ class Way:
             return self.now() + later
 
         pipeline = Pipeline(self.settings, transport=transport, now=now)
-        pipeline.following.delays.clock = lambda: now().timestamp()
+        pipeline.services.delays.clock = lambda: now().timestamp()
         return pipeline
 
     def now(self) -> datetime:
@@ -82,9 +85,14 @@ class Way:
         self.etag = str(blob.upload_blob(data, overwrite=True)["etag"]).strip('"')
 
     async def submit(self, data: bytes = TEXT) -> None:
-        """Upload the file and hand it over as the host does."""
+        """Upload the file and tell the app of it, as the host does."""
         self.upload(data)
-        await self.pipeline.submit(self.name, data, None)
+        await self.pipeline.submit(self.name)
+
+    async def sweep(self) -> Swept:
+        """Let the sweep look at everything, once everything is old enough."""
+        self.pass_time(self.settings.sweep_grace_seconds + self.settings.submit_timeout_seconds)
+        return await self.pipeline.sweep()
 
     def message(self) -> QueueMessage:
         """Let time pass until a message is due; take it from the queue, as the host does after a success."""
@@ -139,7 +147,8 @@ class Way:
     def in_flight(self) -> int:
         """Return how many blobs there are about versions in flight."""
         state = self.blobs.get_container_client(self.settings.state_container)
-        return sum(1 for _ in state.list_blobs()) if state.exists() else 0
+        found = list(state.list_blobs()) if state.exists() else []
+        return sum(blob.name.startswith((CLAIMS, BATCHES)) for blob in found)
 
     def outcome(self) -> Outcome | None:
         """Return the outcome of the version that was uploaded last."""

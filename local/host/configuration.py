@@ -8,6 +8,8 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+"""Of the host and of its worker process, which share a log."""
 MESSAGE_LEASE_SECONDS: Final = 600
 """The host takes each queue message for ten minutes; that is fixed in its source."""
 LONGEST_BLOB_POLLING_SECONDS: Final = 60.0

@@ -30,8 +30,9 @@ class Recorder:
         self.most_at_once = 0
         self.now = 0
 
-    async def handle(self, text: str, message: QueueMessage) -> None:
+    async def handle(self, body: bytes, message: QueueMessage) -> None:
         """Be called for a message."""
+        text = body.decode()
         self.calls.append((text, message.dequeue_count or 0))
         self.now += 1
         self.most_at_once = max(self.most_at_once, self.now)

@@ -16,9 +16,8 @@ from azure.storage.queue.aio import QueueServiceClient
 
 from local.host import trigger_data
 from local.host.configuration import BlobOptions, HostError
-from local.host.functions import Function
+from local.host.functions import Function, Invoker
 from local.host.queues import QueueListener
-from local.host.workers import Workers
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -79,7 +78,7 @@ class BlobListener:
         triggers: list[BlobTrigger],
         *,
         options: BlobOptions,
-        workers: Workers,
+        workers: Invoker,
         host_id: str,
         lease_seconds: int,
         is_lossless: bool = True,

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
+from typing import Protocol
 
 from local.host.configuration import HostError
-from local.host.protocol import FunctionDescription
+from local.host.protocol import FunctionDescription, TypedData
 
 
 class InvocationError(Exception):
@@ -40,3 +41,13 @@ class Function:
                 ) from None
 
         return re.sub(r"%([^%]+)%", look_up, str(self.binding[key]))
+
+
+class Invoker(Protocol):
+    """Runs functions for the listeners."""
+
+    async def invoke(self, function: Function, data: TypedData, metadata: dict[str, TypedData], reason: str) -> None:
+        """Run a function; raises InvocationError if it fails."""
+
+    def reject(self, function: Function, reason: str, why: str) -> InvocationError:
+        """Return the failure of an invocation whose data the host itself cannot read; no worker process sees it."""

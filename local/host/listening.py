@@ -14,7 +14,7 @@ from azure.storage.queue import QueueMessage
 from local.host import blobs, queues, trigger_data
 from local.host.configuration import HostConfiguration, HostError, seconds
 from local.host.connections import Account, find_connection, open_account
-from local.host.functions import Function
+from local.host.functions import Function, Invoker
 from local.host.workers import Times, WorkerEndedError, WorkerProcess, Workers, start_worker
 
 log = logging.getLogger("host")
@@ -59,6 +59,7 @@ class Host:
         self.configuration = configuration
         self.listeners: list[Listener] = []
         self.is_stopping = False
+        self.is_failing = False
 
     async def run(self, first: WorkerProcess) -> None:
         """Listen until stopped.
@@ -78,11 +79,27 @@ class Host:
             await self.open(functions, workers, stack)
             log.info("Functions: %s", ", ".join(function.name for function in functions))
             async with asyncio.TaskGroup() as group:
-                replacing = group.create_task(workers.run())
                 listening = [group.create_task(listener.run()) for listener in self.listeners]
+                replacing = group.create_task(self.replace(workers, listening))
                 if listening:
                     await asyncio.wait(listening)
-                replacing.cancel()
+                if not self.is_failing:
+                    replacing.cancel()
+
+    async def replace(self, workers: Workers, listening: "list[asyncio.Task[None]]") -> None:
+        """Replace worker processes; if too many have died, let the listeners release what failed with the last one.
+
+        Raises:
+            HostError: too many worker processes have died.
+        """
+        try:
+            await workers.run()
+        except HostError:
+            self.is_failing = True
+            for listener in self.listeners:
+                listener.stop()
+            await asyncio.wait(listening, timeout=self.options.stop_seconds)
+            raise
 
     def stop(self, running: "asyncio.Task[None]") -> None:
         """Stop the listeners, and the host once what runs has ended or had its time; at once if asked again."""
@@ -93,7 +110,7 @@ class Host:
             listener.stop()
         asyncio.get_running_loop().call_later(self.options.stop_seconds, running.cancel)
 
-    async def open(self, functions: list[Function], workers: Workers, stack: AsyncExitStack) -> None:
+    async def open(self, functions: list[Function], workers: Invoker, stack: AsyncExitStack) -> None:
         """Make a listener for each queue trigger, and one for all blob triggers of a connection."""
         accounts: dict[str, Account] = {}
         blob_triggers: dict[str, list[blobs.BlobTrigger]] = {}
@@ -149,7 +166,7 @@ class Host:
         return blobs.BlobTrigger(function, container, pattern, by_events)
 
 
-def queue_handler(function: Function, workers: Workers) -> queues.Handler:
+def queue_handler(function: Function, workers: Invoker) -> queues.Handler:
     """Return what a queue listener calls for each message."""
 
     async def handle(body: bytes, message: QueueMessage) -> None:

@@ -278,7 +278,7 @@ class Workers:
         raise failed
 
     def reject(self, function: Function, reason: str, why: str) -> InvocationError:
-        """Return the failure of an invocation whose data the host itself cannot read; no worker sees it."""
+        """Return the failure of an invocation whose data the host itself cannot read; no worker process sees it."""
         return failure(function.name, begin(function, reason), why)
 
     def close(self) -> None:

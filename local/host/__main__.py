@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from local.children import stop_with_parent
 from local.host.configuration import LOG_FORMAT, MESSAGE_LEASE_SECONDS, HostConfiguration, HostError, read_host_json
-from local.host.workers import RESTART_SECONDS, WorkerProcess, start_worker
+from local.host.worker_process import WorkerProcess, start_worker
+from local.host.workers import RESTART_SECONDS
 from local.proxies import exempt_loopback
 
 if TYPE_CHECKING:

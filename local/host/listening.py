@@ -15,7 +15,8 @@ from local.host import blobs, queues, trigger_data
 from local.host.configuration import HostConfiguration, HostError, seconds
 from local.host.connections import Account, find_connection, open_account
 from local.host.functions import Function, Invoker
-from local.host.workers import Times, WorkerEndedError, WorkerProcess, Workers, start_worker
+from local.host.worker_process import WorkerEndedError, WorkerProcess, start_worker
+from local.host.workers import Times, Workers
 
 log = logging.getLogger("host")
 

@@ -13,7 +13,8 @@ import pytest
 from local.host.configuration import HostError
 from local.host.functions import Function, InvocationError
 from local.host.protocol import FunctionDescription, TypedData
-from local.host.workers import DEATHS_SECONDS, Times, WorkerProcess, Workers
+from local.host.worker_process import WorkerProcess
+from local.host.workers import DEATHS_SECONDS, Times, Workers
 from local.install import ROOT
 from tests.waiting import PATIENCE_SECONDS
 

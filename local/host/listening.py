@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from azure.storage.queue import QueueMessage
 
 from local.host import blobs, queues, trigger_data
-from local.host.configuration import HostConfiguration, HostError, seconds
+from local.host.configuration import HostConfiguration, HostError
 from local.host.connections import Account, find_connection, open_account
 from local.host.functions import Function, Invoker
 from local.host.worker_process import WorkerEndedError, WorkerProcess, start_worker
@@ -73,7 +73,7 @@ class Host:
             functions = [Function(description) for description in await first.connect()]
         except WorkerEndedError as error:
             raise HostError(f"The worker process {error}: see above why it did not import the app") from None
-        times = Times(seconds(self.configuration.function_timeout), restart=self.options.restart_seconds)
+        times = Times(self.configuration.timeout_seconds, restart=self.options.restart_seconds)
         workers = Workers(lambda: start_worker(self.options.root), first, times)
         async with AsyncExitStack() as stack:
             stack.callback(workers.close)

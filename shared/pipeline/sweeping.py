@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from shared.message import BatchMessage, FileMessage, MessageError, decode_message
-from shared.names import result_name
+from shared.names import ALWAYS_KEPT, result_name
 from shared.pipeline.decisions import Finding, ListedClaim, is_behind, look_at_file
 from shared.pipeline.rescheduling import names_of, reschedule
 from shared.pipeline.services import Services
@@ -187,7 +187,7 @@ async def walk_files(run: Sweep, place: Place | None) -> Place | None:
     after = order(result_name(place.after)) if place else b""
     last = ""
     is_complete = True
-    async for key, file in reordered(inputs.blobs(), result_name):
+    async for key, file in reordered(inputs.blobs(), result_name, ALWAYS_KEPT):
         orphans, claim = await claimed.up_to(key)
         _, outcome = await outcomes.up_to(key)
         if key > after:

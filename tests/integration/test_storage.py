@@ -166,7 +166,26 @@ async def test_a_message_that_is_not_base64_is_no_message(
     assert await queue.peek() is None
 
 
-NAMES = ["", "!", "-b", ".json", ".txt", ".txt.json", "/", "/a", "~", "é", "🍷", "\ufb01", "\uffee", " b", "0", "\x7f"]
+NAMES = [
+    "",
+    "!",
+    "-b",
+    ".json",
+    ".txt",
+    ".txt.json",
+    "/",
+    "/a",
+    "~",
+    "é",
+    "🍷",
+    "\r",
+    "\n&<",
+    "\ufb01",
+    "\uffee",
+    " b",
+    "0",
+    "\x7f",
+]
 """What may come after a name: by UTF-8 an emoji is after U+FFEE, by UTF-16 it is before."""
 
 

@@ -9,16 +9,16 @@ from typing import Final
 
 import msgspec
 from azure.core.exceptions import ResourceNotFoundError
-
-from local.account import Account
 from shared.jobs import JobMessage, MessageError, decode_message
 from shared.ledger import decode_ledger, ledger_name
-from shared.ner.model import Problem, Statistics
 from shared.poison import FUNCTION_ID, BlobNotice
-from shared.settings import BLOB_POISON_QUEUE, Settings
-from shared.source import Source
 from shared.state_storage import record_name
 from shared.submissions import Submission, decode_submission
+
+from local.account import Account
+from shared.ner.model import Problem, Statistics
+from shared.settings import BLOB_POISON_QUEUE, Settings
+from shared.source import Source
 
 HEAD_BYTES: Final = 64 * 1024
 """What is read of an outcome: its source stands at the beginning, and one that failed is mostly no longer."""

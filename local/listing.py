@@ -8,11 +8,11 @@ from enum import StrEnum
 from typing import Final
 
 from azure.storage.blob import BlobProperties
+from shared.state_storage import SUBMISSION_SUFFIX, record_name
 
 from local.account import Account
 from shared.outcome import LONGEST_BLOB_NAME, OutcomeStatus, blob_name, utf16_length
 from shared.source import Source
-from shared.state_storage import SUBMISSION_SUFFIX, record_name
 from shared.storage.blobs import source_of
 
 STATUSES: Final = {status.value: status for status in OutcomeStatus}

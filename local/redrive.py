@@ -12,6 +12,8 @@ from typing import Final
 
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.storage.queue import QueueClient, QueueMessage, TextBase64EncodePolicy
+from shared.jobs import JobMessage, encode_message, utc_now
+from shared.submissions import new_claim_id
 
 from local.account import Account, in_threads
 from local.choosing import Choice, Kind
@@ -26,12 +28,10 @@ from local.in_flight import (
     record_of,
 )
 from local.listing import Ended, list_account, list_outcomes, list_records
-from shared.jobs import JobMessage, encode_message, utc_now
 from shared.outcome import OutcomeStatus
 from shared.settings import BLOB_POISON_QUEUE
 from shared.source import Source
 from shared.storage import NEVER_EXPIRES
-from shared.submissions import new_claim_id
 
 HIDING_SECONDS: Final = 60
 """How long a poison message that was received is hidden from others."""

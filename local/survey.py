@@ -4,14 +4,15 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared.submissions import Submission
+
 from local.account import Account, in_threads
 from local.in_flight import Poisoned, Record, Report, jobs_count, peeked, read_record, read_report
 from local.listing import Ended, State, list_account, list_records
-from shared.pipeline.services import utc_now
 from shared.outcome import OutcomeStatus
+from shared.pipeline.services import utc_now
 from shared.settings import BLOB_POISON_QUEUE
 from shared.source import Source
-from shared.submissions import Submission
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,9 @@ class TimerListener:
         """Run the function once; return when. A run that fails is not repeated before the next one is due."""
         begun = now()
         following = self.next_after(begun)
-        status = {"Last": last.isoformat() if last else NEVER, "Next": following.isoformat()}
+        status = (
+            {"Last": last.isoformat() if last else NEVER, "Next": following.isoformat()} if self.is_monitored else None
+        )
         info = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": status, "IsPastDue": is_past_due}
         reason = f"Timer fired at {begun.isoformat()}"
         with suppress(InvocationError):

@@ -31,8 +31,8 @@ from local.view.access import TokenGuard
 from local.view.board import Board, storage_problem
 from local.view.reading import KEPT, Reading, classes, described
 from shared.documents import DocumentError, check_length
-from shared.pipeline.services import utc_now
 from shared.outcome import blob_name
+from shared.pipeline.services import utc_now
 
 FOLDER: Final = Path(__file__).parent
 LIBRARIES: Final = {

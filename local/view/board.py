@@ -23,8 +23,8 @@ from local.listing import Ended, File, State, ended_count, list_account
 from local.results import ResultError, decode_outcome, read_raw_outcome
 from local.show_state import duration_text
 from local.survey import InFlight, look_at_record, waits_for
-from shared.pipeline.services import utc_now
 from shared.outcome import Outcome
+from shared.pipeline.services import utc_now
 
 LOOK_SECONDS: Final = 0.8
 LOOK_SHARE: Final = 2.0

@@ -17,15 +17,15 @@ import httpx
 import pytest
 from azure.core.exceptions import AzureError
 from azure.storage.blob import BlobServiceClient
+from shared.jobs import JobMessage
+from shared.submissions import Submission, encode_submission, new_claim_id
 
 from local.install import ROOT
 from local.paths import OVERRIDE
 from local.stack import CORE_TOOLS, create_containers_and_queues
 from local.storage_emulator import BLOB_PORT
-from shared.jobs import JobMessage
 from shared.settings import Settings
 from shared.source import Source
-from shared.submissions import Submission, encode_submission, new_claim_id
 from tests.waiting import PATIENCE_SECONDS, eventually
 
 

@@ -7,14 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-
 from shared.jobs import decode_message, encode_message
 from shared.ledger import FileRecord, JobRecord
+from shared.submissions import Submission
+
 from shared.outcome import Outcome, OutcomeStatus
 from shared.pipeline import Pipeline
 from shared.source import Position
 from shared.storage import SentMessage
-from shared.submissions import Submission
 from tests.integration.conftest import Way
 
 SENTENCE = "Please book a table at Blue Heron in Bristol for four people at eight. "

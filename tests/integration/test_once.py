@@ -5,10 +5,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-
 from shared.jobs import JobMessage, decode_message, encode_message
-from shared.outcome import OutcomeStatus
 from shared.submissions import new_claim_id
+
+from shared.outcome import OutcomeStatus
 from tests.emulator import CLIENT
 from tests.integration.conftest import TEXT, Way
 from tests.integration.test_many_jobs import lines

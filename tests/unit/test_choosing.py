@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import typer
+from shared.jobs import utc_now
 
 from local.choosing import Choice, Kind, parse_since
-from shared.jobs import utc_now
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

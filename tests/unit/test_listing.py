@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from shared.ledger import ledger_name
 
 from local.listing import Ended, Listing, State
-from shared.ledger import ledger_name
 from shared.outcome import OutcomeStatus, blob_name
 from shared.source import Source
 

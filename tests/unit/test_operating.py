@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from shared.jobs import JobMessage, SubmittedJob, encode_message
+from shared.submissions import Submission
 
 from local import app_settings
 from local.account import chosen_values
@@ -16,12 +18,10 @@ from local.redrive import new_submission
 from local.show_state import age_text, printable
 from local.survey import waits_for
 from shared import outcome as outcomes
-from shared.jobs import JobMessage, SubmittedJob, encode_message
 from shared.ner.model import Problem
 from shared.outcome import OutcomeStatus
 from shared.settings import BLOB_POISON_QUEUE, Settings
 from shared.source import Source
-from shared.submissions import Submission
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SOURCE = Source("incoming", "a.txt", "0x1", NOW, 5, "utf-8")

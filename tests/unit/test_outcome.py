@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from shared import outcome as outcomes
-from shared.jobs import SubmittedJob
 from shared.ner.model import DocumentResult, Entity, Job, JobStatus, Problem, Statistics
 from shared.outcome import Outcome, OutcomeStatus
 from shared.source import Source
+from shared.state.batch import SubmittedJob
 
 SOURCE = Source("incoming", "a/report.txt", "0x8D", datetime(2026, 1, 1, tzinfo=UTC), 1234)
 API = {"version": "2023-04-01", "projectName": "p", "deploymentName": "d", "stringIndexType": "UnicodeCodePoint"}
@@ -67,28 +67,17 @@ def test_the_shape_is_the_contract() -> None:
             "transactionsCount": 2,
         },
     }
-    assert outcomes.blob_name(SOURCE.name) == "a/report.txt.json"
-    assert outcomes.metadata(outcome.status, outcome.source) == {
-        "status": "succeeded",
-        "source_etag": "0x8D",
-        "source_last_modified": outcome.source.last_modified.isoformat(),
-    }
 
 
-@pytest.mark.parametrize("length", [1019, 1020, 1024])
-@pytest.mark.parametrize("character", ["a", "é", "🍷", "/"])
-def test_a_name_that_is_too_long_is_shortened(length: int, character: str) -> None:
-    """A blob's name has up to 1,024 UTF-16 code units; two long names of one beginning still differ."""
-    names = [character * (length - 1) + end for end in "xy"]
-    made = [outcomes.blob_name(name) for name in names]
-    assert len(set(made)) == 2
-    for name, blob_name in zip(names, made, strict=True):
-        assert blob_name.endswith(".json")
-        assert len(blob_name.encode("utf-16-le")) // 2 <= 1024
-        if len(name.encode("utf-16-le")) // 2 <= 1019:
-            assert blob_name == f"{name}.json"
-        else:
-            assert name.startswith(blob_name[: -len("~0123456789abcdef.json")])
+def test_metadata_names_the_status_and_the_version() -> None:
+    """A listing shows where everything stands; only a success names its text, so only its entities are used again."""
+    described = {"source_etag": "0x8D", "source_last_modified": SOURCE.last_modified.isoformat()}
+    digest = "ab" * 32
+    for status in OutcomeStatus:
+        expected = {"status": status.value, **described}
+        assert outcomes.metadata(status, SOURCE) == expected
+        is_success = status is OutcomeStatus.SUCCEEDED
+        assert outcomes.metadata(status, SOURCE, digest) == expected | ({"digest": digest} if is_success else {})
 
 
 def test_text_stands_as_it_is() -> None:

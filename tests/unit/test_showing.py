@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 from rich.console import Console
+from shared.jobs import JobMessage
+from shared.submissions import Submission
 
 from local.account import Account, price_of
 from local.app_settings import AppSettingsError
@@ -22,11 +24,9 @@ from local.show_progress import live_view, on_the_way
 from local.show_result import BACKGROUNDS, View, bracketed, painted, show_result, styles
 from local.survey import InFlight, Survey
 from local.view.reading import DOCUMENTS_A_PART, Reading, classes, described
-from shared.jobs import JobMessage
 from shared.ner.model import Document, DocumentResult, Entity, Problem, Statistics
 from shared.outcome import Outcome, OutcomeStatus, encode
 from shared.source import Source
-from shared.submissions import Submission
 
 TEXT = "Ana in New York"
 ANA = Entity("Ana", "guest", 0, 3, 0.9)

@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime, timedelta
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -112,8 +113,10 @@ class NerClient:
 
             self.credential = DefaultAzureCredential()
         auth = KeyAuth(settings.key) if settings.key else EntraAuth(self.credential)  # type: ignore[arg-type]
+        # Gateways set cookies. The API needs none, and one of odd characters would make every later request fail.
+        cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
         self.http = httpx.AsyncClient(
-            base_url=settings.endpoint, auth=auth, timeout=TIMEOUT, limits=LIMITS, transport=transport
+            base_url=settings.endpoint, auth=auth, timeout=TIMEOUT, limits=LIMITS, transport=transport, cookies=cookies
         )
 
     async def submit(
@@ -144,7 +147,7 @@ class NerClient:
                 "app's operator to check NER_ENDPOINT, then upload the file again.",
                 Remedy.NONE,
             )
-        raise NerError(
+        raise answer.fault or NerError(
             "InvalidResponse",
             f"the service responded with status {answer.status} and without a job instead of 202: check NER_ENDPOINT",
             Remedy.MEND_SETTINGS,

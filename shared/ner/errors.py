@@ -30,8 +30,15 @@ REFUSALS: Final = frozenset({400, 413, 415, 422})
 """HTTP statuses that say that the service will never accept this submission."""
 FORGOTTEN: Final = "The service no longer has the results (it keeps them for 24 hours). Upload the file again."
 
-RESPONSE_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict, OSError)
-"""All that the HTTP client raises for a connection or a response; TLS errors are OSErrors that it lets through."""
+RESPONSE_ERRORS: Final = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpx.StreamError,
+    httpx.CookieConflict,
+    OSError,
+    ValueError,
+)
+"""All that the HTTP client raises for a connection or a response; those of TLS and of host names it lets through."""
 
 
 class Remedy(Enum):

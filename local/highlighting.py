@@ -85,5 +85,5 @@ def parts(text: str, characters: int = PART_CHARACTERS) -> Iterator[tuple[int, i
 
 
 def confidence_text(entity: Entity) -> str:
-    """Return the confidence of an entity, or nothing if the service gave none."""
-    return "" if entity.confidence_score is None else f"{entity.confidence_score:.2f}"
+    """Return a space and the confidence of an entity, or nothing if the service gave none."""
+    return "" if entity.confidence_score is None else f" {entity.confidence_score:.2f}"

@@ -105,7 +105,7 @@ def show_document(console: Console, document: Shown, view: View, coloured: dict[
         console.print(Text(printable(document.id), style="bold dim"), soft_wrap=True)
     if document.text is None:
         for entity in found:
-            say(console, f"{entity.offset}: [{entity.text}|{entity.category}] {confidence_text(entity)}")
+            say(console, f"{entity.offset}: [{entity.text}|{entity.category}]{confidence_text(entity)}")
         return
     end = len(document.text)
     if view.most_characters is not None:

@@ -89,6 +89,6 @@ def classes(entities: Sequence[Entity], colours: dict[str, int]) -> str:
 def described(entities: Sequence[Entity]) -> str:
     """Return the entities of a piece in words, with their confidence."""
     return "; ".join(
-        f"{entity.category}{f' / {entity.subcategory}' if entity.subcategory else ''} {confidence_text(entity)}"
+        f"{entity.category}{f' / {entity.subcategory}' if entity.subcategory else ''}{confidence_text(entity)}"
         for entity in entities
     )

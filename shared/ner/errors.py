@@ -7,7 +7,6 @@ the operator to fix the settings, or give the file its failed outcome.
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -20,7 +19,6 @@ LONGEST_RETRY_AFTER_SECONDS: Final = 3600.0
 LONGEST_MESSAGE: Final = 1000
 LONGEST_LOGGED: Final = 300
 CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-SURROGATE = re.compile("[\ud800-\udfff]")
 
 CONFIGURATION_CODES: Final = frozenset({"Unauthorized", "Forbidden", "ProjectNotFound", "ModelVersionIncorrect"})
 """Error codes of a 4xx answer that no change to the file could cure (see the service's error codes)."""
@@ -83,8 +81,7 @@ class NerError(Exception):
         super().__init__(self.for_log)
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct):
     """A response of the service, or of a gateway before it.
 
     Attributes:
@@ -197,7 +194,8 @@ def decode(body: bytes) -> Any:
         return None
     try:
         answer = json.loads(body.decode("utf-8-sig", "replace"), parse_constant=lambda _name: None)
-        return msgspec.json.decode(SURROGATE.sub("\ufffd", json.dumps(answer, ensure_ascii=False)))
+        text = json.dumps(answer, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return msgspec.json.decode(text)
     except (ValueError, RecursionError):
         return None
 

@@ -6,7 +6,6 @@ What the documentation shows and what the service was recorded to answer differ:
 cannot be read is waited for, or named in the outcome, but never loses what can be read.
 """
 
-import re
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qs
 
@@ -25,7 +24,6 @@ LONGEST_TIME: Final = 64
 """Characters of a time; what is longer is none."""
 DEEPEST_WARNING: Final = 32
 """Levels of a warning (the API's have one): what is nested more deeply, some programs can neither write nor read."""
-NUMBER = re.compile("[0-9]{1,9}")
 T = TypeVar("T")
 
 # A word that is not here counts as running: a status that a later version adds must not end a job.
@@ -243,7 +241,7 @@ def read_next_page(link: Any) -> Page | None:
         name: int(values[0])
         for name in ("skip", "top")
         for values in [query.get(name) or query.get(f"${name}") or [""]]
-        if NUMBER.fullmatch(values[0])
+        if values[0].isascii() and values[0].isdigit() and len(values[0]) < 10
     }
     return Page(**numbers) if "skip" in numbers else None
 

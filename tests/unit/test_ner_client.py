@@ -11,7 +11,7 @@ import pytest
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import AzureError, ClientAuthenticationError, ServiceRequestError
 
-from shared.ner.client import MOST_PAGES, TOKEN_SCOPE, YOUNG, NerClient
+from shared.ner.client import TOKEN_SCOPE, YOUNG, NerClient
 from shared.ner.errors import NerError, Remedy
 from shared.ner.model import Document, JobStatus
 from shared.settings import Settings
@@ -101,6 +101,30 @@ async def test_a_page_in_answer_to_a_submission_is_an_error() -> None:
     with pytest.raises(NerError, match="NER_ENDPOINT") as caught:
         await client(lambda _request: httpx.Response(200, html="<h1>Welcome</h1>")).submit(DOCUMENTS, "a.txt")
     assert caught.value.remedy is Remedy.MEND_SETTINGS
+
+
+async def test_an_answer_that_means_to_name_a_job_may_have_been_paid() -> None:
+    """Even if it has a body and no job id that the app can use."""
+    headers = {"operation-location": "https://["}
+    with pytest.raises(NerError) as caught:
+        await client(lambda _request: httpx.Response(200, headers=headers, text="OK")).submit(DOCUMENTS, "a.txt")
+    assert caught.value.remedy is Remedy.NONE
+
+
+async def test_a_cookie_of_odd_characters_does_not_stay() -> None:
+    """Else no later request could be made by this process."""
+    answers = iter([{"set-cookie": "a=\x80"}, {"set-cookie": "b=1"}, {}])
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        headers = [(name.encode(), value.encode("latin-1")) for name, value in next(answers).items()]
+        return httpx.Response(200, headers=headers, json={"jobId": JOB_ID, "status": "running"})
+
+    ner = client(answer)
+    for _ in range(3):
+        assert (await ner.look(JOB_ID)).status is JobStatus.RUNNING
+    assert not any("cookie" in request.headers for request in asked)
 
 
 async def test_a_page_that_is_cut_says_nothing_of_a_submission() -> None:
@@ -212,7 +236,23 @@ async def test_pages_without_end_are_not_read() -> None:
         return httpx.Response(200, json={**SUCCEEDED, "nextLink": f"{ENDPOINT}/?skip={len(calls)}"})
 
     assert (await client(answer).look(JOB_ID)).status is JobStatus.SUCCEEDED
-    assert len(calls) == 1 + MOST_PAGES
+    assert len(calls) == 1 + 25
+
+
+async def test_a_page_that_cannot_be_read_does_not_lose_the_others() -> None:
+    """Its documents are named."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        is_first = "skip" not in request.url.params
+        documents = [{"id": "01:a" if is_first else "02:b", "entities": [] if is_first else "odd"}]
+        link = {"nextLink": f"{ENDPOINT}/?skip=20"} if is_first else {}
+        return httpx.Response(
+            200, json={**SUCCEEDED, **link, "tasks": {"items": [{"results": {"documents": documents}}]}}
+        )
+
+    job = await client(answer).look(JOB_ID)
+    assert [document.id for document in job.documents] == ["01:a"]
+    assert [(problem.code, problem.document_id) for problem in job.problems] == [("InvalidResponse", "02:b")]
 
 
 async def test_a_page_of_a_running_job_is_not_the_end_of_an_ended_one() -> None:

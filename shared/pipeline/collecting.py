@@ -110,7 +110,7 @@ async def result_of(services: Services, entry: RequestEntry, *, expired: bool) -
     if isinstance(entry, RefusalEntry):
         return entry.error
     try:
-        job = await services.ner.look(entry.job_id)
+        job = await services.ner.look(entry.job_id, entry.submitted_date_time)
     except NerError as error:
         if error.remedy is Remedy.NONE or expired:
             return Problem(error.code, error.message)

@@ -4,9 +4,11 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from shared import outcome as outcomes
+from shared.ner.errors import FORGOTTEN, Answer, from_answer
 from shared.ner.model import DocumentResult, Entity, Job, JobStatus, Problem, Statistics
 from shared.outcome import Outcome, OutcomeStatus
 from shared.source import Source
@@ -128,6 +130,44 @@ def test_no_results_are_a_failure_even_where_the_service_gives_no_reason(status:
     assert outcome.status is OutcomeStatus.FAILED
     assert [problem.code for problem in outcome.errors] == [code]
     assert outcome.statistics == Statistics(1, 0, 1, 3)
+
+
+def test_a_job_that_ended_in_part_says_that_there_is_no_reason() -> None:
+    """The uploader must not look for one in vain; a reason of the service is enough."""
+    outcome = ended(JobStatus.PARTIALLY_SUCCEEDED, documents=[FOUND])
+    assert [(problem.code, problem.document_id) for problem in outcome.errors] == [("PartialResults", None)]
+    assert "gave no reason" in outcome.errors[0].message
+    reason = Problem("InternalServerError", "The disk is full.")
+    assert ended(JobStatus.PARTIALLY_SUCCEEDED, documents=[FOUND], problems=[reason]).errors == [reason]
+    outcome = ended(JobStatus.PARTIALLY_SUCCEEDED)
+    assert [problem.code for problem in outcome.errors] == ["MissingResults"]
+    assert "gave no reason" in outcome.errors[0].message
+
+
+@pytest.mark.parametrize("about", ["00:a", "07:odd", "odd"])
+def test_a_document_is_missed_whatever_the_errors_of_others(about: str) -> None:
+    """An error explains its own document, even if that has a result, too."""
+    problem = Problem("InvalidDocument", "Bad.", about)
+    job = Job("id", JobStatus.SUCCEEDED, documents=[DocumentResult("00:a", [ENTITY])], problems=[problem])
+    outcome = outcomes.from_job(SOURCE, API, SubmittedJob("id", 2, 2), job)
+    assert [error.code for error in outcome.errors] == ["InvalidDocument", "MissingResults"]
+    assert "1 of 2 documents" in outcome.errors[1].message
+
+
+def test_an_entity_without_a_score_has_none_in_the_outcome() -> None:
+    """Zero would be a lie, and null a surprise."""
+    bare = Entity("Bristol", "city", 5, 7)
+    body = outcomes.encode(ended(documents=[DocumentResult("report.txt", [bare])]))
+    assert json.loads(body)["documents"][0]["entities"] == [
+        {"text": "Bristol", "category": "city", "offset": 5, "length": 7}
+    ]
+    assert msgspec.json.decode(body, type=Outcome).documents[0].entities == [bare]
+
+
+def test_a_job_that_was_forgotten_is_explained_in_the_words_of_the_app() -> None:
+    """The service says only that there is no such job; that it was paid is no fault of the operator."""
+    forgotten = from_answer(Answer(404, "", {}, b'{"error": {"code": "NotFound", "message": "m"}}'), submitting=False)
+    assert outcomes.explain(forgotten, overdue=False) == FORGOTTEN == outcomes.explain(forgotten, overdue=True)
 
 
 def test_an_error_of_a_document_is_named_once() -> None:

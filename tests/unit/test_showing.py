@@ -244,6 +244,15 @@ def test_short_documents_share_a_part() -> None:
     assert [len(part) for part in parts] == [DOCUMENTS_A_PART, 2]
 
 
+def test_an_entity_without_a_score_is_shown(account: Account) -> None:
+    """The service may give none; it is seen unless a least confidence is asked for."""
+    bare = Entity("Ana", "guest", 0, 3)
+    assert "0: [Ana|guest]" in printed(account, result(None, bare), View())
+    assert "[Ana|guest]" in printed(account, result(TEXT, bare), View())
+    assert "[Ana|guest]" not in printed(account, result(TEXT, bare), View(least_confidence=0.1))
+    assert described([bare, YORK]) == "guest; city 0.40"
+
+
 def test_a_piece_says_all_its_entities() -> None:
     """With their confidence, in the colour of the first."""
     entities = [YORK, Entity("York", "name", 11, 4, 1.0, "family")]

@@ -135,7 +135,7 @@ class NerClient:
         answer = await self.send("POST", self.dialect.submit(documents, display_name), within_seconds)
         if not answer.is_success:
             raise from_answer(answer, submitting=True)
-        # A gateway may change the status and the body, but whoever names a job has accepted one.
+        # A gateway may change the status and the body, but a response that names a job has accepted one.
         job_id = self.job_id_of(answer)
         if job_id is not None:
             return job_id

@@ -25,7 +25,7 @@ class Figures:
     executions: list[float]
     """How long each took."""
     peak_memory: int
-    """The most that the host's process has had in memory, in bytes."""
+    """The most that the host and its worker have had in memory, in bytes."""
 
     @property
     def files_per_second(self) -> float:

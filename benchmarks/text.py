@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 from azure.storage.blob import BlobServiceClient
 
+from benchmarks.running import peak_of, processes_of
 from local import stack
 from local.app_settings import SAMPLE, read_values
 from local.install import STATE
@@ -93,12 +94,6 @@ def large_file(kind: str) -> tuple[str, bytes]:
     return "a.txt", text_of(SAMPLES[kind]).encode()
 
 
-def peak_of(pid: int) -> int:
-    """Return the most memory that a process has had, in bytes (Linux)."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
-
-
 def measure_reading(path: Path) -> None:
     """Read, check and pack a file as the app does; print the growth of the peak over the file's size."""
     # Everything that is made once has been made.
@@ -144,9 +139,10 @@ def show_way() -> None:
         BlobServiceClient.from_connection_string(running.values["NER_STORAGE"]) as blobs,
     ):
         send(running, blobs, "small.txt", data[:1000])
-        before = peak_of(running.host.process.pid)
+        worker = processes_of(running.host)[-1]
+        before = peak_of(worker)
         outcome = send(running, blobs, "large.txt", data)
-        grown = peak_of(running.host.process.pid) - before
+        grown = peak_of(worker) - before
         blob = blobs.get_blob_client(running.settings.results_container, blob_name("large.txt"))
         size = blob.get_blob_properties().size
     entities = sum(len(document.entities) for document in outcome.documents)

@@ -7,8 +7,8 @@ The distribution is learned: each ended job adds its duration to a histogram of 
 guess stands behind them all, which alone decides as long as nothing is known. `benchmarks/delays.py` measures how
 close this comes to knowing the distribution.
 
-A schedule depends on the age and size of a job alone, so a message needs no memory of its looks, and each process
-learns for itself.
+A schedule depends on the age and size of a job alone, so a message needs no memory of its looks. What one process
+learns, the others come to know (`shared/pipeline/learning.py`).
 """
 
 import math
@@ -52,6 +52,8 @@ RESOLUTION_SECONDS: Final = 1.0
 """The service gives its times in whole seconds."""
 BANDWIDTH: Final = 0.15
 """How far a duration is blurred, as a part of it: few jobs say little about the next one."""
+MOST_UNSHARED: Final = 256
+"""So many jobs at most may end before other processes are told; the last few hundred decide."""
 MOST_UNPLANNED: Final = 32
 """So many jobs may end before the schedule is made anew; fewer at the beginning."""
 
@@ -101,6 +103,8 @@ class Delays:
         self.throttled_at = -math.inf
         self.closed_until = -math.inf
         self.histograms = [Histogram() for _ in range(SIZES)]
+        self.unshared: list[tuple[int, float]] = []
+        """Jobs that ended, as `learn` was told, of which no other process knows yet."""
         self.planned: dict[tuple[int, float], tuple[int, list[int]]] = {}
 
     def learn(self, transactions_count: int, seconds: float | None) -> None:
@@ -112,11 +116,19 @@ class Delays:
         """
         if seconds is not None:
             self.histograms[size_of(transactions_count)].add(seconds)
+            self.unshared = [*self.unshared[1 - MOST_UNSHARED :], (transactions_count, seconds)]
 
     def throttle(self, retry_after: float | None) -> None:
         """Take note that the service has refused a call since there were too many; it takes more in so many seconds."""
-        self.throttled_at = self.clock()
+        self.throttled_at = max(self.throttled_at, self.clock())
         self.closed_until = self.throttled_at + min(retry_after or 0.0, THROTTLED_SECONDS)
+
+    def adopt(self, histograms: list[Histogram]) -> None:
+        """Know what all processes have learned, instead of what this one has, and this one's jobs that are unshared."""
+        self.histograms = histograms
+        for transactions_count, seconds in self.unshared:
+            self.histograms[size_of(transactions_count)].add(seconds)
+        self.planned.clear()
 
     @property
     def closed_seconds(self) -> float:

@@ -142,6 +142,7 @@ class Pipeline:
 
     async def within_deadline(self, work: Awaitable[None]) -> None:
         """Do the work; raises TimeoutError at the deadline, which is well before the host would end the worker."""
+        self.services.exchange.begin(self.services)
         async with asyncio.timeout(self.services.settings.deadline_seconds):
             await work
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from shared.delays import Delays
 from shared.ner.client import NerClient
 from shared.ner.dialects import STRING_INDEX_TYPE, dialect_for
+from shared.pipeline.learning import Exchange
 from shared.settings import Settings
 from shared.state.batch import BatchRecord
 from shared.storage.account import Account
@@ -50,6 +51,7 @@ class Services:
     api: dict[str, str]
     """How an outcome names the API and the model."""
     random: Random = field(default_factory=Random)  # spreads polls, guards nothing
+    exchange: Exchange = field(default_factory=Exchange)
     reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LARGE_FILES))
 
     def in_seconds(self, seconds: float) -> datetime:
@@ -72,6 +74,7 @@ class Services:
 
     async def aclose(self) -> None:
         """Close all connections."""
+        await self.exchange.end()
         await self.ner.aclose()
         await self.account.aclose()
 

@@ -3,16 +3,20 @@
 import heapq
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
+from urllib.parse import quote, unquote, urlencode
+from xml.parsers.expat import ParserCreate
 
 from azure.core.exceptions import HttpResponseError
-from azure.storage.blob import BlobProperties
+from azure.core.rest import HttpRequest
 from azure.storage.blob.aio import ContainerClient
 
 from shared.storage.errors import is_missing
 
 PAGE_SIZE: Final = 5000
 """The most that the service lists in one call."""
+FIELDS: Final = frozenset({"Name", "Etag", "Last-Modified", "Content-Length"})
 
 
 class Listed(NamedTuple):
@@ -35,6 +39,7 @@ class Listing:
 
     Attributes:
         page: the continuation token that the current page was asked for with, to begin there again.
+        calls: how many pages were asked for.
     """
 
     def __init__(self, container: ContainerClient, prefix: str = "", page: str | None = None) -> None:
@@ -45,34 +50,110 @@ class Listing:
         self.calls = 0
 
     async def blobs(self) -> AsyncIterator[Listed]:
-        """Yield the blobs by name; nothing if the container is missing. The prefix is cut off."""
-        pages: Any = self.container.list_blobs(
-            name_starts_with=self.prefix or None, include=["metadata"], results_per_page=PAGE_SIZE
-        ).by_page(self.page)
-        try:
-            while True:
-                token = pages.continuation_token if self.calls else self.page
-                try:
-                    page = await anext(pages)
-                except StopAsyncIteration:
+        """Yield the blobs by name; nothing if the container is missing. The prefix is cut off.
+
+        Raises:
+            AzureError: storage refused a call.
+        """
+        following = self.page
+        while following is not None or not self.calls:
+            try:
+                blobs, token = await read_page(self.container, self.prefix, following)
+            except HttpResponseError as error:
+                if is_missing(error):
                     return
-                self.page, self.calls = token, self.calls + 1
-                async for properties in page:
-                    yield listed(properties, len(self.prefix))
-        except HttpResponseError as error:
-            if not is_missing(error):
                 raise
+            self.page, following = following, token
+            self.calls += 1
+            for blob in blobs:
+                yield blob
 
 
-def listed(properties: BlobProperties, prefix_length: int) -> Listed:
-    """Return what a listing shows of a blob."""
-    return Listed(
-        properties.name[prefix_length:],
-        str(properties.etag).strip('"'),
-        properties.last_modified,
-        properties.size,
-        properties.metadata or {},
-    )
+async def read_page(container: ContainerClient, prefix: str, token: str | None) -> tuple[list[Listed], str | None]:
+    """Return a page of blobs, and the token of the next one; None after the last page.
+
+    The SDK's own listing makes objects of everything that storage says about a blob, which takes ten times as long.
+    """
+    address, _, credential = container.url.partition("?")
+    asked = {"restype": "container", "comp": "list", "include": "metadata", "maxresults": str(PAGE_SIZE)}
+    asked |= {name: value for name, value in (("prefix", prefix), ("marker", token or "")) if value}
+    query = urlencode(asked, quote_via=quote) + (f"&{credential}" if credential else "")
+    request = HttpRequest("GET", f"{address}?{query}", headers={"x-ms-version": container.api_version})
+    # Whatever signs and repeats the calls of the SDK does so here too.
+    pipeline: Any = container._pipeline  # noqa: SLF001
+    answer = (await pipeline.run(request, stream=True)).http_response
+    if answer.status_code != 200:
+        await answer.load_body()
+        error = HttpResponseError(response=answer)
+        error.error_code = answer.headers.get("x-ms-error-code")  # type: ignore[attr-defined]  # as the SDK's errors have it
+        raise error
+    page = PageReader(len(prefix))
+    async for piece in answer.stream_download(pipeline):
+        page.parser.Parse(piece)
+    page.parser.Parse(b"", True)  # it takes no names
+    return page.blobs, page.token
+
+
+class PageReader:
+    """Reads a page of a listing piece by piece; of each blob only what is needed is kept.
+
+    Attributes:
+        blobs: that were read.
+        token: of the next page.
+    """
+
+    def __init__(self, prefix_length: int) -> None:
+        """Begin a page; so much is cut off from each name."""
+        self.prefix_length = prefix_length
+        self.blobs: list[Listed] = []
+        self.token: str | None = None
+        self.parser = ParserCreate()
+        self.parser.buffer_text = True
+        self.parser.StartElementHandler = self.begin
+        self.parser.EndElementHandler = self.end
+        self.parser.CharacterDataHandler = self.add
+        self.path: list[str] = []
+        self.text = ""
+        self.is_encoded = False
+        self.fields: dict[str, str] = {}
+        self.metadata: dict[str, str] = {}
+
+    def begin(self, name: str, attributes: dict[str, str]) -> None:
+        """Begin an element."""
+        self.path.append(name)
+        self.text = ""
+        if name == "Blob":
+            self.fields, self.metadata = {}, {}
+        elif name == "Name":
+            self.is_encoded = attributes.get("Encoded") == "true"
+
+    def add(self, text: str) -> None:
+        """Add to the text of an element."""
+        self.text += text
+
+    def end(self, name: str) -> None:
+        """End an element."""
+        self.path.pop()
+        parent = self.path[-1] if self.path else ""
+        if parent == "Metadata":
+            self.metadata[name] = self.text
+        elif name in FIELDS:
+            # Characters that XML cannot hold make the service encode the whole name.
+            self.fields[name] = unquote(self.text) if name == "Name" and self.is_encoded else self.text
+        elif name == "Blob":
+            self.blobs.append(self.listed())
+        elif name == "NextMarker":
+            self.token = self.text or None
+
+    def listed(self) -> Listed:
+        """Return the blob that was read."""
+        return Listed(
+            self.fields["Name"][self.prefix_length :],
+            self.fields["Etag"].strip('"'),
+            parsedate_to_datetime(self.fields["Last-Modified"]),
+            int(self.fields.get("Content-Length") or 0),
+            self.metadata,
+        )
 
 
 def order(name: str) -> bytes:

@@ -11,6 +11,7 @@ from azure.storage.blob.aio import BlobClient
 from shared.settings import Settings
 from shared.state.batch import BatchKind, BatchRecord, batch_name, decode_batch, encode_batch
 from shared.state.claim import CLAIMS, BatchId, Claim, claim_name, decode_claim, encode_claim
+from shared.state.learned import LEARNED_NAME, Learned, decode_learned
 from shared.state.sweeping import SWEEP_NAME, SweepState, decode_sweep
 from shared.storage.account import Account
 from shared.storage.blobs import JSON_CONTENT
@@ -35,6 +36,13 @@ class StoredBatch(NamedTuple):
     """A record of a batch, and its baton."""
 
     record: BatchRecord
+    etag: str
+
+
+class StoredLearned(NamedTuple):
+    """What all processes have learned, and the etag that the next of it must replace."""
+
+    learned: Learned
     etag: str
 
 
@@ -127,6 +135,18 @@ class State:
         body, content = msgspec.json.encode(state), ContentSettings(JSON_CONTENT)
         write = partial(blob.upload_blob, body, content_settings=content, overwrite=True)
         await creating_if_missing(self.container.create_container, write)
+
+    async def read_learned(self) -> StoredLearned | None:
+        """Return what all processes have learned; None if there is nothing that this version of the app can read."""
+        found = await self.read(self.container.get_blob_client(LEARNED_NAME))
+        try:
+            return StoredLearned(decode_learned(found[0]), found[1]) if found else None
+        except UNREADABLE:
+            return StoredLearned(Learned([]), found[1]) if found else None
+
+    async def write_learned(self, body: bytes, known: str | None) -> bool:
+        """Write what all processes have learned, in place of what has the etag `known`; False if another was faster."""
+        return await self.put(self.container.get_blob_client(LEARNED_NAME), body, {}, known) is not None
 
     async def put(self, blob: BlobClient, body: bytes, metadata: dict[str, str], known: str | None) -> str | None:
         """Write a blob on condition; return its etag, None if another worker was faster."""

@@ -191,7 +191,7 @@ def test_an_upload_that_failed_as_a_new_one_is_submitted_again(
         "BlobName": "given-up.txt",
     }
     # The app never hears of it otherwise: this host has seen the file already.
-    receipt = f"blobreceipts/{values['AzureFunctionsWebHost__hostid']}/Host.Functions.submit/{etag}"
+    receipt = f'blobreceipts/{values["AzureFunctionsWebHost__hostid"]}/Host.Functions.submit/"{etag}"'
     hosts = blobs.get_container_client("azure-webjobs-hosts")
     with suppress(ResourceExistsError):
         hosts.create_container()

@@ -2,10 +2,10 @@
 
 from azure.storage.blob import BlobServiceClient
 
+from local.times import utc_now
 from shared.names import result_name
 from shared.ner.model import DocumentResult, Entity, Problem, Statistics
 from shared.outcome import Outcome, OutcomeStatus, encode, metadata
-from shared.pipeline.services import utc_now
 from shared.settings import Settings
 from shared.source import Source
 

@@ -131,8 +131,8 @@ async def keep(services: Services, ledger: Ledger, collected: "Collected") -> No
     entry = CollectedEntry(
         requests_count=collected.requests_count,
         jobs=collected.jobs,
-        documents=await services.ledgers.append_results(ledger.name, bytes(merger.documents)),
-        errors=await services.ledgers.append_results(ledger.name, bytes(merger.errors)),
+        documents=await services.ledgers.append_results(ledger, bytes(merger.documents)),
+        errors=await services.ledgers.append_results(ledger, bytes(merger.errors)),
         state=merger.state,
     )
     await services.ledgers.append(ledger, entry)

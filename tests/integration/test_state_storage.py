@@ -8,11 +8,12 @@ import msgspec
 import pytest
 from azure.storage.blob import BlobServiceClient
 
+from shared.merging import MergeState
 from shared.settings import Settings
 from shared.source import Position, Source
 from shared.state.batch import BATCHES, BatchKind, BatchRecord, Member
 from shared.state.claim import CLAIMS, BatchId, Claim, new_batch_id
-from shared.state.ledger import Extent, FileEntry, JobEntry, Ledger
+from shared.state.ledger import CollectedEntry, Extent, FileEntry, JobEntry, Ledger
 from shared.state.sweeping import SWEEP_NAME, Place, SweepState, Swept
 from shared.storage.account import LONGEST_BODY, Account
 from shared.storage.ledgers import LedgerConflictError, Ledgers, ResultsGoneError
@@ -201,16 +202,29 @@ async def test_a_ledger_that_has_been_deleted_is_not_written_to(ledgers: Ledgers
 async def test_results_are_kept_and_gone_with_the_ledger(ledgers: Ledgers, batch: BatchId) -> None:
     """Larger ones in pieces, others' between them do not matter."""
     data = b"0123456789" * (LONGEST_BODY // 10 + 5)
-    first = await ledgers.append_results(batch, b"others'")
-    extents = await ledgers.append_results(batch, data)
+    ledger = Ledger(batch)
+    first = await ledgers.append_results(ledger, b"others'")
+    extents = await ledgers.append_results(ledger, data)
     assert first == [Extent(0, 7)]
     assert len(extents) == 2
     assert b"".join([piece async for piece in ledgers.read_results(batch, extents)]) == data
-    assert await ledgers.append_results(batch, b"") == []
+    assert await ledgers.append_results(ledger, b"") == []
     await ledgers.delete(batch)
     await ledgers.delete(batch)
     with pytest.raises(ResultsGoneError):
         assert [piece async for piece in ledgers.read_results(batch, extents)] == []
+
+
+async def test_results_that_were_deleted_are_not_begun_anew(ledgers: Ledgers, batch: BatchId) -> None:
+    """The ledger says where they are; in a new blob other results would be there."""
+    ledger = Ledger(batch)
+    await ledgers.append(ledger, FILE)
+    extents = await ledgers.append_results(ledger, b"results")
+    collected = CollectedEntry(requests_count=1, jobs=[], documents=extents, errors=[], state=MergeState())
+    await ledgers.append(ledger, collected)
+    await ledgers.results_blob(batch).delete_blob()
+    with pytest.raises(ResultsGoneError):
+        await ledgers.append_results(ledger, b"more")
 
 
 async def test_what_is_done_leaves_nothing(
@@ -222,7 +236,7 @@ async def test_what_is_done_leaves_nothing(
     await state.write_batch(batch, record(), None)
     ledger = Ledger(batch)
     await ledgers.append(ledger, FILE)
-    await ledgers.append_results(batch, b"results")
+    await ledgers.append_results(ledger, b"results")
     names = [blob.name for blob in container.list_blobs()]
     assert len(names) == 4
     assert all(name.startswith((CLAIMS, f"{BATCHES}{batch}.")) for name in names)

@@ -28,7 +28,7 @@ DOCUMENTS = [Document("a.txt", "text", "en")]
 JOB_ID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 SUCCEEDED = {"jobId": JOB_ID, "status": "succeeded", "tasks": {"items": [{"results": {"documents": []}}]}}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-GZIP = gzip.compress(b"accepted")
+GZIP = gzip.compress(b"accepted", mtime=0)
 
 Answer = Callable[[httpx.Request], httpx.Response]
 

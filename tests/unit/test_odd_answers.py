@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from shared.jobs import SubmittedJob
+from shared.state.batch import SubmittedJob
 
 from shared import outcome as outcomes
 from shared.merging import Merger, MergeState

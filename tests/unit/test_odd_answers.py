@@ -14,7 +14,6 @@ import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from shared.state.batch import SubmittedJob
 
 from shared import outcome as outcomes
 from shared.merging import Merger, MergeState
@@ -25,6 +24,7 @@ from shared.ner.errors import LONGEST_LOGGED, NerError, Remedy
 from shared.ner.model import Job
 from shared.outcome import Outcome
 from shared.settings import Settings
+from shared.state.batch import SubmittedJob
 from tests.unit.test_ner_client import DOCUMENTS, JOB_ID, VALUES, client
 from tests.unit.test_outcome import API, SOURCE
 

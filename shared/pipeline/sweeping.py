@@ -7,6 +7,7 @@ in the order of their names, so a million of them take the memory of a page.
 import asyncio
 import logging
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -23,6 +24,7 @@ from shared.state.batch import BATCHES, BatchKind, is_overdue
 from shared.state.claim import CLAIMS, is_old
 from shared.state.sweeping import Place, SweepState, Swept
 from shared.storage.blobs import read_instant
+from shared.storage.conditions import delete_version
 from shared.storage.listings import Follower, Listed, Listing, order, reordered
 from shared.storage.state import StateError
 
@@ -156,7 +158,7 @@ async def revive_batches(run: Sweep) -> None:
         batch, _, ending = blob.name.partition(".")
         if ending != "json":
             if batch not in run.live and run.now - blob.modified > longest:
-                await services.state.container.delete_blob(BATCHES + blob.name)
+                await delete_version(services.state.container.get_blob_client(BATCHES + blob.name), blob.etag)
             continue
         due = read_instant(blob.metadata.get("due", ""))
         if blob.metadata.get("kind") == BatchKind.VOID.value:
@@ -196,12 +198,15 @@ async def walk_files(run: Sweep, place: Place | None) -> Place | None:
     after = order(result_name(place.after)) if place else b""
     last = ""
     is_complete = True
-    async for key, file in reordered(inputs.blobs(), result_name, ALWAYS_KEPT):
+    pages: dict[str, str | None] = {}
+    async for key, file in reordered(with_pages(inputs, pages), result_name, ALWAYS_KEPT):
+        del pages[file.name]
         orphans, claim = await claimed.up_to(key)
         _, outcome = await outcomes.up_to(key)
-        if key > after:
-            await release_orphans(run, orphans)
-            await look_at(run, file, outcome, claim)
+        if key <= after:
+            continue
+        await release_orphans(run, orphans)
+        await look_at(run, file, outcome, claim)
         last = file.name
         if time.monotonic() >= run.end_of_work:
             is_complete = False
@@ -210,7 +215,16 @@ async def walk_files(run: Sweep, place: Place | None) -> Place | None:
         await release_orphans(run, (await claimed.up_to(None))[0])
     await run.send_all()
     run.count(calls=inputs.calls + results.calls + claims.calls)
-    return None if is_complete else Place(inputs.page, results.page, claims.page, last)
+    # A file that is held back, for the sake of the order, may be on an earlier page.
+    page = next(iter(pages.values()), inputs.page)
+    return None if is_complete else Place(page, results.page, claims.page, last)
+
+
+async def with_pages(listing: Listing, pages: dict[str, str | None]) -> AsyncIterator[Listed]:
+    """Yield the blobs of a listing, and note the page of each."""
+    async for blob in listing.blobs():
+        pages[blob.name] = listing.page
+        yield blob
 
 
 async def look_at(run: Sweep, file: Listed, outcome: Listed | None, claim: Listed | None) -> None:

@@ -6,10 +6,12 @@ The hooks are the SDK and the HTTP client, so that the app's code may change. Wh
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from azure.core.exceptions import ServiceRequestError
+from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.blob.aio import BlobClient
 
 Action: TypeAlias = Callable[[], Awaitable[object]]
@@ -84,3 +86,21 @@ def after_submission(action: Action, *, times: int | None = 1) -> Iterator[None]
 async def refuse() -> None:
     """Be a storage account that does not answer."""
     raise ServiceRequestError("refused by the test")
+
+
+@contextmanager
+def after_listing(container: str, action: Action) -> Iterator[None]:
+    """Let something happen once after a page of a container was listed, and before the app reads it."""
+    count = Times(1)
+    original = AioHttpTransport.send
+
+    async def send(transport: AioHttpTransport, request: Any, **named: Any) -> Any:
+        response = await original(transport, request, **named)
+        url = urlsplit(request.url)
+        if "comp=list" in url.query and url.path.endswith(f"/{container}") and count.take():
+            await action()
+        return response
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AioHttpTransport, "send", send)
+        yield

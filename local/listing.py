@@ -17,7 +17,7 @@ from shared.source import Source
 from shared.state.batch import BATCHES, BatchKind, is_overdue
 from shared.state.claim import CLAIMS, claim_name, is_old
 from shared.storage.blobs import read_instant, source_of
-from shared.storage.listings import listed
+from shared.storage.listings import is_folder
 
 STATUSES: Final = {status.value: status for status in OutcomeStatus}
 ENDING: Final = ".json"
@@ -209,7 +209,7 @@ def list_account(account: Account) -> Listing:
     uploads = [
         source_of(container, blob.name, blob)
         for blob in account.listed(container, include=["metadata"])
-        if not listed(blob, 0).is_folder
+        if not is_folder(blob.name, blob.metadata or {})
     ]
     claims, batches = list_state(account)
     return Listing(uploads, claims, batches, {outcome.blob: outcome for outcome in list_outcomes(account)})

@@ -110,7 +110,7 @@ def is_unheard(file: File, now: datetime, settings: Settings) -> bool:
 
 def is_existing(source: Source, sweep: SweepState | None, settings: Settings) -> bool:
     """Return whether sweeps only count an upload, since it was there before the first one."""
-    return sweep is not None and not settings.sweep_existing and source.last_modified < sweep.first
+    return sweep is not None and not settings.sweep_existing and source.last_modified < sweep.since
 
 
 def overdue_count(listing: Listing, now: datetime, settings: Settings) -> int:

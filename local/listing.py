@@ -17,7 +17,7 @@ from shared.source import Source
 from shared.state.batch import BATCHES, BatchKind, is_overdue
 from shared.state.claim import CLAIMS, claim_name, is_old
 from shared.storage.blobs import read_instant, source_of
-from shared.storage.listings import listed
+from shared.storage.listings import Listed
 
 STATUSES: Final = {status.value: status for status in OutcomeStatus}
 ENDING: Final = ".json"
@@ -209,10 +209,15 @@ def list_account(account: Account) -> Listing:
     uploads = [
         source_of(container, blob.name, blob)
         for blob in account.listed(container, include=["metadata"])
-        if not listed(blob, 0).is_folder
+        if not is_folder(blob)
     ]
     claims, batches = list_state(account)
     return Listing(uploads, claims, batches, {outcome.blob: outcome for outcome in list_outcomes(account)})
+
+
+def is_folder(blob: BlobProperties) -> bool:
+    """Return whether a blob of the input container is none that the app submits."""
+    return Listed(blob.name, blob.etag, blob.last_modified, blob.size, blob.metadata or {}).is_folder
 
 
 def list_state(account: Account) -> tuple[dict[str, Claimed], dict[str, Batch]]:

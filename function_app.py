@@ -73,6 +73,8 @@ async def poll(message: func.QueueMessage, context: func.Context) -> None:
 @app.timer_trigger(arg_name="timer", schedule=settings.sweep_schedule)
 async def sweep(timer: func.TimerRequest, context: func.Context) -> None:
     """Send messages to files that no trigger brought and to batches whose message was lost."""
-    del timer  # a sweep that is late is no different
+    from shared.storage.blobs import read_instant
+
     with invocation(context.invocation_id):
-        await pipeline().sweep()
+        status = getattr(timer, "schedule_status", {})  # the public type does not declare it
+        await pipeline().sweep(read_instant(str(status.get("Next", ""))))

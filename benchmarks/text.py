@@ -1,7 +1,7 @@
 """Cost of a text before it is sent: processor time for splitting and packing, and memory for a large file.
 
 Time is relative to reading the same documents as JSON ten times with the standard library, in the same process. Memory
-is the growth of a process's peak, divided by the file's size. It includes the file itself, which the host passes as a
+is the growth of a process's peak, divided by the file's size. It includes the file itself, which the app reads as a
 whole. It is measured twice: in a fresh process that reads, checks and packs, and in the worker of a running app from
 the upload to the outcome. Run it with `make bench-text`.
 """
@@ -25,8 +25,9 @@ from local.app_settings import SAMPLE, read_values
 from local.install import STATE
 from local.watch import read_outcome
 from shared.documents import read_documents, survey
+from shared.names import result_name
 from shared.ner.model import Document
-from shared.outcome import Outcome, blob_name
+from shared.outcome import Outcome
 from shared.packing import pack
 
 BYTES = 20 * 1024 * 1024
@@ -143,7 +144,7 @@ def show_way() -> None:
         before = peak_of(worker)
         outcome = send(running, blobs, "large.txt", data)
         grown = peak_of(worker) - before
-        blob = blobs.get_blob_client(running.settings.results_container, blob_name("large.txt"))
+        blob = blobs.get_blob_client(running.settings.results_container, result_name("large.txt"))
         size = blob.get_blob_properties().size
     entities = sum(len(document.entities) for document in outcome.documents)
     print(

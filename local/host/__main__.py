@@ -59,9 +59,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--scan",
         choices=(LOSSLESS, AS_RECORDED),
-        default=LOSSLESS,
-        help=f"whether a scan finds a blob as old as the newest of the last scan ({LOSSLESS}, the default) or misses "
-        f"it, as the host does on a storage emulator ({AS_RECORDED})",
+        default=AS_RECORDED,
+        help="whether a scan misses a blob as old as the newest of the last scan, as the host does on a storage "
+        f"emulator ({AS_RECORDED}, the default), or finds it ({LOSSLESS})",
     )
     parser.add_argument(
         "--stop-seconds",

@@ -10,6 +10,7 @@ from typing import Any, Final
 from azure.functions import Context, FunctionApp
 from azure.functions import blob as blob_binding
 from azure.functions import queue as queue_binding
+from azure.functions import timer as timer_binding
 from azure.functions.decorators.function_app import Function as DeclaredFunction
 from azure.functions.meta import Datum
 
@@ -19,6 +20,7 @@ from local.host.protocol import FunctionDescription, Invocation
 CONVERTERS: Final[dict[str, Any]] = {
     "blobTrigger": blob_binding.BlobConverter,
     "queueTrigger": queue_binding.QueueMessageInConverter,
+    "timerTrigger": timer_binding.TimerRequestConverter,
 }
 
 
@@ -77,8 +79,8 @@ def describe(declared: DeclaredFunction) -> AppFunction:
     if len(triggers) != 1 or len(bindings) != 1:
         kinds = ", ".join(str(binding["type"]) for binding in bindings)
         raise HostError(
-            f"function {name} has the bindings {kinds}, but the host emulator supports only one blobTrigger or "
-            "queueTrigger per function. Install Azure Functions Core Tools to run it."
+            f"function {name} has the bindings {kinds}, but the host emulator supports only one blobTrigger, "
+            "queueTrigger or timerTrigger per function. Install Azure Functions Core Tools to run it."
         )
     call = declared.get_user_function()
     wanted = set(inspect.signature(call).parameters) - {"context"}

@@ -43,6 +43,9 @@ class BlobTrigger(NamedTuple):
     pattern: re.Pattern[str]
     by_events: bool = False
     """Whether Event Grid reports new blobs, so that the listener does not scan."""
+    is_by_reference: bool = False
+    """Whether the function gets a reference to the blob, not its bytes."""
+    connection: str = ""
 
 
 class Notice(msgspec.Struct, rename="pascal"):
@@ -227,17 +230,18 @@ class BlobListener:
             properties = await blob.get_blob_properties()
             is_replaced = str(properties.etag).strip('"') != notice.etag.strip('"')
             # After an event, the host takes whichever version is there.
-            content = None if is_replaced and not trigger.by_events else await read(blob, properties)
+            is_stale = is_replaced and not trigger.by_events
+            content = None if is_stale or trigger.is_by_reference else await read(blob, properties)
         except ResourceNotFoundError:
             return
         except AzureError as error:
             why = f"{notice.blob_name!r} cannot be read: {type(error).__name__}"
             raise self.workers.reject(trigger.function, reason, why) from error
-        if content is None:
+        if is_stale:
             await self.notify(trigger, notice.blob_name, str(properties.etag))
             return
         account = self.blobs.url.partition("?")[0]
-        data, metadata = trigger_data.of_blob(account, properties, content, trigger.pattern)
+        data, metadata = trigger_data.of_blob(account, properties, content, trigger.pattern, trigger.connection)
         await self.workers.invoke(trigger.function, data, metadata, reason)
 
 

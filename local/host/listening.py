@@ -7,11 +7,11 @@ import socket
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from azure.storage.queue import QueueMessage
 
-from local.host import blobs, queues, trigger_data
+from local.host import blobs, queues, timers, trigger_data
 from local.host.configuration import HostConfiguration, HostError
 from local.host.connections import Account, find_connection, open_account
 from local.host.functions import Function, Invoker
@@ -19,6 +19,9 @@ from local.host.worker_process import WorkerEndedError, WorkerProcess, start_wor
 from local.host.workers import Times, Workers
 
 log = logging.getLogger("host")
+
+DEFERRED: Final = "supportsdeferredbinding"
+"""The property of a blob trigger, letter case aside, that asks for a reference."""
 
 
 class Options(NamedTuple):
@@ -119,6 +122,11 @@ class Host:
             name = str(function.binding.get("connection", ""))
             if name not in accounts:
                 accounts[name] = await open_account(find_connection(self.environ, name), stack)
+            if function.trigger == "timerTrigger":
+                schedule = function.text("schedule", self.environ)
+                id_ = host_id(self.environ, self.options.root)
+                self.listeners.append(timers.TimerListener(function, workers, accounts[name].blobs, id_, schedule))
+                continue
             if function.trigger == "blobTrigger":
                 blob_triggers.setdefault(name, []).append(self.blob_trigger(function))
                 continue
@@ -164,7 +172,12 @@ class Host:
                 "post the events there"
             )
         container, pattern = blobs.parse_path(function.text("path", self.environ))
-        return blobs.BlobTrigger(function, container, pattern, by_events)
+        properties = function.binding.get("properties") or {}
+        is_by_reference = any(
+            name.lower() == DEFERRED and str(value).lower() == "true" for name, value in properties.items()
+        )
+        connection = str(function.binding.get("connection", ""))
+        return blobs.BlobTrigger(function, container, pattern, by_events, is_by_reference, connection)
 
 
 def queue_handler(function: Function, workers: Invoker) -> queues.Handler:

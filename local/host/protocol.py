@@ -6,7 +6,7 @@ below. The worker begins with `Functions`, or with `Refused` if the app cannot b
 either of them that the other process has ended.
 """
 
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, BinaryIO, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -16,14 +16,25 @@ HEADER_BYTES: Final = 4
 class TypedData(msgspec.Struct, frozen=True, array_like=True):
     """A value and how the host sends it to the Python worker."""
 
-    kind: Literal["string", "json", "bytes"]
+    kind: Literal["string", "json", "bytes", "model_binding_data"]
     text: str = ""
     content: bytes = b""
 
     @property
-    def value(self) -> str | bytes:
-        """The value: bytes or a text."""
+    def value(self) -> "str | bytes | ModelBindingData":
+        """The value: bytes, a text, or a reference."""
+        if self.kind == "model_binding_data":
+            return ModelBindingData(self.text)
         return self.content if self.kind == "bytes" else self.text
+
+
+class ModelBindingData(NamedTuple):
+    """A reference to a blob, as the host sends it in place of the bytes: JSON that names connection and blob."""
+
+    content: str
+    version: str = "1.0"
+    source: str = "AzureStorageBlobs"
+    content_type: str = "application/json"
 
 
 class FunctionDescription(msgspec.Struct, frozen=True):

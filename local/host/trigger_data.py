@@ -91,15 +91,16 @@ def as_dotnet_time(text: str) -> str:
 
 
 def of_blob(
-    account: str, properties: BlobProperties, content: bytes, pattern: re.Pattern[str]
+    account: str, properties: BlobProperties, content: bytes | None, pattern: re.Pattern[str], connection: str = ""
 ) -> tuple[TypedData, dict[str, TypedData]]:
     """Return a blob's data and metadata.
 
     Args:
         account: the URL of the account.
         properties: of the blob.
-        content: of the blob.
+        content: of the blob; None if the function gets a reference.
         pattern: what the trigger's path says about the name.
+        connection: the trigger's.
     """
     container, name = str(properties.container), str(properties.name)
     match = pattern.fullmatch(name)
@@ -111,6 +112,9 @@ def of_blob(
         "Metadata": TypedData("json", compact(properties.metadata or {})),
         **{name: TypedData("string", value) for name, value in (match.groupdict() if match else {}).items()},
     }
+    if content is None:
+        reference = {"Connection": connection, "ContainerName": container, "BlobName": name}
+        return TypedData("model_binding_data", json.dumps(reference, separators=(",", ":"))), metadata
     return TypedData("bytes", content=content), metadata
 
 

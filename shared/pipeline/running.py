@@ -15,7 +15,7 @@ from shared.pipeline.polling import poll
 from shared.pipeline.rescheduling import names_of, reschedule, send
 from shared.pipeline.services import Services, open_services, utc_now
 from shared.pipeline.submitting import submit
-from shared.pipeline.sweeping import sweep
+from shared.pipeline.sweeping import DEFAULT_INTERVAL, sweep
 from shared.settings import Settings
 from shared.state.batch import BatchKind
 from shared.state.sweeping import Swept
@@ -130,15 +130,19 @@ class Pipeline:
         else:
             await reschedule(services, message.batch, later, baton)
 
-    async def sweep(self) -> Swept:
+    async def sweep(self, next_run: datetime | None = None) -> Swept:
         """Send messages to files that no trigger brought and to batches whose message was lost; return what was found.
+
+        Args:
+            next_run: when the next sweep is due, if the host says so.
 
         Raises:
             AzureError, TimeoutError: storage refused a call or was too slow; the next sweep begins again.
         """
         with self.services.telemetry.begin("sweep", ""):
             async with asyncio.timeout(self.services.settings.deadline_seconds):
-                return await sweep(self.services)
+                interval = next_run - self.services.now() if next_run else DEFAULT_INTERVAL
+                return await sweep(self.services, interval)
 
     async def within_deadline(self, work: Awaitable[None]) -> None:
         """Do the work; raises TimeoutError at the deadline, which is well before the host would end the worker."""

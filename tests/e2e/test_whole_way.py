@@ -11,11 +11,11 @@ import pytest
 from azure.core.exceptions import ResourceExistsError
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
+from shared.jobs import JobMessage, SubmittedJob, encode_message
 
 from local.children import Child
 from local.files import SAMPLES
 from local.watch import read_outcome
-from shared.jobs import JobMessage, SubmittedJob, encode_message
 from shared.outcome import Outcome, OutcomeStatus
 from shared.settings import BLOB_POISON_QUEUE, Settings
 from shared.source import Source

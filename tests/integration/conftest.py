@@ -90,8 +90,8 @@ class Way:
         await self.pipeline.submit(self.name)
 
     async def sweep(self) -> Swept:
-        """Let the sweep look at everything, once everything is old enough."""
-        self.pass_time(self.settings.sweep_grace_seconds + self.settings.submit_timeout_seconds)
+        """Let the sweep look at everything, once everything is old enough, however slow the machine is."""
+        self.pass_time(3600 + self.settings.sweep_grace_seconds + self.settings.submit_timeout_seconds)
         return await self.pipeline.sweep()
 
     def message(self) -> QueueMessage:

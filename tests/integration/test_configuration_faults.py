@@ -4,8 +4,8 @@ import logging
 from collections.abc import Callable
 
 import pytest
-
 from shared.jobs import MessageError, decode_message
+
 from shared.outcome import OutcomeStatus
 from shared.pipeline import Pipeline
 from shared.settings import Settings

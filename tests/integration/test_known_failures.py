@@ -11,9 +11,9 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from shared.jobs import decode_message
 
 from local.install import ROOT
-from shared.jobs import decode_message
 from shared.outcome import OutcomeStatus
 from shared.pipeline import Pipeline
 from shared.settings import Settings, SettingsError

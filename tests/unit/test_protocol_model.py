@@ -14,11 +14,11 @@ import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-
 from shared.jobs import JobMessage, SubmittedJob
+from shared.submissions import Step, Submission, new_claim_id, next_step
+
 from shared.precedence import PresentOutcome, Verdict, verdict
 from shared.source import Source
-from shared.submissions import Step, Submission, new_claim_id, next_step
 
 BEGIN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 PATIENCE = timedelta(seconds=120)

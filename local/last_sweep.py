@@ -6,7 +6,8 @@ The sweep is what finds lost events and messages, so nothing else would show tha
 from datetime import datetime, timedelta
 from typing import Final
 
-from local.schedule import ScheduleError, read_schedule
+from croniter import CroniterError, croniter
+
 from local.times import age_text
 from shared.settings import Settings
 from shared.state.sweeping import SweepState
@@ -30,7 +31,7 @@ def sweep_text(sweep: SweepState | None, now: datetime) -> str:
         f"{counted(swept.revived, 'lost message')} sent again",
     ]
     if swept.existing:
-        parts.append(f"{swept.existing:,} from before the first sweep")
+        parts.append(f"{swept.existing:,} from before this deployment")
     return f"{when}, {', '.join(parts)}{'' if swept.is_complete else '; the next sweep continues from there'}."
 
 
@@ -73,12 +74,12 @@ def sweep_warnings(
 def is_late(settings: Settings, last: datetime, now: datetime) -> bool:
     """Return whether two sweeps in a row have not run that were due after the last one."""
     try:
-        schedule = read_schedule(settings.sweep_schedule)
-    except ScheduleError:
-        return False  # the host says so at its start
-    first = schedule.next_after(last)
-    second = schedule.next_after(first) if first else None
-    return second is not None and now > second + timedelta(seconds=settings.sweep_grace_seconds)
+        # As NCRONTAB has it, a day must fit both the day of the month and the day of the week.
+        times = croniter(settings.sweep_schedule, last, second_at_beginning=True, day_or=False)
+        second = [times.get_next(datetime) for _ in range(2)][1]
+    except CroniterError:
+        return False  # the host refuses such a schedule at its start
+    return now > second + timedelta(seconds=settings.sweep_grace_seconds)
 
 
 def counted(count: int, noun: str) -> str:

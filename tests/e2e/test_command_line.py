@@ -17,8 +17,6 @@ import httpx
 import pytest
 from azure.core.exceptions import AzureError
 from azure.storage.blob import BlobServiceClient
-from shared.jobs import JobMessage
-from shared.submissions import Submission, encode_submission, new_claim_id
 
 from local.install import ROOT
 from local.paths import OVERRIDE

@@ -570,7 +570,7 @@ async def test_the_oldest_files_in_flight_come_first(way: Way, account: Account)
 async def test_the_last_sweep_is_shown(
     make_way: Callable[..., Way], account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When it was, what it found, and that uploads from before the first one need a hand."""
+    """When it was, what it found, and that uploads from before the deployment need a hand."""
     way = make_way(NER_SWEEP_EXISTING="false")
     account = Account(way.settings, account.blobs, account.queues)
     monkeypatch.setattr("local.survey.utc_now", way.now)
@@ -580,8 +580,8 @@ async def test_the_last_sweep_is_shown(
     await way.sweep()
     text = shown(account, way)
     assert "Last sweep: 0 s ago, 1 file checked, 0 not picked up" in text
-    assert "1 from before the first sweep" in text
-    assert "1 upload from before the first sweep will not be submitted" in text
+    assert "1 from before this deployment" in text
+    assert "1 upload from before this deployment will not be submitted" in text
     assert look(account).existing_count == 1
     way.pass_time(3600)
     assert "The last sweep was 1 h 0 min ago" in shown(account, way)

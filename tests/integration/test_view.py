@@ -159,14 +159,14 @@ async def test_the_list_says_how_the_app_is_doing(
     monkeypatch.setattr("local.in_flight.utc_now", way.now)
     account.queues.create_queue(way.settings.poison_queue).send_message("evidence")
     long_ago = datetime.now(UTC) - timedelta(hours=2)
-    await way.pipeline.services.state.write_sweep(SweepState(first=long_ago, last=long_ago, swept=Swept(files=1)))
+    await way.pipeline.services.state.write_sweep(SweepState(since=long_ago, last=long_ago, swept=Swept(files=1)))
     page = await arrived(client, "/files", "overdue")
     assert re.search(r"running for \d+ s, overdue", page)
     assert "The last sweep was 2 h 0 min ago" in page
     assert "1 poison message: run &#39;ner status&#39;." in page
 
 
-async def test_uploads_from_before_the_first_sweep_need_a_hand(
+async def test_uploads_from_before_the_deployment_need_a_hand(
     make_way: Callable[..., Way], blobs: BlobServiceClient, queues: QueueServiceClient
 ) -> None:
     """No trigger brings them, and the sweep only counts them."""
@@ -175,7 +175,7 @@ async def test_uploads_from_before_the_first_sweep_need_a_hand(
     await way.sweep()
     transport = httpx.ASGITransport(View(Account(way.settings, blobs, queues)).app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-        await arrived(client, "/files", "1 upload from before the first sweep will not be submitted")
+        await arrived(client, "/files", "1 upload from before this deployment will not be submitted")
     await way.pipeline.aclose()
 
 

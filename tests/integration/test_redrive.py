@@ -239,8 +239,8 @@ async def test_a_file_whose_worker_died_is_taken_over(way: Way, account: Account
     assert (await way.poll_until_there()).status is OutcomeStatus.SUCCEEDED
     assert way.submissions() == 1
     # The void record stays for a while, lest the dead worker was only slow; it is nobody's file.
-    found = look(account)
-    assert (found.states, found.overdue_count) == ({State.SUCCEEDED: 1}, 0)
+    after = look(account)
+    assert (after.states, after.overdue_count) == ({State.SUCCEEDED: 1}, 0)
 
 
 async def test_a_record_that_was_left_behind_is_found(way: Way, account: Account) -> None:

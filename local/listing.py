@@ -10,7 +10,7 @@ from typing import Final
 from azure.storage.blob import BlobProperties
 
 from local.account import Account
-from shared.names import LONGEST_BLOB_NAME, result_name, utf16_length
+from shared.names import LONGEST_RESULT_NAME, result_name, utf16_length
 from shared.outcome import OutcomeStatus
 from shared.settings import Settings
 from shared.source import Source
@@ -25,9 +25,9 @@ ENDING: Final = ".json"
 
 def named_by(blob: str, prefix: str = "") -> str | None:
     """Return the file that a blob belongs to; None if the blob's name may be a shortened one."""
-    if utf16_length(blob) >= LONGEST_BLOB_NAME - 1:
-        return None
-    return blob.removeprefix(prefix).removesuffix(ENDING)
+    name = blob.removeprefix(prefix)
+    # Shortening cuts whole characters, so it may leave a name shorter than it need be.
+    return name.removesuffix(ENDING) if utf16_length(name) < LONGEST_RESULT_NAME - 1 else None
 
 
 @dataclass(frozen=True)
@@ -213,6 +213,11 @@ def list_account(account: Account) -> Listing:
     ]
     claims, batches = list_state(account)
     return Listing(uploads, claims, batches, {outcome.blob: outcome for outcome in list_outcomes(account)})
+
+
+def is_folder(blob: BlobProperties) -> bool:
+    """Return whether a blob of the input container is none that the app submits."""
+    return Listed(blob.name, blob.etag, blob.last_modified, blob.size, blob.metadata or {}).is_folder
 
 
 def list_state(account: Account) -> tuple[dict[str, Claimed], dict[str, Batch]]:

@@ -287,3 +287,12 @@ async def test_a_worker_process_never_outlives_its_host(rig: Rig) -> None:
         await begin(workers, "block 600")
         rig.processes[0].writer.transport.abort()
         assert await asyncio.to_thread(rig.processes[0].process.wait, PATIENCE_SECONDS) == 0
+
+
+async def test_a_worker_process_ends_with_a_host_that_has_not_read_everything(rig: Rig) -> None:
+    """The connection is reset then, which is no reason to stay."""
+    process = rig.start()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await asyncio.to_thread(process.connection.recv, 1)
+    process.connection.close()
+    assert await asyncio.to_thread(process.process.wait, PATIENCE_SECONDS) == 0

@@ -257,7 +257,8 @@ async def test_the_third_death_ends_the_host(rig: Rig) -> None:
             await run(workers, "fine")
         await fails(workers, "exit 1")
         with pytest.raises(HostError, match="3 worker processes died"):
-            await rig.replacing
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await rig.replacing
 
 
 async def test_replacements_keep_their_distance(rig: Rig) -> None:
@@ -277,7 +278,8 @@ async def test_a_worker_process_that_cannot_import_the_app_has_died(rig: Rig) ->
         with pytest.raises(InvocationError):
             await run(workers, "exit 1")
         with pytest.raises(HostError, match="3 worker processes died"):
-            await rig.replacing
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await rig.replacing
         assert len(rig.processes) == 3
 
 

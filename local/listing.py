@@ -215,11 +215,6 @@ def list_account(account: Account) -> Listing:
     return Listing(uploads, claims, batches, {outcome.blob: outcome for outcome in list_outcomes(account)})
 
 
-def is_folder(blob: BlobProperties) -> bool:
-    """Return whether a blob of the input container is none that the app submits."""
-    return Listed(blob.name, blob.etag, blob.last_modified, blob.size, blob.metadata or {}).is_folder
-
-
 def list_state(account: Account) -> tuple[dict[str, Claimed], dict[str, Batch]]:
     """Return what is listed of claims, and of records of batches by their ids."""
     claims: dict[str, Claimed] = {}

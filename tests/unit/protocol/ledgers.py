@@ -34,9 +34,7 @@ class UnrecordedJobError(Exception):
     """The service has accepted a job of a ledger, and storage refused to record it."""
 
 
-def post_all(
-    me: Worker, batch: str, record: BatchRecord, baton: str | None, ledger: Ledger | None
-) -> Steps[None]:
+def post_all(me: Worker, batch: str, record: BatchRecord, baton: str | None, ledger: Ledger | None) -> Steps[None]:
     """Post what the ledger of a file lacks."""
     source, end_of_work = record.members[0].source, me.world.in_seconds(WORKING_SECONDS)
     if ledger is None:
@@ -125,6 +123,4 @@ def collect(me: Worker, batch: str, record: BatchRecord, baton: str | None, ledg
     except ResultsGoneError:
         yield from give_up_version(me, batch, record)
     except NerError as error:
-        yield from after_failed_call(
-            me, batch, record, baton, error, has_progress=ledger.collected_count > before
-        )
+        yield from after_failed_call(me, batch, record, baton, error, has_progress=ledger.collected_count > before)

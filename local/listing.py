@@ -13,10 +13,10 @@ from local.account import Account
 from shared.names import LONGEST_RESULT_NAME, result_name, utf16_length
 from shared.outcome import OutcomeStatus
 from shared.settings import Settings
-from shared.source import Source
+from shared.source import Source, read_instant
 from shared.state.batch import BATCHES, BatchKind, is_overdue
 from shared.state.claim import CLAIMS, claim_name, is_old
-from shared.storage.blobs import read_instant, source_of
+from shared.storage.blobs import source_of
 from shared.storage.listings import is_folder
 
 STATUSES: Final = {status.value: status for status in OutcomeStatus}

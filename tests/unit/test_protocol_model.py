@@ -20,7 +20,7 @@ from tests.unit.protocol.polling import on_event, on_message
 from tests.unit.protocol.protections import Protection
 from tests.unit.protocol.sweeping import sweep
 from tests.unit.protocol.workers import Answer, Steps, Worker
-from tests.unit.protocol.world import FILES, JobState, Payment, Queued, Text, World
+from tests.unit.protocol.world import FILES, JobState, Queued, Text, World
 
 EXAMPLES: Final = int(os.environ.get("PROTOCOL_EXAMPLES", "150"))
 """How many histories are tried; a change of the protocol is worth some thousands."""

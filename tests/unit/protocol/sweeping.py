@@ -54,7 +54,7 @@ def revive_batches(me: Worker) -> Steps[set[str]]:
     world, now, live = me.world, me.world.now, set()
     longest = timedelta(seconds=VOID_TIMEOUTS * PATIENCE_SECONDS)
     batches = yield from me.call(lambda: dict(world.batches))
-    ledgers = yield from me.call(lambda: {batch: None for batch in (*world.ledgers, *world.results)})
+    ledgers = yield from me.call(lambda: dict.fromkeys((*world.ledgers, *world.results)))
     for batch, (record, etag) in batches.items():
         if record.kind is BatchKind.VOID:
             if now - record.due > longest and me.has(Protection.VOID_RECORDS):

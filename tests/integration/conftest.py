@@ -5,7 +5,8 @@ the clock of the app and of the service moves to when the message is due.
 """
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,6 +23,7 @@ from shared.pipeline import Pipeline
 from shared.settings import Settings
 from tests.due_times import DueTimes, due_times
 from tests.emulator import end_jobs, move_clock, set_switches, submissions
+from tests.proxy import Proxies, Service, no_pauses, ports_of, proxies, through
 from tests.waiting import eventually
 
 TEXT = b"A table for two at Blue Heron in Bristol at eight, please."
@@ -61,6 +63,11 @@ class Way:
         self.name = "a.txt"
         self.etag = ""
 
+    @property
+    def app_settings(self) -> Settings:
+        """The settings of the pipelines; all that the tests do themselves goes by `settings`."""
+        return self.settings
+
     def another_pipeline(self, later: timedelta = timedelta()) -> Pipeline:
         """Return a pipeline as in another instance of the app, whose clock is so much later."""
         transport = httpx.AsyncHTTPTransport(verify=CERTIFICATES)
@@ -68,7 +75,7 @@ class Way:
         def now() -> datetime:
             return self.now() + later
 
-        pipeline = Pipeline(self.settings, transport=transport, now=now)
+        pipeline = Pipeline(self.app_settings, transport=transport, now=now)
         pipeline.following.delays.clock = lambda: now().timestamp()
         return pipeline
 
@@ -158,6 +165,39 @@ class Way:
         return submissions(self.ner_emulator, self.name)
 
 
+class ProxiedWay(Way):
+    """A way whose pipelines reach storage and the service through proxies, and all others directly.
+
+    Attributes:
+        proxies: their rule says what the pipelines get instead of an answer, their calls are what they asked for.
+    """
+
+    def __init__(
+        self,
+        values: dict[str, str],
+        blobs: BlobServiceClient,
+        ner_emulator: str,
+        messages_due: DueTimes,
+        proxies: Proxies,
+    ) -> None:
+        self.proxies = proxies
+        connection = through(values["NER_STORAGE"], proxies.ports)
+        endpoint = f"http://127.0.0.1:{proxies.ports[Service.NER]}"
+        self.proxied_settings = Settings.from_environ(
+            {**values, "AzureWebJobsStorage": connection, "NER_STORAGE": connection, "NER_ENDPOINT": endpoint}
+        )
+        super().__init__(values, blobs, ner_emulator, messages_due)
+
+    @property
+    def app_settings(self) -> Settings:
+        """The settings of the pipelines."""
+        return self.proxied_settings
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass for the app alone: ways that run side by side share the service."""
+        self.later += timedelta(seconds=max(seconds, 0.0))
+
+
 @pytest.fixture
 def messages_due() -> Iterator[DueTimes]:
     """When the messages of the test's pipelines are due."""
@@ -188,3 +228,22 @@ async def way(make_way: Callable[..., Way]) -> AsyncIterator[Way]:
     way = make_way()
     yield way
     await way.pipeline.aclose()
+
+
+@pytest.fixture
+async def make_proxied_way(
+    values: dict[str, str], blobs: BlobServiceClient, ner_emulator: str, messages_due: DueTimes
+) -> AsyncIterator[Callable[..., Awaitable[ProxiedWay]]]:
+    """Return what makes a way behind proxies of its own, whose calls the SDK repeats without a pause."""
+    async with AsyncExitStack() as stack:
+        stack.enter_context(no_pauses())
+
+        async def make(**changes: str) -> ProxiedWay:
+            own = {**values, "NER_ENDPOINT": ner_emulator, **changes}
+            running = await stack.enter_async_context(proxies(ports_of(own["NER_STORAGE"], ner_emulator)))
+            way = ProxiedWay(own, blobs, ner_emulator, messages_due, running)
+            stack.callback(way.queue.close)
+            return way
+
+        stack.callback(set_switches, ner_emulator)
+        yield make

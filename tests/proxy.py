@@ -140,7 +140,8 @@ class Answer:
         body: sent unless the call is a HEAD.
         carried_out: whether the call is passed on first, so that only its answer is lost.
         never: nothing is ever sent, and the connection stays open.
-        cut: only the first half of the server's own answer is sent, then the connection is reset.
+        edit: changes the server's own answer, which then is sent.
+        cut: only the first half of the server's own answer is sent, then the connection ends.
         then: called when the call has been carried out, or has been refused, before the caller gets anything.
     """
 
@@ -149,8 +150,14 @@ class Answer:
     body: bytes = b""
     carried_out: bool = False
     never: bool = False
+    edit: Callable[[bytes], bytes] | None = None
     cut: bool = False
     then: Callable[[], None] | None = None
+
+    @property
+    def needs_server(self) -> bool:
+        """Whether the server gets the call."""
+        return self.carried_out or self.cut or self.edit is not None
 
     def encode(self, method: str) -> bytes:
         """Return the bytes of the answer."""
@@ -216,7 +223,7 @@ class Proxies:
                 call = self._call(service, head)
                 answer = self.rule(call)
                 response = b""
-                if answer is None or answer.carried_out or answer.cut:
+                if answer is None or answer.needs_server:
                     response = await upstream.send(call.method, request)
                 if answer is not None:
                     response = await answer_in_place(answer, call, response, reader)
@@ -289,6 +296,8 @@ async def answer_in_place(answer: Answer, call: Call, response: bytes, reader: a
         answer.then()
     if answer.never:
         await reader.read()  # ends with the connection
+    if answer.edit is not None:
+        return answer.edit(response)
     if answer.cut:
         head = response.index(END_OF_HEAD) + len(END_OF_HEAD)
         return response[: (head + len(response) if len(response) > head else head) // 2]

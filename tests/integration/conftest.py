@@ -197,6 +197,12 @@ class ProxiedWay(Way):
         """Let time pass for the app alone: ways that run side by side share the service."""
         self.later += timedelta(seconds=max(seconds, 0.0))
 
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self.pipeline.aclose()
+        await self.proxies.aclose()
+        self.queue.close()
+
 
 @pytest.fixture
 def messages_due() -> Iterator[DueTimes]:
@@ -234,9 +240,13 @@ async def way(make_way: Callable[..., Way]) -> AsyncIterator[Way]:
 async def make_proxied_way(
     values: dict[str, str], blobs: BlobServiceClient, ner_emulator: str, messages_due: DueTimes
 ) -> AsyncIterator[Callable[..., Awaitable[ProxiedWay]]]:
-    """Return what makes a way behind proxies of its own, whose calls the SDK repeats without a pause."""
+    """Return what makes a way behind proxies of its own, whose calls the SDK repeats without a pause.
+
+    The service ends jobs at once and takes any number of calls, since its clock stands while those of the ways move.
+    """
     async with AsyncExitStack() as stack:
         stack.enter_context(no_pauses())
+        set_switches(ner_emulator, jobSeconds=0, callsPerMinute=10**9, retentionSeconds=1e9)
 
         async def make(**changes: str) -> ProxiedWay:
             own = {**values, "NER_ENDPOINT": ner_emulator, **changes}

@@ -6,13 +6,13 @@ the clock of the app and of the service moves to when the message is due.
 
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueClient, QueueMessage, TextBase64DecodePolicy, TextBase64EncodePolicy
 
@@ -44,8 +44,14 @@ class Way:
         self, values: dict[str, str], blobs: BlobServiceClient, ner_emulator: str, messages_due: DueTimes
     ) -> None:
         self.settings = Settings.from_environ(values)
-        create_containers_and_queues(self.settings)
+        self.queue = QueueClient.from_connection_string(
+            values["NER_STORAGE"],
+            self.settings.queue,
+            message_encode_policy=TextBase64EncodePolicy(),
+            message_decode_policy=TextBase64DecodePolicy(),
+        )
         self.blobs = blobs
+        self.create()
         self.ner_emulator = ner_emulator
         # A clock that stands, so that no pause of a busy machine looks like waiting.
         self.begun = datetime.now(UTC)
@@ -53,15 +59,13 @@ class Way:
         self.messages_due = messages_due
         messages_due.clocks[self.settings.queue] = self.now
         self.pipeline = self.another_pipeline()
-        self.queue = QueueClient.from_connection_string(
-            values["NER_STORAGE"],
-            self.settings.queue,
-            message_encode_policy=TextBase64EncodePolicy(),
-            message_decode_policy=TextBase64DecodePolicy(),
-        )
         self.hidden: list[QueueMessage] = []
         self.name = "a.txt"
         self.etag = ""
+
+    def create(self) -> None:
+        """Create the containers and the queue."""
+        create_containers_and_queues(self.settings)
 
     @property
     def app_settings(self) -> Settings:
@@ -187,6 +191,13 @@ class ProxiedWay(Way):
             {**values, "AzureWebJobsStorage": connection, "NER_STORAGE": connection, "NER_ENDPOINT": endpoint}
         )
         super().__init__(values, blobs, ner_emulator, messages_due)
+
+    def create(self) -> None:
+        """Create the containers, which many ways share, and the queue over connections that are there already."""
+        for name in (self.settings.input_container, self.settings.results_container):
+            with suppress(ResourceExistsError):
+                self.blobs.create_container(name)
+        self.queue.create_queue()
 
     @property
     def app_settings(self) -> Settings:

@@ -4,15 +4,18 @@ Settings are checked when the host loads this module, so that a wrong one stops 
 then wait where they are. Everything else is imported and connected at the first invocation: cold starts stay short.
 """
 
+import asyncio
 import logging
 import os
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import azure.functions as func
 
 from shared.settings import BLOB_POISON_QUEUE, CONNECTION, Settings
 from shared.telemetry import invocation
+from shared.time_limits import check_time_limits, read_function_timeout
 
 if TYPE_CHECKING:
     from shared.pipeline import Pipeline
@@ -23,6 +26,7 @@ for chatty in ("azure", "httpx"):
 
 log = logging.getLogger("ner")
 settings = Settings.from_environ(os.environ)
+check_time_limits(settings, read_function_timeout(Path(__file__).with_name("host.json").read_text(), os.environ))
 app = func.FunctionApp()
 
 
@@ -73,11 +77,13 @@ async def poll(message: func.QueueMessage, context: func.Context) -> None:
 async def give_up(message: func.QueueMessage, context: func.Context) -> None:
     """Turn a message that failed too often into an outcome."""
     with invocation(context.invocation_id):
-        await pipeline().poison.give_up(message.get_body())
+        async with asyncio.timeout(settings.deadline_seconds):
+            await pipeline().poison.give_up(message.get_body())
 
 
 @app.queue_trigger(arg_name="message", queue_name=BLOB_POISON_QUEUE, connection=CONNECTION)
 async def resubmit(message: func.QueueMessage, context: func.Context) -> None:
     """Submit an upload on which `submit` failed too often."""
     with invocation(context.invocation_id):
-        await pipeline().poison.resubmit(message.get_body(), message.dequeue_count or 1, message.expiration_time)
+        async with asyncio.timeout(settings.deadline_seconds):
+            await pipeline().poison.resubmit(message.get_body(), message.dequeue_count or 1, message.expiration_time)

@@ -7,6 +7,7 @@ by a deadline. From before a version's first submission until its outcome, a mes
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
@@ -25,6 +26,9 @@ from shared.storage import Body, OutcomeConflictError, SentMessage
 from shared.submissions import Step, Submission, next_step, watching_seconds
 
 log = logging.getLogger("ner")
+
+MOST_CONFLICTS: Final = 5
+"""So many lost races in a row are no race: the message comes back later."""
 
 
 class Flight:
@@ -64,6 +68,7 @@ class Flight:
             # An event mostly is the first to know of its version. The message comes before the claim: whatever happens
             # to this worker, it brings another one.
             self.sent = await self.following.storage.send(encode_message(self.message), patience.total_seconds())
+        conflicts = 0
         while self.record is None:
             submission = known.submission if known else None
             step = next_step(submission, claim_id, now(), patience)
@@ -80,6 +85,9 @@ class Flight:
                     claim, await state.write_submission(claim, known.etag if known else None)
                 )
             except ClaimConflictError:
+                conflicts += 1
+                if conflicts == MOST_CONFLICTS:
+                    raise
                 known = await state.read_submission(self.source)
         # Only now: whoever had claimed it before may have ended it until then.
         present = await self.following.storage.present_outcome(outcomes.blob_name(self.source.name))
@@ -245,7 +253,7 @@ class Flight:
             What was decided in the end; None if there is a newer version to be seen to.
         """
         storage, name = self.following.storage, outcomes.blob_name(self.source.name)
-        decided, is_missing = None, self.message.is_first
+        decided, is_missing, conflicts = None, self.message.is_first, 0
         while decided is None:
             # In this order: an outcome of a version newer than `newest` then makes the writing fail. Where there was
             # none at the claim, the writing itself tells whether there is one now.
@@ -257,6 +265,9 @@ class Flight:
                 try:
                     await storage.write_outcome(name, body, metadata, present)
                 except OutcomeConflictError:
+                    conflicts += 1
+                    if conflicts == MOST_CONFLICTS:
+                        raise
                     decided = None
         return None if decided is Verdict.SUPERSEDED and newest is not None else decided
 

@@ -3,9 +3,10 @@
 import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Final
 
 from shared.delays import Delays
-from shared.jobs import JobMessage, is_overdue
+from shared.jobs import JobMessage, is_overdue, waiting_delay
 from shared.ner.dialects import STRING_INDEX_TYPE, dialect_for
 from shared.settings import Settings
 from shared.source import Source
@@ -13,6 +14,9 @@ from shared.state_storage import StateStorage
 from shared.storage import Storage
 from shared.submissions import CLAIM_SHARE
 from shared.telemetry import Telemetry
+
+LONGEST_STORAGE_DELAY_SECONDS: Final = 600
+"""Some refusals last until somebody acts, such as a lease without end; each try costs calls of storage and service."""
 
 
 class Following:
@@ -38,6 +42,15 @@ class Following:
         self.call_seconds = settings.submit_timeout_seconds * CLAIM_SHARE
         model = dialect_for(settings).describe_model()
         self.api = {"version": settings.api_version, **model, "stringIndexType": STRING_INDEX_TYPE}
+
+    def storage_delay(self, message: JobMessage) -> float:
+        """Return in how many seconds to go on with a file where storage has refused a call or has not answered."""
+        return waiting_delay(
+            self.now() - message.since,
+            least=self.settings.poll_min_seconds,
+            most=max(self.settings.poll_max_seconds, LONGEST_STORAGE_DELAY_SECONDS),
+            jitter=self.random.random(),
+        )
 
     def is_overdue(self, message: JobMessage) -> bool:
         """Tell whether a file has been waited for long enough."""

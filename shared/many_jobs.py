@@ -9,7 +9,6 @@ import time
 from typing import Final
 
 import msgspec
-from azure.core.exceptions import ResourceNotFoundError
 
 from shared.collecting import Collector, merged_outcome
 from shared.documents import Documents, Survey
@@ -22,12 +21,12 @@ from shared.ner.errors import NerError, Remedy
 from shared.ner.model import Problem
 from shared.packing import Request, pack
 from shared.source import Source
-from shared.state_storage import LedgerConflictError, StateStorage
+from shared.state_storage import LedgerConflictError, ResultsGoneError, StateStorage
 
 log = logging.getLogger("ner")
 
 WORKING_SECONDS: Final = 60.0
-"""How long an invocation submits, or collects; well below functionTimeout."""
+"""How long an invocation submits, or collects; well below the deadline of an invocation."""
 LONGEST_DISPLAY_NAME: Final = 256
 
 
@@ -40,7 +39,7 @@ class ManyJobs:
         self.state = state
         self.following = following
         self.collector = Collector(ner, state, following.delays)
-        self.working_seconds = WORKING_SECONDS
+        self.working_seconds = min(WORKING_SECONDS, following.settings.deadline_seconds / 2)
 
     async def begin(self, flight: Flight, found: Survey, documents: Documents) -> None:
         """Submit a file whose jobs do not fit into its message, or go on with one that was begun before."""
@@ -116,8 +115,7 @@ class ManyJobs:
             await flight.finish_merged(outcome, lambda: self.collector.pieces(ledger, outcome))
         except LedgerConflictError:
             await self.leave_to_other(flight)
-        except ResourceNotFoundError:
-            # The results are gone, most likely since another invocation has just written the outcome.
+        except ResultsGoneError:
             await self.state.delete(ledger.name)
             await self.leave_to_other(flight)
         except NerError as error:

@@ -6,12 +6,13 @@ queue do their work and `poison` turns what comes out of it into an outcome.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from azure.core.exceptions import AzureError
 
 from shared import outcome as outcomes
 from shared.collecting import TIMED_OUT
@@ -29,8 +30,9 @@ from shared.packing import Request, pack
 from shared.poison import Poison
 from shared.settings import Settings
 from shared.source import Source
-from shared.state_storage import StateStorage
-from shared.storage import Storage, Upload
+from shared.state_storage import ClaimConflictError, StateStorage
+from shared.storage import OutcomeConflictError, Storage, Upload
+from shared.storage_errors import reason_of
 from shared.submissions import new_claim_id
 from shared.telemetry import Telemetry
 
@@ -41,6 +43,8 @@ log = logging.getLogger("ner")
 
 LARGE_FILE: Final = 1024 * 1024
 """Bytes."""
+REQUEUE_SECONDS: Final = 20.0
+"""What an invocation that has reached its deadline may take for sending its message."""
 MOST_LARGE_FILES: Final = 4
 """That are read again at the same time, each of up to NER_MAX_BLOB_BYTES; looks need no file."""
 
@@ -78,11 +82,13 @@ class Pipeline:
             version: which version the bytes are; None if the host did not say.
         """
         with self.telemetry.begin("submit", name):
-            upload = (
-                Upload(version, data)
-                if version and data is not None
-                else await self.storage.read_upload(name, seen=data)
-            )
+            deadline = self.deadline()
+            async with asyncio.timeout_at(deadline):
+                upload = (
+                    Upload(version, data)
+                    if version and data is not None
+                    else await self.storage.read_upload(name, seen=data)
+                )
             if upload is None:
                 log.info("%r: deleted before it was submitted, nothing to do", name)
                 return
@@ -92,7 +98,29 @@ class Pipeline:
                 claim_id=new_claim_id(),
                 trace_parent=self.telemetry.trace_parent,
             )
-            await self.submit_upload(upload, Flight(self.following, message, is_queued=False))
+            flight = Flight(self.following, message, is_queued=False)
+            await self.finish_in_time(flight, self.submit_upload(upload, flight), deadline)
+
+    def deadline(self) -> float:
+        """Return when an invocation that begins now must end, by the event loop's clock."""
+        return asyncio.get_running_loop().time() + self.settings.deadline_seconds
+
+    async def finish_in_time(self, flight: Flight, work: Awaitable[None], deadline: float) -> None:
+        """Do the work; where storage refuses a call, or the time is up first, let the message come back later.
+
+        The host knows less than that: it would run a message again after half a minute whatever is in the way, give
+        it up after five times, and end the whole worker at functionTimeout.
+
+        Raises:
+            AzureError: the queue takes no message either.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                await work
+        except (AzureError, TimeoutError, ClaimConflictError, OutcomeConflictError) as error:
+            log.warning("%r: retrying later, because %s", flight.source.name, reason_of(error))
+            async with asyncio.timeout(REQUEUE_SECONDS):
+                await flight.send(self.following.storage_delay(flight.message))
 
     async def submit_upload(self, upload: Upload, flight: Flight, ledger: Ledger | None = None) -> None:
         """Send a file's text to the service and follow its jobs; where the service cannot take it, try again later.
@@ -163,6 +191,7 @@ class Pipeline:
             MessageError: the message is not one of this app's.
         """
         message = decode_message(body, self.settings.input_container)
+        deadline = self.deadline()
         if self.telemetry.take_queue_length_turn():
             # Before a version has two messages for a moment: this one and the next.
             self.telemetry.queue_length(await self.storage.queue_length())
@@ -171,7 +200,8 @@ class Pipeline:
             if message.trace_parent is None:
                 # Somebody sent it by hand: its trace begins here.
                 message = msgspec.structs.replace(message, trace_parent=self.telemetry.trace_parent)
-            await self.go_on(Flight(self.following, message, is_queued=True))
+            flight = Flight(self.following, message, is_queued=True)
+            await self.finish_in_time(flight, self.go_on(flight), deadline)
 
     async def go_on(self, flight: Flight) -> None:
         """Do what is to be done next about a version that is on its way."""

@@ -26,6 +26,9 @@ PLACEHOLDER: Final = re.compile("<[^<>]*>")
 """What the documentation writes for a value that the user has to fill in."""
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
+DEADLINE_SHARE: Final = 0.8
+"""Of NER_SUBMIT_TIMEOUT_SECONDS, what one invocation may take."""
+
 LONGEST_DELAY_SECONDS: Final = 7 * 24 * 3600
 """A queue message cannot stay invisible for longer (Storage REST API, Put Message)."""
 
@@ -84,6 +87,11 @@ class Settings:
     def poison_queue(self) -> str:
         """Where the host puts a message that failed too often: it appends `-poison`, and so do we."""
         return f"{self.queue}-poison"
+
+    @property
+    def deadline_seconds(self) -> float:
+        """How long one invocation may work: less than a claim is valid, so no late worker submits a file again."""
+        return self.submit_timeout_seconds * DEADLINE_SHARE
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "Settings":

@@ -5,24 +5,19 @@ the version has its outcome.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from functools import partial
 from typing import Final, NamedTuple
 
 import msgspec
 from azure.core import MatchConditions
-from azure.core.exceptions import (
-    HttpResponseError,
-    ResourceExistsError,
-    ResourceModifiedError,
-    ResourceNotFoundError,
-)
+from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import ContentSettings
 from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
 from shared.ledger import Extent, Ledger, Record, decode_ledger, encode_record, ledger_name
 from shared.source import Source
 from shared.storage import JSON_CONTENT, LONGEST_BODY, creating_if_missing, in_place_of, only_if
+from shared.storage_errors import exists_already, is_lost_race, is_missing
 from shared.submissions import Submission, decode_submission, encode_submission
 
 SUBMISSION_SUFFIX: Final = ".json"
@@ -44,6 +39,10 @@ class StateError(Exception):
 
 class ClaimConflictError(Exception):
     """Somebody else has written the record of the submission since it was read."""
+
+
+class ResultsGoneError(Exception):
+    """The blob of what was collected is gone, most likely since another invocation has just written the outcome."""
 
 
 class StoredSubmission(NamedTuple):
@@ -77,7 +76,9 @@ class StateStorage:
         try:
             download = await self.submission_blob(source).download_blob()
             data = await download.readall()
-        except ResourceNotFoundError:
+        except HttpResponseError as error:
+            if not is_missing(error):
+                raise
             return None
         try:
             submission = decode_submission(data)
@@ -100,7 +101,9 @@ class StateStorage:
         )
         try:
             answer = await creating_if_missing(self.container.create_container, write)
-        except (ResourceExistsError, ResourceModifiedError):
+        except HttpResponseError as error:
+            if not is_lost_race(error):
+                raise
             # A call that was repeated since its answer was lost finds its own record.
             found = await self.read_submission(submission.message.source)
             if found is None or found.submission != submission:
@@ -112,14 +115,15 @@ class StateStorage:
         """Delete the record of a version's submission; False if it is gone or has changed."""
         try:
             await self.submission_blob(source).delete_blob(**only_if(etag))
-        except (ResourceNotFoundError, ResourceModifiedError):
+        except HttpResponseError as error:
+            if not is_missing(error) and not is_lost_race(error):
+                raise
             return False
         return True
 
     async def delete_unreadable(self, source: Source) -> None:
         """Delete a record that cannot be read."""
-        with suppress(ResourceNotFoundError):
-            await self.submission_blob(source).delete_blob()
+        await delete_if_there(self.submission_blob(source))
 
     async def read_ledger(self, source: Source) -> Ledger:
         """Return the ledger of a version of a file; an empty one where there is none. Raises StateError."""
@@ -127,7 +131,9 @@ class StateStorage:
         try:
             download = await self.ledger_blob(name).download_blob()
             return decode_ledger(name, await download.readall())
-        except ResourceNotFoundError:
+        except HttpResponseError as error:
+            if not is_missing(error):
+                raise
             return Ledger(name)
         except UNREADABLE as error:
             raise StateError(f"the ledger of this version cannot be read: {error}") from None
@@ -144,12 +150,12 @@ class StateStorage:
             await self.create(blob)
         try:
             await blob.append_block(line, appendpos_condition=ledger.size)
-        except ResourceNotFoundError:
-            # The file has ended; what was kept for the ledger meanwhile belongs to nothing.
-            await self.delete(ledger.name)
-            raise LedgerConflictError from None
         except HttpResponseError as error:
-            if error.status_code != 412:
+            if is_missing(error):
+                # The file has ended; what was kept for the ledger meanwhile belongs to nothing.
+                await self.delete(ledger.name)
+                raise LedgerConflictError from None
+            if not is_lost_race(error):
                 raise
             # A call that was repeated since its answer was lost finds its own record.
             written = await (await blob.download_blob(offset=ledger.size, length=len(line))).readall()
@@ -162,8 +168,11 @@ class StateStorage:
         """Create an append blob unless it is there."""
 
         async def create() -> None:
-            with suppress(ResourceExistsError):
+            try:
                 await blob.create_append_blob(match_condition=MatchConditions.IfMissing)
+            except HttpResponseError as error:
+                if not exists_already(error):
+                    raise
 
         await creating_if_missing(self.container.create_container, create)
 
@@ -178,15 +187,28 @@ class StateStorage:
         return extents
 
     async def read_results(self, name: str, extents: list[Extent]) -> AsyncIterator[bytes]:
-        """Yield what was kept, piece by piece."""
+        """Yield what was kept, piece by piece. Raises ResultsGoneError."""
         blob = self.results_blob(name)
         for extent in extents:
-            download = await blob.download_blob(offset=extent.offset, length=extent.length)
-            async for piece in download.chunks():
-                yield piece
+            try:
+                download = await blob.download_blob(offset=extent.offset, length=extent.length)
+                async for piece in download.chunks():
+                    yield piece
+            except HttpResponseError as error:
+                if not is_missing(error):
+                    raise
+                raise ResultsGoneError from None
 
     async def delete(self, name: str) -> None:
         """Delete a ledger and its results, the ledger first: without it the rest means nothing."""
         for blob in (self.ledger_blob(name), self.results_blob(name)):
-            with suppress(ResourceNotFoundError):
-                await blob.delete_blob()
+            await delete_if_there(blob)
+
+
+async def delete_if_there(blob: BlobClient) -> None:
+    """Delete a blob that may be gone."""
+    try:
+        await blob.delete_blob()
+    except HttpResponseError as error:
+        if not is_missing(error):
+            raise

@@ -3,19 +3,12 @@
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 from urllib.request import getproxies
 
 from azure.core import MatchConditions
-from azure.core.exceptions import (
-    AzureError,
-    HttpResponseError,
-    ResourceExistsError,
-    ResourceModifiedError,
-    ResourceNotFoundError,
-)
+from azure.core.exceptions import AzureError, HttpResponseError
 from azure.storage.blob import BlobProperties, ContentSettings
 from azure.storage.blob.aio import BlobServiceClient
 from azure.storage.queue import TextBase64DecodePolicy, TextBase64EncodePolicy
@@ -24,6 +17,7 @@ from azure.storage.queue.aio import QueueClient, QueueServiceClient
 from shared.precedence import PresentOutcome
 from shared.settings import BLOB_POISON_QUEUE, Settings
 from shared.source import Source
+from shared.storage_errors import error_code, exists_already, is_lost_race, is_missing
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -33,6 +27,16 @@ log = logging.getLogger("ner")
 T = TypeVar("T")
 
 NEVER_EXPIRES: Final = -1
+PATIENCE: Final[dict[str, Any]] = {
+    "connection_timeout": 10,
+    "read_timeout": 20,
+    "retry_total": 3,
+    "initial_backoff": 1,
+    "increment_base": 2,
+    "random_jitter_range": 1,
+}
+"""Of one call, in seconds. The SDK's own would hold an invocation for minutes where the account does not answer; a
+message can wait for that without one."""
 LONGEST_BODY: Final = 1024 * 1024
 """Bytes in one call to blob storage; aiohttp warns of larger ones, which keep the event loop busy."""
 JSON_CONTENT: Final = "application/json; charset=utf-8"
@@ -69,7 +73,7 @@ class Storage:
         connection = settings.storage
         self.credential: AsyncTokenCredential | None = None
         # Else aiohttp looks through the whole environment at each call, which is two fifths of a call's processor time.
-        options: dict[str, Any] = {"use_env_settings": bool(getproxies())}
+        options: dict[str, Any] = {"use_env_settings": bool(getproxies()), **PATIENCE}
         blob_options = {**options, "max_single_put_size": LONGEST_BODY, "max_block_size": LONGEST_BODY}
         if connection.connection_string:
             self.blobs = BlobServiceClient.from_connection_string(connection.connection_string, **blob_options)
@@ -98,14 +102,19 @@ class Storage:
             text, visibility_timeout=round(delay_seconds), time_to_live=round(lives_seconds)
         )
 
+    async def properties(self, container: str, name: str) -> BlobProperties | None:
+        """Return the properties of a blob; None if it is not there."""
+        try:
+            return await self.blobs.get_blob_client(container, name).get_blob_properties()
+        except HttpResponseError as error:
+            if not is_missing(error):
+                raise
+            return None
+
     async def newest_source(self, name: str) -> Source | None:
         """Return the version of a file of the input container that is there now, without reading it."""
-        blob = self.blobs.get_blob_client(self.settings.input_container, name)
-        try:
-            properties = await blob.get_blob_properties()
-        except ResourceNotFoundError:
-            return None
-        return source_of(self.settings.input_container, name, properties)
+        properties = await self.properties(self.settings.input_container, name)
+        return None if properties is None else source_of(self.settings.input_container, name, properties)
 
     async def read_upload(self, name: str, etag: str | None = None, seen: bytes | None = None) -> Upload | None:
         """Return a file of the input container.
@@ -120,9 +129,8 @@ class Storage:
         """
         blob = self.blobs.get_blob_client(self.settings.input_container, name)
         if seen is not None and etag is None:
-            try:
-                properties = await blob.get_blob_properties()
-            except ResourceNotFoundError:
+            properties = await self.properties(self.settings.input_container, name)
+            if properties is None:
                 return None
             digest = properties.content_settings.content_md5  # none where the blob was uploaded in blocks
             if digest and bytes(digest) == hashlib.md5(seen, usedforsecurity=False).digest():
@@ -131,16 +139,16 @@ class Storage:
         try:
             download = await blob.download_blob(**condition)
             data = await download.readall()
-        except (ResourceNotFoundError, ResourceModifiedError):
+        except HttpResponseError as error:
+            if not is_missing(error) and not is_lost_race(error):
+                raise
             return None
         return Upload(source_of(self.settings.input_container, name, download.properties), data)
 
     async def present_outcome(self, name: str) -> PresentOutcome | None:
         """Return which outcome is there; None if there is none."""
-        blob = self.blobs.get_blob_client(self.settings.results_container, name)
-        try:
-            properties = await blob.get_blob_properties()
-        except ResourceNotFoundError:
+        properties = await self.properties(self.settings.results_container, name)
+        if properties is None:
             return None
         metadata = properties.metadata or {}
         return PresentOutcome(
@@ -174,7 +182,9 @@ class Storage:
 
         try:
             await creating_if_missing(container.create_container, write)
-        except (ResourceExistsError, ResourceModifiedError):
+        except HttpResponseError as error:
+            if not is_lost_race(error):
+                raise
             raise OutcomeConflictError from None
 
     async def send(self, text: str, delay_seconds: float) -> SentMessage:
@@ -228,10 +238,15 @@ async def creating_if_missing(create: Callable[[], Awaitable[object]], write: Ca
     """Write; where the place to write to is missing, create it and write again. No call is spent where it exists."""
     try:
         return await write()
-    except ResourceNotFoundError:
-        with suppress(ResourceExistsError):  # another invocation was faster
-            await create()
-        return await write()
+    except HttpResponseError as error:
+        if not is_missing(error):
+            raise
+    try:
+        await create()
+    except HttpResponseError as error:
+        if not exists_already(error):  # as where another invocation was faster
+            raise
+    return await write()
 
 
 def only_if(etag: str) -> dict[str, Any]:
@@ -257,7 +272,7 @@ def source_of(container: str, name: str, properties: BlobProperties) -> Source:
 
 def was_received(error: HttpResponseError) -> bool:
     """Tell whether a message could not be changed since it has been received, or is gone."""
-    return error.status_code == 404 or getattr(error, "error_code", "") == "PopReceiptMismatch"
+    return is_missing(error) or error_code(error) == "PopReceiptMismatch"
 
 
 def read_instant(text: str) -> datetime | None:

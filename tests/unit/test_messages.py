@@ -37,6 +37,21 @@ def test_what_was_written_is_read() -> None:
     assert decode_message(text.encode()) == MESSAGE
 
 
+def test_no_property_is_one_that_the_host_takes_for_its_own() -> None:
+    """It replaces the trigger metadata with a message's top-level properties of the same name, letter case aside."""
+    ours = {name.lower() for name in json.loads(encode_message(MESSAGE))}
+    metadata = {
+        "QueueTrigger",
+        "Id",
+        "PopReceipt",
+        "DequeueCount",
+        "InsertionTime",
+        "ExpirationTime",
+        "NextVisibleTime",
+    }
+    assert not ours & {name.lower() for name in metadata | {"sys", "message", "context"}}
+
+
 def test_the_names_are_the_contract() -> None:
     """Messages of one deployment are read by the next, so the names must stay."""
     assert json.loads(encode_message(MESSAGE)) == {

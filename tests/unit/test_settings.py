@@ -1,8 +1,13 @@
 """The app settings: what is read, what is refused, and that all problems are named at once."""
 
+import json
+import math
+
 import pytest
 
+from local.install import ROOT
 from shared.settings import Settings, SettingsError
+from shared.time_limits import check_time_limits, read_function_timeout
 
 GOOD = {
     "NER_STORAGE": "UseDevelopmentStorage=true",
@@ -139,3 +144,41 @@ def test_a_placeholder_of_the_documentation_is_refused(name: str, value: str) ->
     with pytest.raises(SettingsError, match=rf"{name} still contains the placeholder <\w+>: replace it") as caught:
         Settings.from_environ({**GOOD, name: value})
     assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("host_json", "environ", "seconds"),
+    [
+        ('{"functionTimeout": "00:05:00"}', {}, 300),
+        ('{"functionTimeout": "1.00:00:01"}', {}, 86401),
+        ('{"functionTimeout": "-1"}', {}, math.inf),
+        ("{}", {}, 300),
+        ('{"functionTimeout": "00:05:00"}', {"AzureFunctionsJobHost__functionTimeout": "00:10:00"}, 600),
+        ('{"functionTimeout": "00:05:00"}', {"AZUREFUNCTIONSJOBHOST__FUNCTIONTIMEOUT": "00:10:00"}, 600),
+    ],
+)
+def test_the_time_limit_of_the_host_is_read(host_json: str, environ: dict[str, str], seconds: float) -> None:
+    """An app setting takes the place of the file's value."""
+    assert read_function_timeout(host_json, environ) == seconds
+
+
+@pytest.mark.parametrize("value", ["300", "5 minutes", "", "00:05"])
+def test_a_time_limit_in_another_form_is_refused(value: str) -> None:
+    """The host would refuse it, or take it for days."""
+    with pytest.raises(SettingsError, match="functionTimeout"):
+        read_function_timeout(json.dumps({"functionTimeout": value}), {})
+
+
+def test_an_invocation_must_be_able_to_end_itself_before_the_host_ends_its_worker() -> None:
+    """With everything else that the worker has in hand."""
+    for submit_timeout, function_timeout in (("120", 240.0), ("3600", math.inf)):
+        settings = read(NER_SUBMIT_TIMEOUT_SECONDS=submit_timeout)
+        check_time_limits(settings, function_timeout)
+        assert settings.deadline_seconds < settings.submit_timeout_seconds
+    with pytest.raises(SettingsError, match=r"NER_SUBMIT_TIMEOUT_SECONDS \(151\) .* \(300 seconds\)"):
+        check_time_limits(read(NER_SUBMIT_TIMEOUT_SECONDS="151"), 300.0)
+
+
+def test_the_defaults_of_the_settings_and_of_host_json_fit() -> None:
+    """What is deployed without a change."""
+    check_time_limits(read(), read_function_timeout((ROOT / "host.json").read_text(), {}))

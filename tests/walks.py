@@ -232,7 +232,8 @@ class Case:
     def own_names(self, number: str) -> dict[str, str]:
         """Return app settings for one of many walks in the same account."""
         own = f"{self.name.replace(' ', '-')}-{number}"
-        return {"NER_QUEUE": own, "NER_STATE_CONTAINER": own}
+        containers = {"NER_INPUT_CONTAINER": f"{own}-in", "NER_RESULTS_CONTAINER": f"{own}-out"}
+        return {"NER_QUEUE": own, "NER_STATE_CONTAINER": own, **containers}
 
     def file_name(self, number: str) -> str:
         """Return the file's name in such a walk."""

@@ -30,7 +30,7 @@ def sweep_text(sweep: SweepState | None, now: datetime) -> str:
         f"{counted(swept.revived, 'lost message')} sent again",
     ]
     if swept.existing:
-        parts.append(f"{swept.existing:,} from before the first sweep")
+        parts.append(f"{swept.existing:,} from before this deployment")
     return f"{when}, {', '.join(parts)}{'' if swept.is_complete else '; the next sweep continues from there'}."
 
 
@@ -75,7 +75,7 @@ def is_late(settings: Settings, last: datetime, now: datetime) -> bool:
     try:
         schedule = read_schedule(settings.sweep_schedule)
     except ScheduleError:
-        return False  # the host says so at its start
+        return False  # the host refuses such a schedule at its start
     first = schedule.next_after(last)
     second = schedule.next_after(first) if first else None
     return second is not None and now > second + timedelta(seconds=settings.sweep_grace_seconds)

@@ -10,14 +10,14 @@ from typing import Final
 from azure.storage.blob import BlobProperties
 
 from local.account import Account
-from shared.names import LONGEST_BLOB_NAME, result_name, utf16_length
+from shared.names import LONGEST_RESULT_NAME, result_name, utf16_length
 from shared.outcome import OutcomeStatus
 from shared.settings import Settings
-from shared.source import Source
+from shared.source import Source, read_instant
 from shared.state.batch import BATCHES, BatchKind, is_overdue
 from shared.state.claim import CLAIMS, claim_name, is_old
-from shared.storage.blobs import read_instant, source_of
-from shared.storage.listings import listed
+from shared.storage.blobs import source_of
+from shared.storage.listings import is_folder
 
 STATUSES: Final = {status.value: status for status in OutcomeStatus}
 ENDING: Final = ".json"
@@ -25,9 +25,9 @@ ENDING: Final = ".json"
 
 def named_by(blob: str, prefix: str = "") -> str | None:
     """Return the file that a blob belongs to; None if the blob's name may be a shortened one."""
-    if utf16_length(blob) >= LONGEST_BLOB_NAME - 1:
-        return None
-    return blob.removeprefix(prefix).removesuffix(ENDING)
+    name = blob.removeprefix(prefix)
+    # Shortening cuts whole characters, so it may leave a name shorter than it need be.
+    return name.removesuffix(ENDING) if utf16_length(name) < LONGEST_RESULT_NAME - 1 else None
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def list_account(account: Account) -> Listing:
     uploads = [
         source_of(container, blob.name, blob)
         for blob in account.listed(container, include=["metadata"])
-        if not listed(blob, 0).is_folder
+        if not is_folder(blob.name, blob.metadata or {})
     ]
     claims, batches = list_state(account)
     return Listing(uploads, claims, batches, {outcome.blob: outcome for outcome in list_outcomes(account)})

@@ -101,7 +101,7 @@ def survey_json(account: Account, survey: Survey, *, since: datetime | None, now
 
 def sweep_json(sweep: SweepState | None) -> dict[str, Any] | None:
     """Return when the last sweep was and what it found; None if there was none."""
-    return {"first": sweep.first, "last": sweep.last, **msgspec.to_builtins(sweep.swept)} if sweep else None
+    return {"since": sweep.since, "last": sweep.last, **msgspec.to_builtins(sweep.swept)} if sweep else None
 
 
 def in_flight_json(flight: InFlight) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def advices(settings: Settings, survey: Survey, now: datetime) -> list[str]:
         )
     if survey.existing_count:
         found.append(
-            f"{counted(survey.existing_count, 'upload')} from before the first sweep will not be submitted. To submit "
+            f"{counted(survey.existing_count, 'upload')} from before this deployment will not be submitted. To submit "
             f"them, set NER_SWEEP_EXISTING to true, or run:  {COMMAND} --unheard"
         )
     if len(survey.unheard) > survey.existing_count:

@@ -30,7 +30,7 @@ class Survey:
         queues: about how many messages each has; None if there is no such queue.
         poisoned: what can be seen in the poison queues.
         unheard: uploads that the app has not picked up, the latest first.
-        existing_count: how many of these no sweep will submit, since they were there before the first one.
+        existing_count: how many of these no sweep will submit, since they were there before the app was deployed.
         sweep: what the last one left; None if there was none.
         waiting_since: when the oldest file was uploaded that has no outcome yet; None if there is none.
     """
@@ -109,8 +109,8 @@ def is_unheard(file: File, now: datetime, settings: Settings) -> bool:
 
 
 def is_existing(source: Source, sweep: SweepState | None, settings: Settings) -> bool:
-    """Return whether sweeps only count an upload, since it was there before the first one."""
-    return sweep is not None and not settings.sweep_existing and source.last_modified < sweep.first
+    """Return whether sweeps only count an upload, since it was there before the app was deployed."""
+    return sweep is not None and not settings.sweep_existing and source.last_modified < sweep.since
 
 
 def overdue_count(listing: Listing, now: datetime, settings: Settings) -> int:

@@ -242,7 +242,7 @@ class Board:
         existing = sum(is_existing(source, sweep, settings) for source in not_picked_up(files, now, settings))
         if existing:
             warnings.append(
-                f"{counted(existing, 'upload')} from before the first sweep will not be submitted, unless "
+                f"{counted(existing, 'upload')} from before this deployment will not be submitted, unless "
                 "NER_SWEEP_EXISTING is true or you run 'ner redrive --unheard'."
             )
         return health, warnings

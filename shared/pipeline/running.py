@@ -103,8 +103,9 @@ class Pipeline:
         """Do what is next about a batch; after a refusal it goes on later."""
         services, record = self.services, message.record
         names = names_of(record) if record else message.batch
+        files = ", ".join(member.source.name for member in record.members) if record else ""
         job_id = record.job.job_id if record and record.job else None
-        with services.telemetry.go_on("poll", names, record.trace_parent if record else None, job_id):
+        with services.telemetry.go_on("poll", files, record.trace_parent if record else None, job_id):
             try:
                 await self.within_deadline(poll(services, message))
             except StateError as error:

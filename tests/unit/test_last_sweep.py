@@ -21,7 +21,7 @@ def settings(schedule: str = "0 */5 * * * *") -> Settings:
 def warnings(swept: Swept, seconds: float = 0.0, schedule: str = "0 */5 * * * *") -> list[str]:
     """Return the warnings so long after a sweep."""
     now = LAST + timedelta(seconds=seconds)
-    return sweep_warnings(settings(schedule), SweepState(first=LAST, last=LAST, swept=swept), now, LAST)
+    return sweep_warnings(settings(schedule), SweepState(since=LAST, last=LAST, swept=swept), now, LAST)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def warnings(swept: Swept, seconds: float = 0.0, schedule: str = "0 */5 * * * *"
         (Swept(files=1), "1 file checked, 0 not picked up, 0 lost messages sent again."),
         (
             Swept(files=1200, missing=3, revived=1, existing=1000),
-            "1,200 files checked, 3 not picked up, 1 lost message sent again, 1,000 from before the first sweep.",
+            "1,200 files checked, 3 not picked up, 1 lost message sent again, 1,000 from before this deployment.",
         ),
         (
             Swept(files=5, is_complete=False),
@@ -41,7 +41,7 @@ def warnings(swept: Swept, seconds: float = 0.0, schedule: str = "0 */5 * * * *"
 )
 def test_the_last_sweep_in_one_line(swept: Swept, text: str) -> None:
     """When it was and what it found."""
-    state = SweepState(first=LAST, last=LAST, swept=swept)
+    state = SweepState(since=LAST, last=LAST, swept=swept)
     assert sweep_text(state, LAST + timedelta(seconds=90)) == f"Last sweep: 1 min ago, {text}"
 
 
@@ -55,7 +55,7 @@ def test_a_sweep_that_stopped_is_a_warning(seconds: float, is_late: bool) -> Non
 
 def test_a_schedule_that_is_not_understood_is_no_warning() -> None:
     """The host refuses it when it starts."""
-    assert warnings(Swept(), 86400, "0 0 0 L * *") == []
+    assert warnings(Swept(), 86400, "0 0 0 W * *") == []
 
 
 @pytest.mark.parametrize(

@@ -108,12 +108,12 @@ def test_not_picked_up_is_what_the_app_had_time_to_begin(listed: Listing, second
 
 
 @pytest.mark.parametrize(
-    ("first", "sweep_existing", "expected"),
+    ("since", "sweep_existing", "expected"),
     [(LATER, "false", True), (UPLOADED, "false", False), (LATER, "true", False), (None, "false", False)],
 )
-def test_existing_is_what_no_sweep_will_submit(first: datetime | None, sweep_existing: str, expected: bool) -> None:
-    """Uploaded before the first sweep, unless NER_SWEEP_EXISTING asks for these too."""
-    sweep = SweepState(first=first, last=LATER) if first else None
+def test_existing_is_what_no_sweep_will_submit(since: datetime | None, sweep_existing: str, expected: bool) -> None:
+    """Uploaded before the deployment, unless NER_SWEEP_EXISTING asks for these too."""
+    sweep = SweepState(since=since, last=LATER) if since else None
     assert is_existing(SOURCE, sweep, settings(NER_SWEEP_EXISTING=sweep_existing)) is expected
 
 

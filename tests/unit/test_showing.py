@@ -231,7 +231,7 @@ def seen_account() -> tuple[Any, Survey]:
         Report(None, [Problem("X", "No\x1b[2J text.")]),
     )
     states = Counter({State.IN_FLIGHT: 5, State.FAILED: 1, State.SUCCEEDED: 4})
-    sweep = SweepState(first=now, last=now, swept=Swept(files=10, missing=2, revived=1))
+    sweep = SweepState(since=now, last=now, swept=Swept(files=10, missing=2, revived=1))
     seen = Survey(states, flying, 1, Counter({OutcomeStatus.FAILED: 1}), [failed], sweep=sweep)
     settings = Settings.from_environ(read_values(SAMPLE))
     return SimpleNamespace(blobs=SimpleNamespace(primary_hostname="here"), cost_text=str, settings=settings), seen

@@ -34,9 +34,7 @@ class UnrecordedJobError(Exception):
     """The service has accepted a job of a ledger, and storage refused to record it."""
 
 
-def post_all(
-    me: Worker, batch: str, record: BatchRecord, baton: str | None, ledger: Ledger | None
-) -> Steps[None]:
+def post_all(me: Worker, batch: str, record: BatchRecord, baton: str | None, ledger: Ledger | None) -> Steps[None]:
     """Post what the ledger of a file lacks."""
     source, end_of_work = record.members[0].source, me.world.in_seconds(WORKING_SECONDS)
     if ledger is None:
@@ -51,13 +49,7 @@ def post_all(
     except LedgerConflictError:
         return
     except UnrecordedJobError:
-        unrecorded = record.unrecorded + 1
-        if unrecorded > MAX_UNRECORDED:
-            yield from fail(me, record.members[0])
-            yield from end_batch(me, batch, record)
-            return
-        record = msgspec.structs.replace(record, unrecorded=unrecorded)
-        yield from me.reschedule(batch, record, baton, POLL_MAX_SECONDS * unrecorded)
+        yield from after_unrecorded_job(me, batch, record, baton)
     except NerError as error:
         yield from after_failed_call(me, batch, record, baton, error, has_progress=bool(ledger.jobs))
     else:
@@ -66,6 +58,17 @@ def post_all(
         if ends:
             record = msgspec.structs.replace(record, submitted_date_time=ledger.active)
         yield from me.reschedule(batch, record, baton, POLL_SECONDS if ends else 0.0)
+
+
+def after_unrecorded_job(me: Worker, batch: str, record: BatchRecord, baton: str | None) -> Steps[None]:
+    """Continue later after a job that was paid in vain, or give the file up after a few of them."""
+    unrecorded = record.unrecorded + 1
+    if unrecorded > MAX_UNRECORDED:
+        yield from fail(me, record.members[0])
+        yield from end_batch(me, batch, record)
+        return
+    record = msgspec.structs.replace(record, unrecorded=unrecorded)
+    yield from me.reschedule(batch, record, baton, POLL_MAX_SECONDS * unrecorded)
 
 
 def post_one(me: Worker, ledger: Ledger, payment: Payment) -> Steps[None]:
@@ -125,6 +128,4 @@ def collect(me: Worker, batch: str, record: BatchRecord, baton: str | None, ledg
     except ResultsGoneError:
         yield from give_up_version(me, batch, record)
     except NerError as error:
-        yield from after_failed_call(
-            me, batch, record, baton, error, has_progress=ledger.collected_count > before
-        )
+        yield from after_failed_call(me, batch, record, baton, error, has_progress=ledger.collected_count > before)

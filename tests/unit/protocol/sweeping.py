@@ -42,11 +42,8 @@ def poll_is_behind(me: Worker) -> Steps[bool]:
     if not visible or not me.has(Protection.BACKLOG_GUARD):
         return False
     message = decode_message(visible[0].text)
-    if isinstance(message, BatchMessage):
-        due = message.record.due if message.record else None
-    else:
-        due = message.due
-    return is_behind(due, now, GRACE_SECONDS)
+    sent = message.record if isinstance(message, BatchMessage) else message
+    return is_behind(sent.due if sent else None, now, GRACE_SECONDS)
 
 
 def revive_batches(me: Worker) -> Steps[set[str]]:
@@ -54,7 +51,7 @@ def revive_batches(me: Worker) -> Steps[set[str]]:
     world, now, live = me.world, me.world.now, set()
     longest = timedelta(seconds=VOID_TIMEOUTS * PATIENCE_SECONDS)
     batches = yield from me.call(lambda: dict(world.batches))
-    ledgers = yield from me.call(lambda: {batch: None for batch in (*world.ledgers, *world.results)})
+    ledgers = yield from me.call(lambda: dict.fromkeys((*world.ledgers, *world.results)))
     for batch, (record, etag) in batches.items():
         if record.kind is BatchKind.VOID:
             if now - record.due > longest and me.has(Protection.VOID_RECORDS):

@@ -211,7 +211,9 @@ class World:
     @property
     def visible(self) -> list[Queued]:
         """The messages that can be received, the next one first."""
-        return sorted((queued for queued in self.queue if queued.visible <= self.now), key=lambda queued: queued.visible)
+        return sorted(
+            (queued for queued in self.queue if queued.visible <= self.now), key=lambda queued: queued.visible
+        )
 
     def accept(self, payments: Iterable[Payment]) -> str:
         """Accept a request: it is paid from now on. Return the job's id."""

@@ -25,7 +25,7 @@ class Figures:
     executions: list[float]
     """How long each took."""
     peak_memory: int
-    """The most that the host's process has had in memory, in bytes."""
+    """The most that the host and its worker have had in memory, in bytes."""
 
     @property
     def files_per_second(self) -> float:
@@ -78,6 +78,6 @@ def operation_of(method: str, place: str, rest: str) -> str | None:
         return f"host: {verb}" if by_host else verb
     verb = {"PUT": "write", "GET": "read", "HEAD": "head", "DELETE": "delete"}[method]
     if place == "incoming":
-        # Files are written by those who drop them. The host reads each once, for any app.
-        return {"PUT": None, "GET": "host: read incoming"}.get(method, f"{verb} {place}")
+        # Files are written by those who drop them. The host reads each once, or leaves that to the app.
+        return {"PUT": None, "GET": "read incoming"}.get(method, f"{verb} {place}")
     return f"host: {verb} {place}" if place == "azure-webjobs-hosts" else f"{verb} {place}"

@@ -1,7 +1,7 @@
 """One measured run: a fresh Azurite, the NER emulator, a host with some app, and files that are dropped at once.
 
 The emulator counts its calls. Azurite's access log gives the storage operations. The kernel gives processor time and
-memory of the host's process, which is also its worker. The host's log gives the executions and when each file ended.
+memory of the host's process and its worker's. The host's log gives the executions and when each file ended.
 """
 
 import os
@@ -128,19 +128,23 @@ class Run:
             time.sleep(0.25)
 
     def processor_seconds(self) -> float:
-        """Return the processor time of the host's process so far."""
-        fields = Path(f"/proc/{self.host.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Return the processor time of the host and its worker so far."""
+        ticks = 0
+        for pid in processes_of(self.host):
+            fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def memory(self) -> int:
-        """Return what the host's process has in memory."""
-        fields = Path(f"/proc/{self.host.process.pid}/statm").read_text(encoding="ascii").split()
-        return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+        """Return what the host and its worker have in memory."""
+        pages = sum(
+            int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) for pid in processes_of(self.host)
+        )
+        return pages * os.sysconf("SC_PAGE_SIZE")
 
     def peak_memory(self) -> int:
-        """Return the most that the host's process has had in memory."""
-        status = Path(f"/proc/{self.host.process.pid}/status").read_text(encoding="ascii")
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+        """Return the most that the host and its worker have had in memory."""
+        return sum(peak_of(pid) for pid in processes_of(self.host))
 
     def operations(self) -> Counter[str]:
         """Return the operations on the storage account so far."""
@@ -209,6 +213,18 @@ class Run:
             executions=list(self.executions())[executions:],
             peak_memory=self.peak_memory(),
         )
+
+
+def processes_of(host: Child) -> list[int]:
+    """Return the process IDs of the host and its worker (Linux)."""
+    pid = host.process.pid
+    return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split())]
+
+
+def peak_of(pid: int) -> int:
+    """Return the most memory that a process has had, in bytes (Linux)."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def instant_of(text: str) -> datetime:

@@ -16,7 +16,7 @@ from typing import Final
 from local.ner.errors import ApiError
 from local.ner.requests import RateLimit
 from shared.delays import Delays
-from shared.jobs import waiting_delay
+from shared.message import waiting_delay
 
 FILES_PER_HOUR: Final = 1_000_000
 CALLS_PER_MINUTE: Final = 1000

@@ -1,7 +1,7 @@
 """Cost of a text before it is sent: processor time for splitting and packing, and memory for a large file.
 
 Time is relative to reading the same documents as JSON ten times with the standard library, in the same process. Memory
-is the growth of a process's peak, divided by the file's size. It includes the file itself, which the host passes as a
+is the growth of a process's peak, divided by the file's size. It includes the file itself, which the app reads as a
 whole. It is measured twice: in a fresh process that reads, checks and packs, and in the worker of a running app from
 the upload to the outcome. Run it with `make bench-text`.
 """
@@ -19,13 +19,15 @@ from pathlib import Path
 import msgspec
 from azure.storage.blob import BlobServiceClient
 
+from benchmarks.running import peak_of, processes_of
 from local import stack
 from local.app_settings import SAMPLE, read_values
 from local.install import STATE
 from local.watch import read_outcome
 from shared.documents import read_documents, survey
+from shared.names import result_name
 from shared.ner.model import Document
-from shared.outcome import Outcome, blob_name
+from shared.outcome import Outcome
 from shared.packing import pack
 
 BYTES = 20 * 1024 * 1024
@@ -93,12 +95,6 @@ def large_file(kind: str) -> tuple[str, bytes]:
     return "a.txt", text_of(SAMPLES[kind]).encode()
 
 
-def peak_of(pid: int) -> int:
-    """Return the most memory that a process has had, in bytes (Linux)."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
-
-
 def measure_reading(path: Path) -> None:
     """Read, check and pack a file as the app does; print the growth of the peak over the file's size."""
     # Everything that is made once has been made.
@@ -144,10 +140,11 @@ def show_way() -> None:
         BlobServiceClient.from_connection_string(running.values["NER_STORAGE"]) as blobs,
     ):
         send(running, blobs, "small.txt", data[:1000])
-        before = peak_of(running.host.process.pid)
+        worker = processes_of(running.host)[-1]
+        before = peak_of(worker)
         outcome = send(running, blobs, "large.txt", data)
-        grown = peak_of(running.host.process.pid) - before
-        blob = blobs.get_blob_client(running.settings.results_container, blob_name("large.txt"))
+        grown = peak_of(worker) - before
+        blob = blobs.get_blob_client(running.settings.results_container, result_name("large.txt"))
         size = blob.get_blob_properties().size
     entities = sum(len(document.entities) for document in outcome.documents)
     print(

@@ -17,6 +17,8 @@ OVERRIDE: Final = "NER_LOCAL_SETTINGS"
 OWN: Final = ROOT / (os.environ.get(OVERRIDE) or "local.settings.json")
 EMULATED: Final = frozenset({"NER_KEY", "NER_PROJECT_NAME", "NER_DEPLOYMENT_NAME", "NER_MODEL_ID"})
 """What the sample sets for the NER emulator."""
+EMULATED_STORAGE: Final = frozenset({"NER_SWEEP_SCHEDULE", "NER_SWEEP_GRACE_SECONDS", "NER_SWEEP_EXISTING"})
+"""What the sample sets for the storage emulator: a sweep every few seconds would list a large account all the time."""
 PREFIXES: Final = ("NER_", "AzureWebJobs", "AzureFunctions", "AZURE_")
 
 
@@ -61,6 +63,9 @@ def local_values(environ: Mapping[str, str]) -> dict[str, str]:
     if not wants_ner_emulator(values):
         # The emulator's key and names must not stand in for those of the user's resource.
         for name in EMULATED.difference(own, environ):
+            values.pop(name, None)
+    if not wants_storage_emulator(values):
+        for name in EMULATED_STORAGE.difference(own, environ):
             values.pop(name, None)
     return values
 

@@ -6,30 +6,39 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from typing import Final
 
 import typer
 
-from shared.pipeline.services import utc_now
+from local.listing import State
+from local.times import utc_now
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 DURATION = re.compile(r"([0-9]{1,9})([mhd])")
 
 
 class Kind(StrEnum):
-    """What became of a file."""
+    """What became of a file, or of a message about it."""
 
     POISONED = "poisoned"
     IN_FLIGHT = "in flight"
     FAILED = "failed"
     PARTIAL = "partly succeeded"
+    SUCCEEDED = "succeeded"
     UNHEARD = "not picked up"
-    """Uploaded, but the app has not heard of it: the event was lost."""
+    """Uploaded, but the app has not begun it: the event was lost, or the app is down."""
 
 
-USUAL = frozenset({Kind.POISONED, Kind.IN_FLIGHT, Kind.FAILED})
-"""What names alone choose among. What partly succeeded has entities already, so it must be meant; what is unheard would
-not be sent again, but for the first time.
-"""
+KINDS: Final = {
+    State.WAITING: Kind.UNHEARD,
+    State.IN_FLIGHT: Kind.IN_FLIGHT,
+    State.FAILED: Kind.FAILED,
+    State.PARTIALLY_SUCCEEDED: Kind.PARTIAL,
+    State.SUCCEEDED: Kind.SUCCEEDED,
+}
+USUAL: Final = frozenset({Kind.UNHEARD, Kind.IN_FLIGHT, Kind.FAILED})
+"""What patterns alone choose among: a pattern matches more than its author thinks, and the others have entities."""
+PATTERN: Final = re.compile(r"[*?\[]")
 
 
 def parse_since(text: str) -> datetime:
@@ -59,33 +68,35 @@ class Choice:
 
     Attributes:
         names: of files within the input container, or shell-style patterns of them; none means all files.
-        kinds: none means the usual ones.
-        since: when a file must have been received, ended or given up at the earliest.
+        kinds: none means the usual ones, and the partly succeeded files that are named exactly.
+        since: when a file must have been uploaded, ended or poisoned at the earliest.
     """
 
     names: tuple[str, ...] = ()
     kinds: frozenset[Kind] = frozenset()
     since: datetime | None = None
 
-    def wants(self, kind: Kind) -> bool:
-        """Tell whether any file of this kind can be chosen."""
-        kinds = self.kinds or USUAL
-        return kind in kinds or (kind is Kind.PARTIAL and Kind.FAILED in kinds and bool(self.names))
+    @property
+    def wants_files(self) -> bool:
+        """Whether files are asked for, and not only messages in the poison queues."""
+        return self.kinds != {Kind.POISONED}
 
-    def admits(self, kind: Kind, name: str, when: datetime | None) -> bool:
-        """Tell whether a file is chosen.
+    @property
+    def has_patterns(self) -> bool:
+        """Whether the files cannot be looked up by their names alone."""
+        return not self.names or any(PATTERN.search(name) for name in self.names)
 
-        Args:
-            kind: what became of it.
-            name: within the input container.
-            when: that was; None where nobody knows, and then only the rest decides.
-        """
-        if not self.wants(kind) or (self.since and when and when < self.since):
+    def selects(self, name: str, when: datetime | None) -> bool:
+        """Return whether a file is chosen by its name and the time; without a time, only the name decides."""
+        if self.since and when and when < self.since:
             return False
-        if kind is Kind.PARTIAL and kind not in self.kinds:
-            # A pattern hits more than its author thinks, and these are worth something.
-            return name in self.names
         return not self.names or any(matches(name, pattern) for pattern in self.names)
+
+    def wants(self, kind: Kind, name: str = "") -> bool:
+        """Return whether a file of this kind and name is to be sent again, if it is chosen."""
+        if self.kinds:
+            return kind in self.kinds
+        return kind in USUAL or (kind is Kind.PARTIAL and name in self.names)
 
     def missing(self, found: Iterable[str]) -> list[str]:
         """Return the names and patterns that none of the files found has."""
@@ -94,5 +105,5 @@ class Choice:
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Tell whether a name is the one that is meant or fits the pattern; a name may look like a pattern itself."""
+    """Return whether a name is the one that is meant or fits the pattern; a name may look like a pattern itself."""
     return name == pattern or fnmatchcase(name, pattern)

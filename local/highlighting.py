@@ -82,3 +82,8 @@ def parts(text: str, characters: int = PART_CHARACTERS) -> Iterator[tuple[int, i
             end = end if end > start else start + characters
         yield start, min(end, len(text))
         start = end
+
+
+def confidence_text(entity: Entity) -> str:
+    """Return a space and the confidence of an entity, or nothing if the service gave none."""
+    return "" if entity.confidence_score is None else f" {entity.confidence_score:.2f}"

@@ -1,170 +1,161 @@
-"""What stands in a storage account about files: in flight, ended badly, poisoned. Only reads, and changes nothing."""
+"""Files in flight as the state container describes them, and the last sweep. Only reads, and changes nothing."""
 
-import base64
-import json
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
 
-import msgspec
 from azure.core.exceptions import ResourceNotFoundError
 
 from local.account import Account
-from shared.jobs import JobMessage, MessageError, decode_message
-from shared.ledger import decode_ledger, ledger_name
-from shared.ner.model import Problem, Statistics
-from shared.poison import FUNCTION_ID, BlobNotice
-from shared.settings import BLOB_POISON_QUEUE, Settings
+from local.listing import Claimed
+from local.times import utc_now
+from shared.settings import Settings
 from shared.source import Source
-from shared.state_storage import record_name
-from shared.submissions import Submission, decode_submission
-
-HEAD_BYTES: Final = 64 * 1024
-"""What is read of an outcome: its source stands at the beginning, and one that failed is mostly no longer."""
-HEAD: Final = re.compile(r'\s*\{\s*"status":\s*"\w+",\s*"source":\s*')
-
-
-@dataclass(frozen=True)
-class Record:
-    """A record of a version in flight, in NER_STATE_CONTAINER.
-
-    Attributes:
-        blob: its name.
-        submission: what it says; None where it is none of this app's, and `problem` says why.
-    """
-
-    blob: str
-    submission: Submission | None
-    problem: str = ""
-
-
-def read_record(account: Account, name: str) -> Record | None:
-    """Return a record; None if it is gone."""
-    try:
-        data = account.blobs.get_blob_client(account.settings.state_container, name).download_blob().readall()
-    except ResourceNotFoundError:
-        return None
-    try:
-        submission = decode_submission(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return Record(name, None, f"cannot be read, because another version of this app wrote it: {error}")
-    container = submission.message.source.container
-    if container != account.settings.input_container:
-        return Record(name, None, f"belongs to container {container!r}, which is not NER_INPUT_CONTAINER")
-    return Record(name, submission)
-
-
-def record_of(account: Account, source: Source) -> Record | None:
-    """Return the record of a version; None if it is not in flight."""
-    return read_record(account, record_name(source))
-
-
-def jobs_count(account: Account, submission: Submission) -> int | None:
-    """Return how many jobs a version has by now; None where its ledger cannot be read."""
-    message = submission.message
-    if not message.has_ledger:
-        return len(message.jobs)
-    name = ledger_name(message.source)
-    blob = account.blobs.get_blob_client(account.settings.state_container, f"{name}.ledger.jsonl")
-    try:
-        return len(decode_ledger(name, blob.download_blob().readall()).jobs)
-    except (ResourceNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
-        return None
+from shared.state.batch import BATCHES, BatchKind, BatchRecord, batch_name, decode_batch
+from shared.state.batch import is_overdue as is_late
+from shared.state.claim import claim_name, decode_claim, is_old
+from shared.state.ledger import Ledger, decode_ledger
+from shared.state.sweeping import SWEEP_NAME, SweepState, decode_sweep
+from shared.storage.ledgers import LEDGER_SUFFIX
+from shared.storage.state import UNREADABLE
 
 
 @dataclass(frozen=True)
-class Report:
-    """What an outcome says at its beginning.
+class InFlight:
+    """A claim of a file, and the record of its batch.
 
     Attributes:
-        etag: of the outcome blob, without quotes.
-        status: as it is now.
-        source: the version that it is the outcome of; None if it cannot be read.
-        problems: None if there are too many to read here.
-        text_records: that were paid for; None where `problems` is.
+        claim: as a listing shows it.
+        name: of the file.
+        source: the claimed version; None if it cannot be read, and `problem` says why.
+        received: when the app first saw the version.
+        record: of the batch; None if the worker that claimed the version has not written it yet, or another one has
+            voided it.
+        baton: etag of the record; empty if there is none.
+        ledger: of a file of many jobs, if it can be read.
+        problem: why no worker can go on with the file; empty if one can.
+        is_overdue: whether the next sweep will send a message for it, since its own must be lost.
     """
 
-    etag: str
-    status: str
+    claim: Claimed
+    name: str
     source: Source | None
-    problems: list[Problem] | None
-    text_records: int | None = None
+    received: datetime
+    record: BatchRecord | None = None
+    baton: str = ""
+    ledger: Ledger | None = None
+    problem: str = ""
+    is_overdue: bool = False
 
 
-class Problems(msgspec.Struct):
-    """The part of an outcome that says what went wrong, and what it cost all the same."""
-
-    errors: list[Problem]
-    statistics: Statistics
-
-
-def read_report(account: Account, blob: str) -> Report | None:
-    """Return what an outcome says; None if it is gone."""
-    client = account.blobs.get_blob_client(account.settings.results_container, blob)
+def read_state_blob(account: Account, blob: str) -> tuple[bytes, str] | None:
+    """Return the content of a blob of the state container, and its etag; None if it is gone."""
     try:
-        download = client.download_blob(offset=0, length=HEAD_BYTES)
-        data = download.readall()
+        download = account.blobs.get_blob_client(account.settings.state_container, blob).download_blob()
+        return download.readall(), download.properties.etag.strip('"')
     except ResourceNotFoundError:
         return None
-    properties = download.properties
-    try:
-        told = msgspec.json.decode(data, type=Problems)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        told = None
-    status = (properties.metadata or {}).get("status", "")
-    etag, source = properties.etag.strip('"'), read_source(data)
-    if told is None:
-        return Report(etag, status, source, None)
-    return Report(etag, status, source, told.errors, told.statistics.transactions_count)
 
 
-def read_source(head: bytes) -> Source | None:
-    """Return the version that stands at the beginning of an outcome, however long the rest is."""
-    text = head.decode("utf-8", "ignore")
-    begin = HEAD.match(text)
+def read_batch(account: Account, batch: str) -> tuple[BatchRecord, str] | None:
+    """Return the record of a batch, and its baton; None if it is gone. Raises an error of UNREADABLE."""
+    found = read_state_blob(account, batch_name(batch))
+    return (decode_batch(found[0]), found[1]) if found else None
+
+
+def read_in_flight(account: Account, claim: Claimed) -> InFlight | None:
+    """Return what is known of a file in flight; None if it has ended meanwhile."""
+    flight = read_claimed(account, claim)
+    if flight is None or flight.problem:
+        return flight
+    return replace(flight, is_overdue=is_overdue(flight, utc_now(), account.settings))
+
+
+def read_claimed(account: Account, claim: Claimed) -> InFlight | None:
+    """Return what the claim of a file and the record of its batch say; None if there is no claim any more."""
+    name = claim.name or claim.blob
     try:
-        return msgspec.convert(json.JSONDecoder().raw_decode(text, begin.end())[0], Source) if begin else None
-    except (ValueError, msgspec.ValidationError):
+        found = read_batch(account, claim.batch) if claim.batch else None
+        if found and found[0].kind is not BatchKind.VOID:
+            return by_record(account, claim, *found)
+        held = read_state_blob(account, claim.blob)
+        if held is None:
+            return None
+        known = decode_claim(held[0])
+    except UNREADABLE as error:
+        problem = f"cannot be read, because another version of this app wrote it: {error}"
+        return InFlight(claim, name, None, claim.claimed, problem=problem)
+    container = known.source.container
+    problem = ""
+    if container != account.settings.input_container:
+        problem = f"belongs to container {container!r}, which is not NER_INPUT_CONTAINER"
+    return InFlight(claim, known.source.name, known.source, known.received_date_time, problem=problem)
+
+
+def by_record(account: Account, claim: Claimed, record: BatchRecord, baton: str) -> InFlight | None:
+    """Return a file whose batch has a record; None if it is no member of it, and so has ended meanwhile."""
+    sources = [member.source for member in record.members if claim_name(member.source.name) == claim.blob]
+    if not sources:
+        return None
+    ledger = read_ledger(account, claim.batch) if record.kind is BatchKind.LEDGER else None
+    return InFlight(claim, sources[0].name, sources[0], record.received_date_time, record, baton, ledger)
+
+
+def read_ledger(account: Account, batch: str) -> Ledger | None:
+    """Return the ledger of a file of many jobs; None if there is none yet, or it cannot be read."""
+    try:
+        found = read_state_blob(account, f"{BATCHES}{batch}{LEDGER_SUFFIX}")
+        return decode_ledger(batch, found[0]) if found else None
+    except UNREADABLE:
         return None
 
 
-@dataclass(frozen=True)
-class Poisoned:
-    """A message in a poison queue.
-
-    Attributes:
-        name: of the file; None where it is none of this app's messages.
-        inserted: when it went there.
-        message: what it was to do; None where it is the host's notice of an upload.
-        text: of the message.
-    """
-
-    queue: str
-    name: str | None
-    inserted: datetime | None
-    message: JobMessage | None = None
-    text: str = ""
-
-
-def read_poisoned(settings: Settings, queue: str, content: object, inserted: datetime | None) -> Poisoned:
-    """Return what a message in a poison queue is about; `content` is its text as it stands there."""
+def read_sweep(account: Account) -> SweepState | None:
+    """Return what the last sweep left; None if there is nothing that this version can read."""
+    found = read_state_blob(account, SWEEP_NAME)
     try:
-        body = base64.b64decode(str(content or ""), validate=True)
-        if queue == BLOB_POISON_QUEUE:
-            notice = msgspec.json.decode(body, type=BlobNotice)
-            ours = (notice.function_id, notice.container_name) == (FUNCTION_ID, settings.input_container)
-            return Poisoned(queue, (notice.blob_name or None) if ours else None, inserted)
-        message = decode_message(body, settings.input_container)
-    except (ValueError, MessageError):  # of base64, of UTF-8, of JSON
-        return Poisoned(queue, None, inserted)
-    return Poisoned(queue, message.source.name, inserted, message, body.decode())
+        return decode_sweep(found[0]) if found else None
+    except UNREADABLE:
+        return None
 
 
-def peeked(account: Account, queue: str) -> list[Poisoned]:
-    """Return what stands first in a poison queue: storage shows 32 messages, and only those visible."""
-    try:
-        messages = account.queues.get_queue_client(queue).peek_messages(max_messages=32)
-    except ResourceNotFoundError:
-        return []
-    return [read_poisoned(account.settings, queue, message.content, message.inserted_on) for message in messages]
+def waits_for(flight: InFlight) -> str:
+    """Return what a file in flight waits for."""
+    record, ledger = flight.record, flight.ledger
+    if flight.problem:
+        return flight.problem
+    if record is None:
+        return "submitting"
+    match record.kind:
+        case BatchKind.JOB:
+            return "job running"
+        case BatchKind.LEDGER if record.submitted_date_time is None:
+            count = len(ledger.jobs) if ledger else 0
+            return f"submitting, {count} job{'s' * (count != 1)} so far" if count else "submitting"
+        case BatchKind.LEDGER:
+            return jobs_text(ledger)
+        case _:
+            return "retrying submission"
+
+
+def jobs_text(ledger: Ledger | None) -> str:
+    """Return how far the jobs of a file are that was submitted completely."""
+    if ledger is None:
+        return "jobs running"
+    count = len(ledger.requests)
+    if ledger.collected_count:
+        return f"{ledger.collected_count} of {count} jobs collected"
+    return f"{count} job{'s' * (count != 1)} running"
+
+
+def is_overdue(flight: InFlight, now: datetime, settings: Settings) -> bool:
+    """Tell whether the next sweep will send a message for a file in flight, since its own must be lost."""
+    if flight.record is None:
+        return is_old(flight.claim.claimed, now, settings.submit_timeout_seconds)
+    return is_late(flight.record.due, now, settings.sweep_grace_seconds)
+
+
+def text_records(flight: InFlight) -> int:
+    """Return how many text records the service has accepted of a file so far."""
+    if flight.ledger is not None:
+        return sum(job.transactions_count for job in flight.ledger.jobs)
+    return flight.record.job.transactions_count if flight.record and flight.record.job else 0

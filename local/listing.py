@@ -1,8 +1,8 @@
-"""Where every file of an account stands, from listings of its containers alone: no blob is read."""
+"""The state of every file of an account, from listings of its containers alone: no blob is read."""
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -10,12 +10,24 @@ from typing import Final
 from azure.storage.blob import BlobProperties
 
 from local.account import Account
-from shared.outcome import LONGEST_BLOB_NAME, OutcomeStatus, blob_name, utf16_length
-from shared.source import Source
-from shared.state_storage import SUBMISSION_SUFFIX, record_name
+from shared.names import LONGEST_RESULT_NAME, result_name, utf16_length
+from shared.outcome import OutcomeStatus
+from shared.settings import Settings
+from shared.source import Source, read_instant
+from shared.state.batch import BATCHES, BatchKind, is_overdue
+from shared.state.claim import CLAIMS, claim_name, is_old
 from shared.storage.blobs import source_of
+from shared.storage.listings import is_folder
 
 STATUSES: Final = {status.value: status for status in OutcomeStatus}
+ENDING: Final = ".json"
+
+
+def named_by(blob: str, prefix: str = "") -> str | None:
+    """Return the file that a blob belongs to; None if the blob's name may be a shortened one."""
+    name = blob.removeprefix(prefix)
+    # Shortening cuts whole characters, so it may leave a name shorter than it need be.
+    return name.removesuffix(ENDING) if utf16_length(name) < LONGEST_RESULT_NAME - 1 else None
 
 
 @dataclass(frozen=True)
@@ -40,14 +52,47 @@ class Ended:
 
     @property
     def name(self) -> str | None:
-        """The file's name; None where the blob's name may be a shortened one."""
-        if utf16_length(self.blob) >= LONGEST_BLOB_NAME - 1:
-            return None
-        return self.blob.removesuffix(".json")
+        """The file's name; None if the blob's name may be a shortened one."""
+        return named_by(self.blob)
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """The claim of a file as a listing shows it.
+
+    Attributes:
+        blob: its name.
+        batch: that the claimed version is in, or is about to be in; empty if the claim does not say.
+        claimed: when a worker claimed the file.
+        source_etag: of the claimed version.
+    """
+
+    blob: str
+    batch: str
+    claimed: datetime
+    source_etag: str = ""
+
+    @property
+    def name(self) -> str | None:
+        """The file's name; None if the blob's name may be a shortened one."""
+        return named_by(self.blob, CLAIMS)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The record of a batch as a listing shows it; `due` is None if the record does not say."""
+
+    kind: str
+    due: datetime | None
+
+    @property
+    def is_void(self) -> bool:
+        """Whether other workers have claimed its files."""
+        return self.kind == BatchKind.VOID.value
 
 
 class State(StrEnum):
-    """Where a file stands."""
+    """The state of a file."""
 
     WAITING = "waiting"
     """Uploaded, and not begun."""
@@ -74,23 +119,33 @@ def ended_count(states: Counter[State]) -> int:
 
 @dataclass(frozen=True)
 class File:
-    """A file, and where its newest version stands.
+    """A file, and the state of its newest version.
 
     Attributes:
-        name: within the input container; of a file that was deleted there, what its outcome's name says.
+        name: within the input container; of a file that was deleted there, what its claim's or outcome's name says.
         state: of it.
         since: when it was uploaded, or when its outcome was written.
-        size: in bytes; None for a file that was deleted.
-        record: name of its record in the state container, if it is in flight.
-        outcome: of it; while a newer version is on its way, the older one's.
+        source: its newest version; None if it was deleted.
+        claim: of it, if it is in flight.
+        outcome: of it; while a newer version is in flight, the older one's.
     """
 
     name: str
     state: State
     since: datetime
-    size: int | None = None
-    record: str | None = None
+    source: Source | None = None
+    claim: Claimed | None = None
     outcome: Ended | None = None
+
+    @property
+    def size(self) -> int | None:
+        """Its length in bytes; None if it was deleted."""
+        return self.source.length if self.source else None
+
+    @property
+    def is_old_version(self) -> bool:
+        """Whether the version in flight is not the newest one."""
+        return bool(self.source and self.claim and self.claim.source_etag not in ("", self.source.etag))
 
 
 @dataclass(frozen=True)
@@ -99,62 +154,87 @@ class Listing:
 
     Attributes:
         uploads: the versions in the input container.
-        records: when each record of the state container was written last, by its name.
+        claims: by name of the blob.
+        batches: records, by the ids of their batches.
         outcomes: by name of the blob.
     """
 
-    uploads: list[Source]
-    records: dict[str, datetime]
-    outcomes: dict[str, Ended]
+    uploads: list[Source] = field(default_factory=list)
+    claims: dict[str, Claimed] = field(default_factory=dict)
+    batches: dict[str, Batch] = field(default_factory=dict)
+    outcomes: dict[str, Ended] = field(default_factory=dict)
 
     def files(self) -> Iterator[File]:
-        """Yield every file that is there, or was, and left an outcome."""
-        left = dict(self.outcomes)
+        """Yield every file that is there, and those that were deleted but are in flight or have an outcome."""
+        claims, outcomes = dict(self.claims), dict(self.outcomes)
         for source in self.uploads:
-            outcome = left.pop(blob_name(source.name), None)
-            yield self.file_of(source, outcome)
-        for outcome in left.values():
+            claim, outcome = claims.pop(claim_name(source.name), None), outcomes.pop(result_name(source.name), None)
+            yield file_of(source, claim, outcome)
+        for claim in claims.values():
+            outcome = outcomes.pop(result_name(claim.name), None) if claim.name else None
+            yield File(claim.name or claim.blob, State.IN_FLIGHT, claim.claimed, claim=claim, outcome=outcome)
+        for outcome in outcomes.values():
             yield File(outcome.name or outcome.blob, State(outcome.status.value), outcome.modified, outcome=outcome)
 
-    def file_of(self, source: Source, outcome: Ended | None) -> File:
-        """Return where an upload stands."""
-        record = record_name(source)
-        recorded = self.records.get(record)
-        is_its_own = outcome is not None and outcome.source_etag == source.etag
-        # A record goes after the outcome has come, and comes again when the outcome is to be replaced.
-        if outcome is not None and is_its_own and (recorded is None or recorded <= outcome.modified):
-            return File(source.name, State(outcome.status.value), outcome.modified, source.length, None, outcome)
-        if recorded is not None:
-            return File(source.name, State.IN_FLIGHT, source.last_modified, source.length, record, outcome)
-        return File(source.name, State.WAITING, source.last_modified, source.length, None, outcome)
+    def overdue_batches(self, now: datetime, settings: Settings) -> set[str]:
+        """Return the batches to which the next sweep will send a message, since theirs must be lost."""
+        grace = settings.sweep_grace_seconds
+        return {
+            batch
+            for batch, record in self.batches.items()
+            if not record.is_void and (record.due is None or is_overdue(record.due, now, grace))
+        }
 
-    def unheard(self, now: datetime, patience_seconds: float) -> list[Source]:
-        """Return the uploads that have neither a record nor an outcome, although the app had time to hear of them.
-
-        Args:
-            now: when the listing began.
-            patience_seconds: what the app may take to hear of an upload.
-        """
+    def orphans(self, now: datetime, settings: Settings) -> list[Claimed]:
+        """Return the claims whose worker has ended without a record of its work."""
+        live = {batch for batch, record in self.batches.items() if not record.is_void}
+        patience = settings.submit_timeout_seconds
         return [
-            source
-            for source in self.uploads
-            if (now - source.last_modified).total_seconds() > patience_seconds
-            and self.file_of(source, self.outcomes.get(blob_name(source.name))).state is State.WAITING
+            claim for claim in self.claims.values() if claim.batch not in live and is_old(claim.claimed, now, patience)
         ]
+
+
+def file_of(source: Source, claim: Claimed | None, outcome: Ended | None) -> File:
+    """Return the state of an upload."""
+    if claim is not None:
+        return File(source.name, State.IN_FLIGHT, source.last_modified, source, claim, outcome)
+    if outcome is not None and outcome.source_etag == source.etag:
+        return File(source.name, State(outcome.status.value), outcome.modified, source, None, outcome)
+    return File(source.name, State.WAITING, source.last_modified, source, None, outcome)
 
 
 def list_account(account: Account) -> Listing:
     """List the containers, in the order in which files move: what moves on meanwhile is found in a later listing."""
     container = account.settings.input_container
-    uploads = [source_of(container, blob.name, blob) for blob in account.listed(container)]
-    records = list_records(account)
-    return Listing(uploads, records, {outcome.blob: outcome for outcome in list_outcomes(account)})
+    uploads = [
+        source_of(container, blob.name, blob)
+        for blob in account.listed(container, include=["metadata"])
+        if not is_folder(blob.name, blob.metadata or {})
+    ]
+    claims, batches = list_state(account)
+    return Listing(uploads, claims, batches, {outcome.blob: outcome for outcome in list_outcomes(account)})
 
 
-def list_records(account: Account) -> dict[str, datetime]:
-    """Return the names of all records, and when each was written last."""
-    blobs = account.listed(account.settings.state_container)
-    return {blob.name: blob.last_modified for blob in blobs if blob.name.endswith(SUBMISSION_SUFFIX)}
+def list_state(account: Account) -> tuple[dict[str, Claimed], dict[str, Batch]]:
+    """Return what is listed of claims, and of records of batches by their ids."""
+    claims: dict[str, Claimed] = {}
+    batches: dict[str, Batch] = {}
+    for blob in account.listed(account.settings.state_container, include=["metadata"]):
+        metadata = blob.metadata or {}
+        if blob.name.startswith(CLAIMS):
+            claims[blob.name] = claimed(blob)
+        elif blob.name.startswith(BATCHES):
+            batch, _, ending = blob.name.removeprefix(BATCHES).partition(".")
+            if ending == "json":
+                batches[batch] = Batch(metadata.get("kind", ""), read_instant(metadata.get("due", "")))
+    return claims, batches
+
+
+def claimed(blob: BlobProperties) -> Claimed:
+    """Return what a listing shows of a claim; one without its metadata is as old as its blob."""
+    metadata = blob.metadata or {}
+    since = read_instant(metadata.get("claimed_date_time", "")) or blob.last_modified
+    return Claimed(blob.name, metadata.get("batch", ""), since, metadata.get("source_etag", ""))
 
 
 def list_outcomes(account: Account, since: datetime | None = None) -> Iterator[Ended]:
@@ -176,15 +256,14 @@ def ended(blob: BlobProperties) -> Ended | None:
 
 
 def list_file(account: Account, name: str) -> File | None:
-    """Return where one file stands; None if nothing of it is there."""
+    """Return the state of one file; None if nothing of it is there."""
     settings = account.settings
     source = account.newest(name)
-    records: dict[str, datetime] = {}
+    held = account.properties(settings.state_container, claim_name(name))
+    blob = account.properties(settings.results_container, result_name(name))
+    claim, outcome = claimed(held) if held else None, ended(blob) if blob else None
     if source is not None:
-        record = record_name(source)
-        if (blob := account.properties(settings.state_container, record)) is not None:
-            records[record] = blob.last_modified
-    blob = account.properties(settings.results_container, blob_name(name))
-    outcome = ended(blob) if blob else None
-    listing = Listing([source] if source else [], records, {outcome.blob: outcome} if outcome else {})
-    return next(listing.files(), None)
+        return file_of(source, claim, outcome)
+    if claim is not None:
+        return File(name, State.IN_FLIGHT, claim.claimed, claim=claim, outcome=outcome)
+    return File(name, State(outcome.status.value), outcome.modified, outcome=outcome) if outcome else None

@@ -1,41 +1,41 @@
-"""Sending files again: messages that were lost, outcomes that failed, what came out as poison.
+"""Sending files again: uploads that were not picked up, messages that were lost, outcomes that failed, poison messages.
 
-A version is submitted by whoever claims it, so a message too many is no submission too many: only an outcome that is to
-be replaced leads to a new one.
+A version is submitted by the worker that claims it, and only one message of a batch has its baton. So a message too
+many is no submission too many: only an outcome that is to be replaced leads to a new one.
 """
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.storage.queue import QueueClient, QueueMessage, TextBase64EncodePolicy
 
 from local.account import Account, in_threads
-from local.choosing import Choice, Kind
-from local.in_flight import (
-    Poisoned,
-    Record,
-    Report,
-    peeked,
-    read_poisoned,
-    read_record,
-    read_report,
-    record_of,
-)
-from local.listing import Ended, list_account, list_outcomes, list_records
-from shared.jobs import JobMessage, encode_message, utc_now
-from shared.outcome import OutcomeStatus
-from shared.settings import BLOB_POISON_QUEUE
-from shared.source import Source
-from shared.storage import NEVER_EXPIRES
-from shared.submissions import new_claim_id
+from local.choosing import KINDS, Choice, Kind, matches
+from local.in_flight import InFlight, read_batch, read_in_flight
+from local.listing import File, Listing, State, list_account, list_file
+from local.poison import Poisoned, peeked, poison_queues, read_poisoned
+from local.survey import is_unheard
+from local.times import utc_now
+from shared.message import BatchMessage, FileMessage, Message, encode_message
+from shared.state.batch import BatchKind
+from shared.storage.queue import NEVER_EXPIRES
+from shared.storage.state import UNREADABLE
 
 HIDING_SECONDS: Final = 60
 """How long a poison message that was received is hidden from others."""
-KINDS: Final = {OutcomeStatus.FAILED: Kind.FAILED, OutcomeStatus.PARTIALLY_SUCCEEDED: Kind.PARTIAL}
+OPTIONS: Final = {
+    Kind.UNHEARD: "--unheard",
+    Kind.IN_FLIGHT: "--in-flight",
+    Kind.FAILED: "--failed",
+    Kind.PARTIAL: "--partial",
+    Kind.SUCCEEDED: "--succeeded",
+}
+CHARGED: Final = frozenset({Kind.FAILED, Kind.PARTIAL, Kind.SUCCEEDED})
+DELETED: Final = "deleted from the input container"
 
 
 @dataclass(frozen=True)
@@ -45,161 +45,175 @@ class Line:
     Attributes:
         name: of the file, or what else tells the thing from others.
         kind: of the thing.
-        message: what was sent; None if nothing was.
+        message: that was sent; None if none was.
         why: it was sent in this way, or not at all.
-        text: of the message, where it is to be sent exactly as it was found.
-        is_file: whether it is about a file that was chosen, rather than something that nobody can read.
+        delay_seconds: until the message can be received.
+        is_file: whether it is about a file, rather than about something that cannot be read.
     """
 
     name: str
     kind: Kind
-    message: JobMessage | None
+    message: Message | None
     why: str
-    text: str = ""
+    delay_seconds: int = 0
     is_file: bool = True
 
     @property
     def sent(self) -> str:
         """The text that was sent; empty if nothing was."""
-        return self.text or (encode_message(self.message) if self.message else "")
+        return encode_message(self.message) if self.message else ""
 
 
-def new_submission(report: Report, newest: str | None, known: Record | None, now: datetime) -> JobMessage | str:
-    """Return the message that has an outcome made anew, or why there is none.
+def new_submission(file: File, now: datetime) -> FileMessage:
+    """Return the message that has the newest version of a file submitted, even if it has an outcome."""
+    replaces = file.outcome.etag if file.outcome and file.state.has_ended else None
+    return FileMessage(file=file.name, replaces=replaces, due=now)
+
+
+def line_of_flight(file: File, flight: InFlight, now: datetime, patience_seconds: float) -> Line:
+    """Return what brings a file in flight on.
 
     Args:
-        report: what the outcome says.
-        newest: etag of the file in the input container; None if it was deleted.
-        known: the record of the same version, if it is in flight.
+        file: as it was listed.
+        flight: what its claim and its batch's record say.
         now: the time.
+        patience_seconds: NER_SUBMIT_TIMEOUT_SECONDS, the age at which a claim without a record can be taken over.
     """
-    source = report.source
-    if report.status not in KINDS or source is None:
-        return "its outcome has since been replaced" if source else "its outcome cannot be read"
-    if newest is None:
-        return "deleted from the input container"
-    if newest != source.etag:
-        return "replaced by a newer version"
-    if known is not None:
-        return "already in flight" if known.submission else f"its record {known.blob} {known.problem}"
-    return JobMessage(source=source, received_date_time=now, claim_id=new_claim_id(), replaces=report.etag)
+    kind = Kind.IN_FLIGHT
+    if flight.problem:
+        return Line(file.name, kind, None, f"its record {flight.claim.blob} {flight.problem}")
+    if file.is_old_version:
+        return Line(file.name, kind, new_submission(file, now), "to submit its newest version")
+    if flight.record is not None:
+        message = BatchMessage(batch=flight.claim.batch, etag=flight.baton, record=flight.record)
+        return Line(file.name, kind, message, "with the message from its record")
+    if file.source is None:
+        return Line(file.name, kind, None, f"{DELETED}, so the next sweep ends it")
+    due = max(flight.claim.claimed + timedelta(seconds=patience_seconds + 1), now)
+    delay = round((due - now).total_seconds())
+    message_of_file = FileMessage(file=file.name, due=due)
+    if not delay:
+        return Line(file.name, kind, message_of_file, "because its worker ended before it recorded the submission")
+    why = f"for in {delay} s: if its worker has not recorded the submission by then, another one submits it"
+    return Line(file.name, kind, message_of_file, why, delay)
 
 
 class Redrive:
-    """Sends again what was chosen, or only tells what it would send.
+    """Sends again what was chosen, or only says what it would send.
 
     Attributes:
-        unseen_count: about how many poison messages it has not looked at, since storage shows no more unless asked to
-            hide them.
+        unseen_count: about how many poison messages it has not seen, since storage shows no more unless asked to hide
+            them.
     """
 
     def __init__(self, account: Account, choice: Choice, *, dry_run: bool) -> None:
-        """Nothing is read yet."""
+        """No I/O happens here."""
         self.account = account
         self.choice = choice
         self.dry_run = dry_run
         self.unseen_count = 0
-        self.sent: set[tuple[str, str | None]] = set()
+        self.sent: set[str] = set()
         settings = account.settings
         self.queue = account.queues.get_queue_client(settings.queue, message_encode_policy=TextBase64EncodePolicy())
 
     def lines(self) -> Iterator[Line]:
         """Send, and yield a line for each thing as soon as it is done."""
-        if self.choice.wants(Kind.POISONED):
-            for queue in (self.account.settings.poison_queue, BLOB_POISON_QUEUE):
+        if Kind.POISONED in self.choice.kinds:
+            for queue in poison_queues(self.account.settings):
                 yield from self.shown_poison(queue) if self.dry_run else self.received_poison(queue)
-        if self.choice.wants(Kind.IN_FLIGHT):
-            yield from self.in_flight()
-        if self.choice.wants(Kind.FAILED) or self.choice.wants(Kind.PARTIAL):
-            yield from self.outcomes()
-        if self.choice.wants(Kind.UNHEARD):
-            yield from self.unheard()
+        if not self.choice.wants_files:
+            return
+        if not self.choice.has_patterns:
+            files = in_threads(lambda name: list_file(self.account, name), dict.fromkeys(self.choice.names))
+            yield from self.lines_of(file for file in files if file)
+            return
+        listing = list_account(self.account)
+        yield from self.lines_of(sorted(listing.files(), key=lambda file: file.name))
+        if self.choice.wants(Kind.IN_FLIGHT) and not self.choice.names and not self.choice.since:
+            yield from self.left_batches(listing)
+
+    def lines_of(self, files: Iterable[File]) -> Iterator[Line]:
+        """Send the files that are chosen, and yield a line for each."""
+        chosen = (file for file in files if self.is_chosen(file))
+        yield from (line for line in in_threads(self.line_of, chosen) if line)
+
+    def is_chosen(self, file: File) -> bool:
+        """Return whether there is something to send or to say about a file."""
+        if not self.choice.selects(file.name, file.since):
+            return False
+        kind = KINDS[file.state]
+        if not self.choice.wants(kind, file.name):
+            return file.name in self.choice.names
+        # Without a name, uploads are left to the app for as long as it may take to pick them up.
+        is_asked_for = bool(self.choice.names) or kind is not Kind.UNHEARD
+        return is_asked_for or is_unheard(file, utc_now(), self.account.settings)
+
+    def line_of(self, file: File) -> Line | None:
+        """Send a file; return None if it has ended meanwhile."""
+        kind = KINDS[file.state]
+        if file.source and not self.choice.wants(kind, file.name):
+            charged = ", which is charged" if kind in CHARGED else ""
+            return Line(file.name, kind, None, f"add {OPTIONS[kind]} to send it again{charged}")
+        line = self.next_step(file)
+        return self.send(line) if line else None
+
+    def next_step(self, file: File) -> Line | None:
+        """Return what brings a file on, whatever its state; None if it has ended meanwhile."""
+        kind, now = KINDS[file.state], utc_now()
+        if file.claim is not None:
+            flight = read_in_flight(self.account, file.claim)
+            return line_of_flight(file, flight, now, self.account.settings.submit_timeout_seconds) if flight else None
+        if file.source is None:
+            return Line(file.name, kind, None, DELETED)
+        how = "as a first submission" if file.state is State.WAITING else "as a new submission"
+        return Line(file.name, kind, new_submission(file, now), how)
 
     def send(self, line: Line) -> Line:
-        """Put a line's message into the queue, if it has one, to be seen at once."""
-        if line.message is not None:
-            self.sent.add((line.message.source.etag, line.message.claim_id))
-            if not self.dry_run:
-                self.queue.send_message(line.sent, time_to_live=NEVER_EXPIRES)
+        """Put a line's message into the queue, if it has one that was not sent yet."""
+        if line.message is None:
+            return line
+        key = line.message.batch if isinstance(line.message, BatchMessage) else line.message.file
+        if key in self.sent:
+            return Line(line.name, line.kind, None, "its message is sent already", is_file=line.is_file)
+        self.sent.add(key)
+        if not self.dry_run:
+            self.queue.send_message(line.sent, visibility_timeout=line.delay_seconds, time_to_live=NEVER_EXPIRES)
         return line
 
-    def in_flight(self) -> Iterator[Line]:
-        """Send the messages of versions in flight as their records hold them."""
-        records = [record for record in self.read_records() if record is not None]
-        lines = []
-        for record in records:
-            if record.submission is None:
-                if not self.choice.names:
-                    lines.append(Line(record.blob, Kind.IN_FLIGHT, None, record.problem, is_file=False))
-                continue
-            message = record.submission.message
-            if self.choice.admits(Kind.IN_FLIGHT, message.source.name, message.received_date_time):
-                is_sent = (message.source.etag, message.claim_id) in self.sent
-                why = "its poison message is sent instead" if is_sent else "with the message from its record"
-                lines.append(Line(message.source.name, Kind.IN_FLIGHT, None if is_sent else message, why))
-        lines.sort(key=lambda line: line.name)
-        yield from in_threads(self.send, lines)
+    def left_batches(self, listing: Listing) -> Iterator[Line]:
+        """Send the messages of overdue batches that no claim names any more: their records are left to be deleted."""
+        named = {claim.batch for claim in listing.claims.values()}
+        left = sorted(listing.overdue_batches(utc_now(), self.account.settings) - named)
+        yield from (line for line in in_threads(self.left_batch, left) if line)
 
-    def read_records(self) -> Iterator[Record | None]:
-        """Yield the records of all versions in flight; None where one has gone meanwhile."""
-        return in_threads(lambda blob: read_record(self.account, blob), list_records(self.account))
-
-    def outcomes(self) -> Iterator[Line]:
-        """Have outcomes made anew."""
-        chosen = [found for found in list_outcomes(self.account, self.choice.since) if self.may_be_chosen(found)]
-        chosen.sort(key=lambda found: found.blob)
-        yield from (line for line in in_threads(self.outcome, chosen) if line is not None)
-
-    def unheard(self) -> Iterator[Line]:
-        """Submit uploads of which the app has not heard."""
-        now = utc_now()
-        found = list_account(self.account).unheard(now, self.account.settings.submit_timeout_seconds)
-        lines = [
-            Line(source.name, Kind.UNHEARD, first_submission(source), "as a first submission")
-            for source in found
-            if self.choice.admits(Kind.UNHEARD, source.name, source.last_modified)
-        ]
-        yield from in_threads(self.send, lines)
-
-    def may_be_chosen(self, found: Ended) -> bool:
-        """Tell whether an outcome has to be read: some names are shortened in the blob's."""
-        kind = KINDS.get(found.status)
-        if kind is None or not self.choice.wants(kind):
-            return False
-        return found.name is None or self.choice.admits(kind, found.name, found.modified)
-
-    def outcome(self, found: Ended) -> Line | None:
-        """Have an outcome made anew; None if it is not chosen after all."""
-        kind, report = KINDS[found.status], read_report(self.account, found.blob)
-        if report is None:
+    def left_batch(self, batch: str) -> Line | None:
+        """Send the message of a batch; return None if its record is gone."""
+        try:
+            found = read_batch(self.account, batch)
+        except UNREADABLE as error:
+            why = f"its record cannot be read, because another version of this app wrote it: {error}"
+            return Line(f"batch {batch}", Kind.IN_FLIGHT, None, why, is_file=False)
+        if found is None or found[0].kind is BatchKind.VOID:
             return None
-        name = report.source.name if report.source else found.name
-        if name is None or not self.choice.admits(kind, name, found.modified):
-            return None
-        newest = known = None
-        if report.source is not None:
-            newest, known = self.account.newest(name), record_of(self.account, report.source)
-        message = new_submission(report, newest.etag if newest else None, known, utc_now())
-        if isinstance(message, str):
-            return Line(name, kind, None, message)
-        return self.send(Line(name, kind, message, "as a new submission"))
+        record, baton = found
+        message = BatchMessage(batch=batch, etag=baton, record=record)
+        return self.send(Line(f"batch {batch}", Kind.IN_FLIGHT, message, "to delete its record", is_file=False))
 
     def shown_poison(self, queue: str) -> Iterator[Line]:
         """Yield what would become of the poison messages that can be seen without hiding them."""
         found = peeked(self.account, queue)
         self.unseen_count += max((self.account.messages_count(queue) or 0) - len(found), 0)
         for poisoned in found:
-            if line := self.poison_line(poisoned):
-                yield self.send(line)
+            yield from self.poison_lines(poisoned)
 
     def received_poison(self, queue: str) -> Iterator[Line]:
-        """Send the poison messages that are chosen, then delete them; the others can be received again at once."""
+        """Send what the chosen poison messages are about, then delete them; the others can be received immediately."""
         client = self.account.queues.get_queue_client(queue)
         left: dict[str, QueueMessage] = {}
         seen: set[str] = set()
         try:
             while True:
-                page = self.receive(client)
+                page = receive(client)
                 left.update({message.id: message for message in page})
                 fresh = [message for message in page if message.id not in seen]
                 seen.update(message.id for message in page)
@@ -209,55 +223,68 @@ class Redrive:
                     read_poisoned(self.account.settings, queue, message.content, message.inserted_on)
                     for message in fresh
                 ]
-                for message, line in zip(fresh, in_threads(self.poison_line, found), strict=True):
-                    if line is None:
-                        continue
-                    if self.send(line).message is not None:
+                done = in_threads(self.poison_lines, found)
+                for message, poisoned, lines in zip(fresh, found, done, strict=True):
+                    if poisoned.is_ours and self.is_poison_chosen(poisoned):
                         with suppress(ResourceNotFoundError):
                             client.delete_message(message)
                         del left[message.id]
-                    yield line
+                    yield from lines
         finally:
             show_again(client, left.values())
 
-    def receive(self, client: QueueClient) -> list[QueueMessage]:
-        """Return the next messages of a queue, as they stand there; none where it does not exist yet."""
-        try:
-            return list(client.receive_messages(max_messages=32, visibility_timeout=HIDING_SECONDS))
-        except ResourceNotFoundError:
+    def poison_lines(self, poisoned: Poisoned) -> list[Line]:
+        """Send what the files of a poison message need; return a line for each, none if the message is not chosen."""
+        if not self.is_poison_chosen(poisoned):
             return []
-
-    def poison_line(self, poisoned: Poisoned) -> Line | None:
-        """Return what is to become of a poison message; None if it is not chosen."""
-        if poisoned.name is None:
+        if not poisoned.is_ours:
             why = "not this app's message, so it stays in the queue"
-            return None if self.choice.names else Line(poisoned.queue, Kind.POISONED, None, why, is_file=False)
-        if not self.choice.admits(Kind.POISONED, poisoned.name, poisoned.inserted):
-            return None
-        if poisoned.message is not None:
-            return Line(poisoned.name, Kind.POISONED, poisoned.message, "with its poison message", poisoned.text)
-        newest = self.account.newest(poisoned.name)
-        if newest is None:
-            return Line(
-                poisoned.name,
-                Kind.POISONED,
-                None,
-                "deleted from the input container, so its message stays in the queue",
-            )
-        known = record_of(self.account, newest)
-        if known is not None and known.submission is not None:
-            # Somebody has claimed it since: another message would find nothing to do.
-            return Line(poisoned.name, Kind.POISONED, known.submission.message, "as a new upload")
-        return Line(poisoned.name, Kind.POISONED, first_submission(newest), "as a new upload")
+            return [Line(poisoned.queue, Kind.POISONED, None, why, is_file=False)]
+        names = self.names_of(poisoned)
+        if not names:
+            why = "its batch has ended, so the poison message is not needed"
+            return [Line("a batch", Kind.POISONED, None, why)]
+        return [self.send(self.poison_line(poisoned, name)) for name in names]
+
+    def is_poison_chosen(self, poisoned: Poisoned) -> bool:
+        """Return whether a poison message is chosen: by one of its files, and by its time."""
+        if self.choice.since and poisoned.inserted and poisoned.inserted < self.choice.since:
+            return False
+        names = self.names_of(poisoned) if self.choice.names else ()
+        return not self.choice.names or any(matches(name, one) for name in names for one in self.choice.names)
+
+    def names_of(self, poisoned: Poisoned) -> tuple[str, ...]:
+        """Return the files that a poison message is about; none if nothing of its batch is left."""
+        if poisoned.names or not isinstance(poisoned.message, BatchMessage):
+            return poisoned.names
+        try:
+            found = read_batch(self.account, poisoned.message.batch)
+        except UNREADABLE:
+            return ()
+        return tuple(member.source.name for member in found[0].members) if found else ()
+
+    def poison_line(self, poisoned: Poisoned, name: str) -> Line:
+        """Return what a file needs on which the app has failed; its poison message is deleted afterwards."""
+        file, line = list_file(self.account, name), None
+        replaces = poisoned.message.replaces if isinstance(poisoned.message, FileMessage) else None
+        if file is not None and (not file.state.has_ended or (file.outcome and file.outcome.etag == replaces)):
+            line = self.next_step(file)
+        if line is None:
+            why = "it has an outcome" if file and file.source else DELETED
+            return Line(name, Kind.POISONED, None, f"{why}, so the poison message is not needed")
+        return Line(name, Kind.POISONED, line.message, line.why, line.delay_seconds)
 
 
-def first_submission(source: Source) -> JobMessage:
-    """Return the message that has a version submitted which nobody has claimed."""
-    return JobMessage(source=source, received_date_time=utc_now(), claim_id=new_claim_id())
+def receive(client: QueueClient) -> list[QueueMessage]:
+    """Return the next messages of a queue, as they are stored there; none if it does not exist yet."""
+    try:
+        return list(client.receive_messages(max_messages=32, visibility_timeout=HIDING_SECONDS))
+    except ResourceNotFoundError:
+        return []
 
 
 def show_again(client: QueueClient, messages: Iterable[QueueMessage]) -> None:
-    """Let messages that were received be seen by others at once."""
+    """Let messages that were received be seen by others immediately."""
     for message in messages:
         # It may have been hidden for long enough, and be somebody else's by now.
         with suppress(HttpResponseError):

@@ -9,8 +9,9 @@ from azure.core.exceptions import ResourceNotFoundError
 
 from local.account import Account
 from shared.documents import DocumentError, read_documents
+from shared.names import result_name
 from shared.ner.model import Document, Entity, Problem
-from shared.outcome import Outcome, blob_name
+from shared.outcome import Outcome
 
 CONNECTIONS: Final = 4
 """For a blob of more than 32 MiB."""
@@ -86,7 +87,7 @@ def read_result(account: Account, name: str) -> Result:
     Raises:
         ResultError: it has no outcome.
     """
-    blob = blob_name(name)
+    blob = result_name(name)
     raw, etag = read_raw_outcome(account, blob)
     outcome = decode_outcome(blob, raw)
     texts, missing = read_texts(account, outcome)

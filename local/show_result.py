@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from local.account import Account
-from local.highlighting import parts, pieces
+from local.highlighting import confidence_text, parts, pieces
 from local.listing import State
 from local.results import Result, Shown
 from local.show_state import entities_text, printable, say
@@ -53,7 +53,7 @@ class View:
     def admits(self, entity: Entity) -> bool:
         """Tell whether an entity is to be seen."""
         is_wanted = not self.categories or entity.category in self.categories
-        return is_wanted and entity.confidence_score >= self.least_confidence
+        return is_wanted and (entity.confidence_score or 0.0) >= self.least_confidence
 
 
 def styles(categories: Iterable[str], backgrounds: Sequence[str] = BACKGROUNDS) -> dict[str, str]:
@@ -105,7 +105,7 @@ def show_document(console: Console, document: Shown, view: View, coloured: dict[
         console.print(Text(printable(document.id), style="bold dim"), soft_wrap=True)
     if document.text is None:
         for entity in found:
-            say(console, f"{entity.offset}: [{entity.text}|{entity.category}] {entity.confidence_score:.2f}")
+            say(console, f"{entity.offset}: [{entity.text}|{entity.category}]{confidence_text(entity)}")
         return
     end = len(document.text)
     if view.most_characters is not None:

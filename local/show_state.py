@@ -1,7 +1,7 @@
-"""What an operator sees: tables of what is on its way or went wrong, and a line for each file that was sent again."""
+"""What an operator sees: tables of what is in flight or went wrong, and a line for each file that was sent again."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from rich.console import Console
@@ -10,11 +10,16 @@ from rich.table import Table
 from rich.text import Text
 
 from local.account import Account
-from local.in_flight import Poisoned, Report
-from local.listing import Ended
+from local.in_flight import InFlight, text_records, waits_for
+from local.last_sweep import counted, sweep_text, sweep_warnings
+from local.listing import File, State
+from local.poison import Poisoned
 from local.redrive import Redrive
-from local.survey import InFlight, Survey, waits_for
+from local.reports import Report
+from local.survey import Survey
+from local.times import age_text
 from shared.outcome import OutcomeStatus
+from shared.settings import Settings
 from shared.source import Source
 
 COMMAND: Final = ".venv/bin/ner redrive"
@@ -34,22 +39,6 @@ def printable(text: str) -> str:
     )
 
 
-def duration_text(duration: timedelta) -> str:
-    """Return how long something is, in the largest unit and the next one."""
-    seconds = max(round(duration.total_seconds()), 0)
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
-    if days:
-        return f"{days} d {hours % 24} h"
-    if hours:
-        return f"{hours} h {minutes % 60} min"
-    return f"{minutes} min" if minutes else f"{seconds} s"
-
-
-def age_text(age: timedelta) -> str:
-    """Return how long ago something was."""
-    return f"{duration_text(age)} ago"
-
-
 def entities_text(count: int) -> str:
     """Return a number of entities in words."""
     return "1 entity" if count == 1 else f"{count:,} entities"
@@ -60,83 +49,87 @@ def show_survey(
 ) -> None:
     """Print the state of an account, with at most so many rows in a table."""
     say(console, f"Storage account {account.blobs.primary_hostname}, at {now:%Y-%m-%d %H:%M:%S} UTC")
-    rows = [in_flight_row(account, found, now) for found in sorted(survey.in_flight, key=received)]
+    rows = [in_flight_row(account, file, found, now) for file, found in survey.in_flight]
     columns = ("file", "size", "received", "state", "cost", "job")
-    show_table(console, "in flight", columns, rows, survey.in_flight_count)
+    show_table(console, "in flight", columns, rows, survey.states[State.IN_FLIGHT])
     failed = survey.counts[OutcomeStatus.FAILED]
-    rows = [failed_row(account, outcome, report, now) for outcome, report in survey.failed]
+    rows = [failed_row(account, file, report, now) for file, report in survey.failed]
     show_table(console, "failed", ("file", "ended", "cost", "why"), rows, failed)
-    rows = [partial_row(outcome, now) for outcome in survey.partial[:limit]]
+    rows = [partial_row(file, now) for file in survey.partial[:limit]]
     show_table(console, "partly succeeded", ("file", "ended", "outcome size"), rows, len(survey.partial))
-    rows = [poisoned_row(found, now) for found in survey.poisoned[:limit]]
-    poisoned = sum(count or 0 for queue, count in survey.queues.items() if queue != account.settings.queue)
-    show_table(console, "poisoned", ("file", "since", "queue"), rows, max(poisoned, len(survey.poisoned)))
     rows = [unheard_row(source, now) for source in survey.unheard[:limit]]
     show_table(console, "not picked up", ("file", "size", "uploaded"), rows, len(survey.unheard))
+    rows = [poisoned_row(found, now) for found in survey.poisoned[:limit]]
+    show_table(console, "poisoned", ("file", "since", "queue"), rows, poisoned_count(account.settings, survey))
     counts = {status: survey.counts[status] for status in OutcomeStatus}
     span = f" since {since:%Y-%m-%d %H:%M} UTC" if since else ""
     console.print()
     say(
         console,
         f"Done{span}: {counts[OutcomeStatus.SUCCEEDED]} succeeded, {counts[OutcomeStatus.PARTIALLY_SUCCEEDED]} "
-        f"partly succeeded, {counts[OutcomeStatus.FAILED]} failed. In flight: {survey.in_flight_count}.",
+        f"partly succeeded, {counts[OutcomeStatus.FAILED]} failed. In flight: {survey.states[State.IN_FLIGHT]}.",
     )
     messages = ", ".join(
         f"{queue} {'does not exist' if count is None else count}" for queue, count in survey.queues.items()
     )
     say(console, f"Messages in the queues (approximate): {messages}.")
-    is_ours = any(found.name for found in survey.poisoned) or poisoned > len(survey.poisoned)
-    for advice in advices(account.settings.queue, survey, may_be_poisoned=is_ours):
+    say(console, sweep_text(survey.sweep, now))
+    for advice in advices(account.settings, survey, now):
         say(console, advice, style="bold yellow")
 
 
-def advices(queue: str, survey: Survey, *, may_be_poisoned: bool) -> list[str]:
-    """Return what an operator should know and do; some poison messages may be this app's, or none is."""
-    found = []
-    if survey.lost_count:
-        count = survey.in_flight_count
-        files = "1 file is" if count == 1 else f"{count} files are"
-        lost = (
-            "all their messages are lost"
-            if survey.lost_count == count
-            else f"at least {survey.lost_count} of their messages are lost"
-        )
-        has = survey.queues[queue] or "no"
-        where = " (or poisoned: redrive those first)" if may_be_poisoned else ""
+def poisoned_count(settings: Settings, survey: Survey) -> int:
+    """Return about how many messages there are in the poison queues."""
+    counted_there = sum(count or 0 for queue, count in survey.queues.items() if queue != settings.queue)
+    return max(counted_there, len(survey.poisoned))
+
+
+def advices(settings: Settings, survey: Survey, now: datetime) -> list[str]:
+    """Return what an operator should know and do."""
+    found = sweep_warnings(settings, survey.sweep, now, survey.waiting_since)
+    if survey.overdue_count:
         found.append(
-            f"{files} in flight, but the queue {queue} has {has} message{'s' * (has != 1)}: {lost}{where}, so the app "
-            f"does not continue with them. Send the messages again, at no cost:  {COMMAND} --in-flight"
+            f"{counted(survey.overdue_count, 'message')} of files in flight must be lost, or the app is down. The next "
+            f"sweep sends them again. To send them now, at no cost:  {COMMAND} --in-flight"
         )
-    if may_be_poisoned:
-        found.append(f"Poison messages stay while the app is down. Send this app's messages again:  {COMMAND} --poison")
-    if survey.unheard:
-        found.append(f"The app has not picked up some uploads; it may be down. Submit them:  {COMMAND} --unheard")
+    if survey.existing_count:
+        found.append(
+            f"{counted(survey.existing_count, 'upload')} from before this deployment will not be submitted. To submit "
+            f"them, set NER_SWEEP_EXISTING to true, or run:  {COMMAND} --unheard"
+        )
+    if len(survey.unheard) > survey.existing_count:
+        found.append(
+            "The app has not picked up some uploads; it may be down. The next sweep submits them. To submit them now:  "
+            f"{COMMAND} --unheard"
+        )
+    if any(poisoned.is_ours for poisoned in survey.poisoned):
+        found.append(
+            "Poison messages show that invocations failed: search the log for the exception. No file depends on them. "
+            f"To send what still needs it, and delete them:  {COMMAND} --poison"
+        )
     if survey.counts[OutcomeStatus.FAILED]:
         found.append(f"Fix the cause, then submit the failed files again (each is charged again):  {COMMAND} --failed")
     return found
 
 
-def received(found: InFlight) -> datetime:
-    """Return when a version in flight was seen first; what cannot be read comes last."""
-    submission = found.record.submission
-    return submission.message.received_date_time if submission else datetime.max.replace(tzinfo=UTC)
+def in_flight_row(account: Account, file: File, found: InFlight, now: datetime) -> tuple[str, ...]:
+    """Return the cells of a file in flight."""
+    record, source = found.record, found.source
+    state = waits_for(found)
+    if file.is_old_version:
+        state = f"{state} (an older version)"
+    if found.is_overdue:
+        state = f"{state}, overdue"
+    size = decimal(source.length) if source else ""
+    records = text_records(found)
+    cost = account.cost_text(records) if records else ""
+    job = record.job.job_id if record and record.job else ""
+    return (found.name, size, age_text(now - found.received), state, cost, job)
 
 
-def in_flight_row(account: Account, found: InFlight, now: datetime) -> tuple[str, ...]:
-    """Return the cells of a version in flight."""
-    submission = found.record.submission
-    if submission is None:
-        return (found.record.blob, "", "", found.record.problem, "", "")
-    message = submission.message
-    job = message.jobs[0].job_id if len(message.jobs) == 1 else ""
-    size, age = decimal(message.source.length), age_text(now - message.received_date_time)
-    cost = account.cost_text(sum(job.transactions_count for job in message.jobs)) if message.jobs else ""
-    return (message.source.name, size, age, waits_for(submission, found.jobs_count), cost, job)
-
-
-def failed_row(account: Account, outcome: Ended, report: Report, now: datetime) -> tuple[str, ...]:
-    """Return the cells of a failed outcome."""
-    name = report.source.name if report.source else outcome.blob
+def failed_row(account: Account, file: File, report: Report, now: datetime) -> tuple[str, ...]:
+    """Return the cells of a failed file."""
+    name = report.source.name if report.source else file.name
     if report.problems is None:
         why = "the outcome has too many errors to show here" if report.source else "the outcome cannot be read"
     else:
@@ -144,22 +137,21 @@ def failed_row(account: Account, outcome: Ended, report: Report, now: datetime) 
         if len(report.problems) > 1:
             why += f" (and {len(report.problems) - 1} more)"
     cost = "" if report.text_records is None else account.cost_text(report.text_records)
-    return (name, age_text(now - outcome.modified), cost, why)
+    return (name, age_text(now - file.since), cost, why)
 
 
-def partial_row(outcome: Ended, now: datetime) -> tuple[str, ...]:
-    """Return the cells of an outcome that is partly a success."""
-    return (outcome.name or outcome.blob, age_text(now - outcome.modified), decimal(outcome.size))
+def partial_row(file: File, now: datetime) -> tuple[str, ...]:
+    """Return the cells of a partly succeeded file."""
+    return (file.name, age_text(now - file.since), decimal(file.outcome.size) if file.outcome else "")
 
 
 def poisoned_row(found: Poisoned, now: datetime) -> tuple[str, ...]:
     """Return the cells of a poison message."""
-    since = age_text(now - found.inserted) if found.inserted else ""
-    return (found.name or "not this app's message", since, found.queue)
+    return (found.said, age_text(now - found.inserted) if found.inserted else "", found.queue)
 
 
 def unheard_row(source: Source, now: datetime) -> tuple[str, ...]:
-    """Return the cells of an upload of which the app has not heard."""
+    """Return the cells of an upload that the app has not picked up."""
     return (source.name, decimal(source.length), age_text(now - source.last_modified))
 
 

@@ -69,7 +69,7 @@ class FileProgress:
 WAITS: Final = re.compile(
     r"'.*(?P<reason>(?:retrying later, because a service call failed|waiting until the app settings are fixed): .*)"
 )
-"""A line of the host's log about a file that waits, as shared/flight.py writes it."""
+"""A line of the host's log about a file that waits, as shared/pipeline/calling.py writes it."""
 
 
 class Reasons:

@@ -21,7 +21,7 @@ from local.app_settings import wants_ner_emulator, wants_storage_emulator
 from local.children import Child, ChildError, on_free_port
 from local.install import ROOT, STATE
 from local.proxies import exempt_loopback
-from local.storage_emulator import BLOB_PORT, PORTS_COUNT, Azurite, is_azurite
+from local.storage_emulator import BLOB_PORT, PORTS_COUNT, Azurite
 from shared.settings import Settings
 
 MODELS: Final = STATE / "models"
@@ -33,8 +33,6 @@ CORE_TOOLS: Final = "NER_CORE_TOOLS"
 OFF: Final = "off"
 ACCEPTS_CONNECTIONS: Final = b'"url"'
 """In a log: what the NER emulator and the page print their addresses under."""
-SCAN_PAUSE_SECONDS: Final = 1.1
-"""On Azurite, whose times are whole seconds, the Functions host passes over a blob as old as the last one it saw."""
 
 
 @dataclass(frozen=True)
@@ -189,11 +187,6 @@ def start_child(
         child.stop()
         raise
     return child
-
-
-def scan_pause_seconds(settings: Settings) -> float:
-    """Return how long to wait after each upload, so that the host sees the next one."""
-    return SCAN_PAUSE_SECONDS if find_core_tools() and is_azurite(settings.storage.connection_string) else 0.0
 
 
 def find_core_tools() -> str | None:

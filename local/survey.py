@@ -1,25 +1,19 @@
-"""The state of a storage account as an operator wants to know it: what is on its way, what went wrong, what is lost."""
+"""The state of a storage account as an operator wants to know it: what is in flight, what went wrong, what is lost."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from local.account import Account, in_threads
-from local.in_flight import Poisoned, Record, Report, jobs_count, peeked, read_record, read_report
-from local.listing import Ended, State, list_account, list_records
-from shared.pipeline.services import utc_now
+from local.in_flight import InFlight, read_in_flight, read_sweep
+from local.listing import Ended, File, Listing, State, list_account
+from local.poison import Poisoned, peeked, poison_queues
+from local.reports import Report, read_report
+from local.times import utc_now
 from shared.outcome import OutcomeStatus
-from shared.settings import BLOB_POISON_QUEUE
+from shared.settings import Settings
 from shared.source import Source
-from shared.submissions import Submission
-
-
-@dataclass(frozen=True)
-class InFlight:
-    """A version in flight: its record, and how many jobs it has by now, if that can be read."""
-
-    record: Record
-    jobs_count: int | None = None
+from shared.state.sweeping import SweepState
 
 
 @dataclass(frozen=True)
@@ -27,28 +21,37 @@ class Survey:
     """The state of an account.
 
     Attributes:
-        states: how many files stand where.
-        in_flight_count: records there are.
-        in_flight: those that were written the longest ago, as far as they were read.
-        lost_count: how many records, at least, have no message in the queue.
+        states: how many files there are, by state.
+        in_flight: files that were claimed the longest ago, as far as they were read.
+        overdue_count: how many messages the next sweep will send again, since they must be lost.
         counts: of outcomes.
         failed: the latest, and what each says.
         partial: all outcomes that are partly a success, the latest first.
-        queues: about how many messages each has; None where there is no such queue.
+        queues: about how many messages each has; None if there is no such queue.
         poisoned: what can be seen in the poison queues.
-        unheard: uploads of which the app has not heard, the latest first.
+        unheard: uploads that the app has not picked up, the latest first.
+        existing_count: how many of these no sweep will submit, since they were there before the app was deployed.
+        sweep: what the last one left; None if there was none.
+        waiting_since: when the oldest file was uploaded that has no outcome yet; None if there is none.
     """
 
-    states: Counter[State]
-    in_flight_count: int
-    in_flight: list[InFlight]
-    lost_count: int
-    counts: Counter[OutcomeStatus]
-    failed: list[tuple[Ended, Report]]
-    partial: list[Ended]
-    queues: dict[str, int | None]
-    poisoned: list[Poisoned]
-    unheard: list[Source]
+    states: Counter[State] = field(default_factory=Counter)
+    in_flight: list[tuple[File, InFlight]] = field(default_factory=list)
+    overdue_count: int = 0
+    counts: Counter[OutcomeStatus] = field(default_factory=Counter)
+    failed: list[tuple[File, Report]] = field(default_factory=list)
+    partial: list[File] = field(default_factory=list)
+    queues: dict[str, int | None] = field(default_factory=dict)
+    poisoned: list[Poisoned] = field(default_factory=list)
+    unheard: list[Source] = field(default_factory=list)
+    existing_count: int = 0
+    sweep: SweepState | None = None
+    waiting_since: datetime | None = None
+
+    @property
+    def unfinished_count(self) -> int:
+        """How many files have no outcome yet."""
+        return self.states[State.IN_FLIGHT] + self.states[State.WAITING]
 
 
 def survey(account: Account, since: datetime | None, limit: int) -> Survey:
@@ -56,58 +59,75 @@ def survey(account: Account, since: datetime | None, limit: int) -> Survey:
 
     Args:
         account: to look at.
-        since: outcomes that are older are passed over.
-        limit: how many records and failed outcomes are read at most.
+        since: older outcomes are ignored.
+        limit: how many files in flight and failed outcomes are read at most.
     """
     settings = account.settings
-    begin = utc_now()
+    now = utc_now()
     listing = list_account(account)
-    records = listing.records
-    poison_queues = (settings.poison_queue, BLOB_POISON_QUEUE)
-    queues = {queue: account.messages_count(queue) for queue in (settings.queue, *poison_queues)}
-    messages = queues[settings.queue] or 0
-    lost = 0
-    if len(records) > messages:
-        # What has ended meanwhile, or begun, says nothing: a message is there from before its record until after it.
-        lost = max(len(records.keys() & list_records(account).keys()) - messages, 0)
-    oldest = sorted(records, key=lambda blob: records[blob])[:limit]
-    recent = [found for found in listing.outcomes.values() if since is None or found.modified >= since]
-    bad = [found for found in recent if found.status is not OutcomeStatus.SUCCEEDED]
-    latest = sorted(bad, key=lambda outcome: outcome.modified, reverse=True)
-    failed = [outcome for outcome in latest if outcome.status is OutcomeStatus.FAILED][:limit]
-    reports = in_threads(lambda outcome: read_report(account, outcome.blob), failed)
+    sweep = read_sweep(account)
+    files = list(listing.files())
+    recent = [file for file in files if has_ended_since(file, since)]
+    recent.sort(key=lambda file: file.since, reverse=True)
+    failed = [file for file in recent if file.state is State.FAILED][:limit]
+    unheard = sorted(not_picked_up(files, now, settings), key=lambda source: source.last_modified, reverse=True)
+    queues = (settings.queue, *poison_queues(settings))
     return Survey(
-        states=Counter(file.state for file in listing.files()),
-        in_flight_count=len(records),
-        in_flight=[seen for seen in in_threads(lambda blob: look_at_record(account, blob), oldest) if seen],
-        lost_count=lost,
-        counts=Counter(found.status for found in recent),
-        failed=[(outcome, report) for outcome, report in zip(failed, reports, strict=True) if report],
-        partial=[outcome for outcome in latest if outcome.status is OutcomeStatus.PARTIALLY_SUCCEEDED],
-        queues=queues,
-        poisoned=[poisoned for queue in poison_queues for poisoned in peeked(account, queue)],
-        unheard=sorted(
-            listing.unheard(begin, settings.submit_timeout_seconds),
-            key=lambda source: source.last_modified,
-            reverse=True,
-        ),
+        states=Counter(file.state for file in files),
+        in_flight=read_flights(account, files, limit),
+        overdue_count=overdue_count(listing, now, settings),
+        counts=Counter(OutcomeStatus(file.state.value) for file in recent),
+        failed=read_reports(account, failed),
+        partial=[file for file in recent if file.state is State.PARTIALLY_SUCCEEDED],
+        queues={queue: account.messages_count(queue) for queue in queues},
+        poisoned=[poisoned for queue in poison_queues(settings) for poisoned in peeked(account, queue)],
+        unheard=unheard,
+        existing_count=sum(is_existing(source, sweep, settings) for source in unheard),
+        sweep=sweep,
+        waiting_since=oldest_unfinished(files),
     )
 
 
-def look_at_record(account: Account, blob: str) -> InFlight | None:
-    """Return a version in flight; None if it is no more."""
-    record = read_record(account, blob)
-    if record is None or record.submission is None:
-        return InFlight(record) if record else None
-    return InFlight(record, jobs_count(account, record.submission))
+def oldest_unfinished(files: list[File]) -> datetime | None:
+    """Return when the oldest file was uploaded that has no outcome yet; None if there is none."""
+    return min((file.since for file in files if not file.state.has_ended), default=None)
 
 
-def waits_for(submission: Submission, jobs_count: int | None) -> str:
-    """Return what a version in flight waits for; `jobs_count` is None where nobody knows."""
-    if submission.claimed_date_time is not None:
-        return "submitting"
-    if submission.message.submitted_date_time is None:
-        return "retrying submission"
-    if jobs_count == 1:
-        return "job running"
-    return "jobs running" if jobs_count is None else f"{jobs_count} jobs running"
+def has_ended_since(file: File, since: datetime | None) -> bool:
+    """Return whether the newest version of a file has its outcome, written since then."""
+    return file.state.has_ended and (since is None or file.since >= since)
+
+
+def not_picked_up(files: list[File], now: datetime, settings: Settings) -> list[Source]:
+    """Return the uploads that no worker has begun, although the app had time to do so."""
+    return [file.source for file in files if file.source and is_unheard(file, now, settings)]
+
+
+def is_unheard(file: File, now: datetime, settings: Settings) -> bool:
+    """Return whether no worker has begun a file, although the app had time to do so."""
+    return file.state is State.WAITING and (now - file.since).total_seconds() >= settings.sweep_grace_seconds
+
+
+def is_existing(source: Source, sweep: SweepState | None, settings: Settings) -> bool:
+    """Return whether sweeps only count an upload, since it was there before the app was deployed."""
+    return sweep is not None and not settings.sweep_existing and source.last_modified < sweep.since
+
+
+def overdue_count(listing: Listing, now: datetime, settings: Settings) -> int:
+    """Return how many messages must be lost: of batches that are overdue, of claims whose worker has ended."""
+    return len(listing.overdue_batches(now, settings)) + len(listing.orphans(now, settings))
+
+
+def read_flights(account: Account, files: list[File], limit: int) -> list[tuple[File, InFlight]]:
+    """Return what is known of the files that were claimed the longest ago."""
+    claims = {file.claim: file for file in files if file.claim}
+    oldest = sorted(claims, key=lambda claim: claim.claimed)[:limit]
+    flights = in_threads(lambda claim: read_in_flight(account, claim), oldest)
+    return [(claims[claim], flight) for claim, flight in zip(oldest, flights, strict=True) if flight]
+
+
+def read_reports(account: Account, failed: list[File]) -> list[tuple[File, Report]]:
+    """Return what failed outcomes say."""
+    outcomes: list[Ended] = [file.outcome for file in failed if file.outcome]
+    reports = in_threads(lambda outcome: read_report(account, outcome.blob), outcomes)
+    return [(file, report) for file, report in zip(failed, reports, strict=True) if report]

@@ -39,17 +39,14 @@ class Dropped:
     outcome: Outcome | None = None
 
 
-def upload(
-    blobs: BlobServiceClient, settings: Settings, files: dict[str, Path], *, pause_seconds: float = 0.0
-) -> list[Dropped]:
-    """Upload files into the input container, in place of older versions, with a pause after each."""
+def upload(blobs: BlobServiceClient, settings: Settings, files: dict[str, Path]) -> list[Dropped]:
+    """Upload files into the input container, in place of older versions."""
     container = blobs.get_container_client(settings.input_container)
     dropped = []
     for name, path in files.items():
         data = path.read_bytes()
         answer = container.get_blob_client(name).upload_blob(data, overwrite=True)
         dropped.append(Dropped(name, answer["etag"].strip('"'), len(data)))
-        time.sleep(pause_seconds)
     return dropped
 
 

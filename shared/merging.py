@@ -44,17 +44,29 @@ def results_of(submitted: SubmittedJob, job: Job) -> tuple[list[DocumentResult |
         else msgspec.structs.replace(problem, document_id=place_of(problem.document_id, submitted.documents_count)[1])
         for problem in job.problems
     ]
-    explained = len({problem.document_id for problem in problems if problem.document_id is not None})
+    explained = {
+        place_of(problem.document_id, submitted.documents_count)[0]
+        for problem in job.problems
+        if problem.document_id is not None
+    }
     about_the_job = any(problem.document_id is None for problem in problems)
-    missing = results.count(None) - explained
+    missing = sum(result is None and index not in explained for index, result in enumerate(results))
     if job.status in (JobStatus.FAILED, JobStatus.CANCELLED) and not problems:
         word = "was cancelled" if job.status is JobStatus.CANCELLED else "failed"
         problems.append(Problem("JobFailed", f"The job {word} and the service gave no reason. Upload the file again."))
-    elif missing > 0 and not about_the_job:
+    elif missing and not about_the_job:
         problems.append(
             Problem(
                 "MissingResults",
-                f"The service returned no result for {missing} of {submitted.documents_count} documents. "
+                f"The service returned no result for {missing} of {submitted.documents_count} documents and gave no "
+                "reason. Upload the file again.",
+            )
+        )
+    elif job.status is JobStatus.PARTIALLY_SUCCEEDED and not problems:
+        problems.append(
+            Problem(
+                "PartialResults",
+                "The service completed the job only in part and gave no reason, so entities may be missing. "
                 "Upload the file again.",
             )
         )

@@ -4,23 +4,25 @@ import hashlib
 from typing import Final
 
 LONGEST_BLOB_NAME: Final = 1024
+ROOM: Final = 7
+"""Characters that may stand before the name of a blob that belongs to a file. It has this room in all containers, so
+that the blobs of one file have one place in the order of each."""
+LONGEST_RESULT_NAME: Final = LONGEST_BLOB_NAME - ROOM
+LONGEST_KEPT: Final = LONGEST_RESULT_NAME - len("~0123456789abcdef.json")
+ALWAYS_KEPT: Final = LONGEST_KEPT - 1
+"""Code units of a file's name that are in that of its blobs, however long it is: two may be one character."""
 
 
-def result_name(name: str, room: int = 0) -> str:
+def result_name(name: str) -> str:
     """Return the name of a blob that belongs to a file: `a/report.txt` gives `a/report.txt.json`.
 
     A name that would be too long for a blob ends in `~` and the first 16 digits of the SHA-256 of the whole name.
-
-    Args:
-        name: the file's, within the input container.
-        room: characters that are to be put before it.
     """
-    longest = LONGEST_BLOB_NAME - room
     whole = f"{name}.json"
-    if utf16_length(whole) <= longest:
+    if utf16_length(whole) <= LONGEST_RESULT_NAME:
         return whole
     ending = f"~{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
-    while utf16_length(name) > longest - len(ending):
+    while utf16_length(name) > LONGEST_KEPT:
         name = name[:-1]
     return name + ending
 

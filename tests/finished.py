@@ -2,9 +2,10 @@
 
 from azure.storage.blob import BlobServiceClient
 
-from shared.jobs import utc_now
+from local.times import utc_now
+from shared.names import result_name
 from shared.ner.model import DocumentResult, Entity, Problem, Statistics
-from shared.outcome import Outcome, OutcomeStatus, blob_name, encode, metadata
+from shared.outcome import Outcome, OutcomeStatus, encode, metadata
 from shared.settings import Settings
 from shared.source import Source
 
@@ -33,5 +34,5 @@ def fail(blobs: BlobServiceClient, settings: Settings, name: str, problem: Probl
 
 def write(blobs: BlobServiceClient, settings: Settings, outcome: Outcome) -> None:
     """Write an outcome as the app does."""
-    blob = blobs.get_blob_client(settings.results_container, blob_name(outcome.source.name))
+    blob = blobs.get_blob_client(settings.results_container, result_name(outcome.source.name))
     blob.upload_blob(encode(outcome), overwrite=True, metadata=metadata(outcome.status, outcome.source))

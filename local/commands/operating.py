@@ -1,4 +1,4 @@
-"""For an operator, on any account: `status` shows what is on its way or went wrong, `redrive` sends it again."""
+"""For an operator, on any account: `status` shows what is in flight or went wrong, `redrive` sends it again."""
 
 import time
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ from local.account import Account, opened
 from local.choosing import Choice, Kind
 from local.commands.common import Since, complain, console, flag, running_values, sentences_for_errors
 from local.redrive import Redrive
-from local.show_progress import live_view, on_the_way, progress_line, survey_json
+from local.show_progress import live_view, progress_line, survey_json
 from local.survey import Survey, survey
-from shared.pipeline.services import utc_now
+from local.times import utc_now
 
 WATCH_SECONDS: Final = 1.0
 WATCH_SHARE: Final = 4.0
@@ -44,12 +44,12 @@ def status(
     else that of 'make start' while it runs, else the one in
     local.settings.json.
 
-    Poisoned files are in a poison queue, because their message failed too
-    often. Files that the app has not picked up were uploaded some time ago,
-    but the app does not know them: it is down, or the event was lost.
+    Files that the app has not picked up were uploaded some time ago, but no
+    worker has begun them: the app is down, or the event was lost. The sweep,
+    a function of the app, finds them, and files in flight whose message is
+    lost (overdue). Poison messages show that invocations failed.
 
-    --since filters outcomes only: files in flight and poison messages of any
-    age are shown.
+    --since filters outcomes only: all else is shown whatever its age.
 
     Examples:
 
@@ -63,7 +63,7 @@ def status(
         if watch and console.is_terminal and not as_json:
             with Live(console=console, auto_refresh=False) as live:
                 for found in surveys(account, since, limit):
-                    live.update(live_view(account, found, rows=console.height - 8, now=utc_now()), refresh=True)
+                    live.update(live_view(account, found, rows=console.height - 9, now=utc_now()), refresh=True)
             return
         if watch:
             said = ""
@@ -80,12 +80,12 @@ def status(
 
 
 def surveys(account: Account, since: datetime | None, limit: int) -> Iterator[Survey]:
-    """Look at an account again and again, until nothing is on its way; the longer a look takes, the more rarely."""
+    """Look at an account again and again, until every file has an outcome; the longer a look takes, the more rarely."""
     while True:
         begin = time.monotonic()
         found = survey(account, since, limit)
         yield found
-        if not on_the_way(found):
+        if not found.unfinished_count:
             return
         time.sleep(max(WATCH_SECONDS, WATCH_SHARE * (time.monotonic() - begin)))
 
@@ -100,21 +100,24 @@ def redrive(
     *,
     failed: Annotated[bool, flag("--failed", "Submit failed files again. Each is charged again.")] = False,
     partial: Annotated[bool, flag("--partial", "Submit partly succeeded files again. Each is charged again.")] = False,
+    succeeded: Annotated[bool, flag("--succeeded", "Submit succeeded files again. Each is charged again.")] = False,
     in_flight: Annotated[bool, flag("--in-flight", "Send the messages of files in flight again.")] = False,
-    poison: Annotated[bool, flag("--poison", "Send the messages in the poison queues again.")] = False,
+    poison: Annotated[
+        bool, flag("--poison", "Empty the poison queues: send what still needs it, then delete the messages.")
+    ] = False,
     unheard: Annotated[bool, flag("--unheard", "Submit uploads that the app has not picked up.")] = False,
     since: Since = None,
     dry_run: DryRun = False,
 ) -> None:
     """Send files again, selected by name, by kind, or by both.
 
-    You can repeat this command: files in flight or poisoned are never charged
-    twice. Failed and partly succeeded files are charged again, because they
-    are submitted again.
+    A name stands for the newest version of that file. Without a kind, it is
+    sent whatever its state, except if it has succeeded. A pattern also skips
+    partly succeeded files.
 
-    Names without a kind select poisoned, in-flight and failed files. Name a
-    partly succeeded file exactly, or use --partial. Uploads that the app has
-    not picked up need --unheard.
+    You can repeat this command: a file that has no outcome yet is never
+    charged twice. Files with an outcome are charged again, because they are
+    submitted again.
 
     Examples:
 
@@ -125,6 +128,7 @@ def redrive(
     asked = {
         Kind.FAILED: failed,
         Kind.PARTIAL: partial,
+        Kind.SUCCEEDED: succeeded,
         Kind.IN_FLIGHT: in_flight,
         Kind.POISONED: poison,
         Kind.UNHEARD: unheard,
@@ -132,8 +136,8 @@ def redrive(
     choice = Choice(tuple(names or ()), frozenset(kind for kind in asked if asked[kind]), since)
     if not choice.names and not choice.kinds:
         raise typer.BadParameter(
-            "No file is selected. Name files, or select kinds with --in-flight, --poison, --failed, --partial or "
-            "--unheard. 'ner status' lists the files; --dry-run shows what would be sent."
+            "No file is selected. Name files, or select kinds with --unheard, --in-flight, --failed, --partial, "
+            "--succeeded or --poison. 'ner status' lists the files; --dry-run shows what would be sent."
         )
     with sentences_for_errors(), opened(running_values()) as account:
         work = Redrive(account, choice, dry_run=dry_run)

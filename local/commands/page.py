@@ -69,8 +69,7 @@ def serve(account: Account, port: int, *, browser: bool, exit_with_stdin: bool) 
     token = None if is_azurite(account.settings.storage.connection_string) else new_token()
     port = listening.getsockname()[1]
     url = f"http://127.0.0.1:{port}" + (f"/?{PARAMETER}={token}" if token else "")
-    pause, hosts = stack.scan_pause_seconds(account.settings), forwarded_hosts(os.environ, port)
-    page = View(account, token=token, pause_seconds=pause, hosts=hosts)
+    page = View(account, token=token, hosts=forwarded_hosts(os.environ, port))
     if exit_with_stdin:
         print(json.dumps({"url": url}), flush=True)  # noqa: T201  # for the one who started us
     else:

@@ -155,8 +155,7 @@ def drop_and_follow(
 ) -> list[Dropped]:
     """Upload the files, show them on their way, then their entities."""
     with open_account(values) as account:
-        pause = stack.scan_pause_seconds(account.settings)
-        dropped = upload(account.blobs, account.settings, files, pause_seconds=pause)
+        dropped = upload(account.blobs, account.settings, files)
         reasons = Reasons(console)
         with FileProgress(console, dropped) as progress:
             progress.update(dropped)

@@ -4,18 +4,19 @@ import asyncio
 import json
 import logging
 import re
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
+import msgspec
 from azure.core import MatchConditions
-from azure.core.exceptions import AzureError, ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
-from azure.functions.meta import Datum
-from azure.storage.blob.aio import BlobServiceClient, StorageStreamDownloader
+from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob import BlobProperties
+from azure.storage.blob.aio import BlobClient, BlobServiceClient
 from azure.storage.queue import QueueMessage, TextBase64EncodePolicy
 from azure.storage.queue.aio import QueueServiceClient
 
+from local.host import trigger_data
 from local.host.configuration import BlobOptions, HostError
-from local.host.functions import Function, InvocationError, Worker
+from local.host.functions import Function, Invoker
 from local.host.queues import QueueListener
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ SCAN_SECONDS: Final = 2.0
 HOSTS_CONTAINER: Final = "azure-webjobs-hosts"
 POISON_QUEUE: Final = "webjobs-blobtrigger-poison"
 INCOMPLETE: Final = {"Incomplete": "true"}
+MAX_BLOB_NAME: Final = 1024
+"""Characters that storage accepts in a blob's name, a receipt's too."""
+
+Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class BlobTrigger(NamedTuple):
@@ -37,7 +42,19 @@ class BlobTrigger(NamedTuple):
     container: str
     pattern: re.Pattern[str]
     by_events: bool = False
-    """Whether Event Grid tells of new blobs, in place of the listener's own looking."""
+    """Whether Event Grid reports new blobs, so that the listener does not scan."""
+    is_by_reference: bool = False
+    """Whether the function gets a reference to the blob, not its bytes."""
+    connection: str = ""
+
+
+class Notice(msgspec.Struct, rename="pascal"):
+    """A message of the internal queue: the version of a blob that a function is to be run for."""
+
+    function_id: Text
+    container_name: Text
+    blob_name: Text
+    etag: str = msgspec.field(name="ETag", default="")
 
 
 def parse_path(path: str) -> tuple[str, re.Pattern[str]]:
@@ -55,7 +72,7 @@ def parse_path(path: str) -> tuple[str, re.Pattern[str]]:
 
 
 class BlobListener:
-    """Finds new blobs for all blob triggers of a connection and runs the functions; runs until it is cancelled."""
+    """Finds new blobs for all blob triggers of a connection and runs the functions, until it is stopped."""
 
     def __init__(
         self,
@@ -64,25 +81,52 @@ class BlobListener:
         triggers: list[BlobTrigger],
         *,
         options: BlobOptions,
-        worker: Worker,
+        workers: Invoker,
         host_id: str,
         lease_seconds: int,
+        is_lossless: bool = True,
     ) -> None:
+        """Listen to nothing yet.
+
+        Args:
+            blobs: of the account.
+            queues: of the account.
+            triggers: of the functions.
+            options: how to read the internal queue.
+            workers: run the functions.
+            host_id: the name under which receipts are kept.
+            lease_seconds: for how long a message of the internal queue is received.
+            is_lossless: whether a scan finds a blob as old as the newest of the last scan, which the real one misses.
+        """
         self.blobs = blobs
         self.triggers = triggers
         self.scanned = [trigger for trigger in triggers if not trigger.by_events]
-        self.worker = worker
+        self.workers = workers
         self.host_id = host_id
+        self.is_lossless = is_lossless
         self.receipts = blobs.get_container_client(HOSTS_CONTAINER)
-        self.seen: dict[str, datetime] = {}
+        self.newest: dict[str, datetime] = {}
+        self.too_long: set[str] = set()
+        self.stopped = asyncio.Event()
         name = f"azure-webjobs-blobtrigger-{host_id}"
         self.internal = queues.get_queue_client(name, message_encode_policy=TextBase64EncodePolicy())
         self.listener = QueueListener(
-            queues, name, options.internal_queue, self.execute, POISON_QUEUE, lease_seconds=lease_seconds
+            queues,
+            name,
+            options.internal_queue,
+            self.execute,
+            POISON_QUEUE,
+            lease_seconds=lease_seconds,
+            is_internal=True,
         )
 
+    def stop(self) -> None:
+        """Scan and receive no more; `run` returns as soon as what is being worked on has ended."""
+        self.stopped.set()
+        self.listener.stop()
+
     async def run(self) -> None:
-        """Scan and execute for ever."""
+        """Scan and execute."""
         for create in (self.receipts.create_container, self.internal.create_queue):
             try:
                 await create()
@@ -91,11 +135,11 @@ class BlobListener:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.listener.run())
             if self.scanned:
-                group.create_task(self.scan_for_ever())
+                group.create_task(self.scan_all())
 
-    async def scan_for_ever(self) -> None:
+    async def scan_all(self) -> None:
         """List the containers every two seconds; an account that does not answer is tried again."""
-        while True:
+        while not self.stopped.is_set():
             for trigger in self.scanned:
                 try:
                     await self.scan(trigger)
@@ -103,29 +147,42 @@ class BlobListener:
                     log.debug("Container %s does not exist yet", trigger.container)
                 except AzureError as error:
                     log.warning("Container %s cannot be listed: %s", trigger.container, type(error).__name__)
-            await asyncio.sleep(SCAN_SECONDS)
+            try:
+                async with asyncio.timeout(SCAN_SECONDS):
+                    await self.stopped.wait()
+            except TimeoutError:
+                continue
 
     async def scan(self, trigger: BlobTrigger) -> None:
-        """Notify of every blob not older than the newest of the last scan; receipts keep each version to one run.
+        """Notify of every blob newer than the newest of the last scan; receipts keep each version to one run.
 
-        The real host compares with `later than` and misses a blob written in the same second as the newest one seen
-        (the emulator's times have whole seconds); not losing uploads on a laptop matters more than that likeness.
+        The emulator's times have whole seconds, so the real host misses a blob that is written in the same second as
+        the newest one it has seen. A lossless scan finds it.
         """
-        last = self.seen.get(trigger.container)
+        last = self.newest.get(trigger.function.name)
         newest = last
         async for blob in self.blobs.get_container_client(trigger.container).list_blobs():
-            if last is None or blob.last_modified >= last:
-                newest = max(newest or blob.last_modified, blob.last_modified)
+            if self.stopped.is_set():
+                return
+            modified = blob.last_modified
+            if last is None or modified > last or (self.is_lossless and modified == last):
+                newest = max(newest or modified, modified)
                 await self.notify(trigger, blob.name, str(blob.etag))
         if newest is not None:
-            self.seen[trigger.container] = newest
+            self.newest[trigger.function.name] = newest
 
     async def notify(self, trigger: BlobTrigger, name: str, etag: str) -> None:
         """Enqueue a version of a blob, unless its receipt says that it was enqueued before."""
-        if not trigger.pattern.fullmatch(name):
+        # The host asks for a name that ends in a slash without it, and finds nothing.
+        if not trigger.pattern.fullmatch(name) or name.endswith("/"):
             return
         etag = etag.strip('"')
-        path = f"blobreceipts/{self.host_id}/{trigger.function.function_id}/{etag}/{trigger.container}/{name}"
+        path = f'blobreceipts/{self.host_id}/{trigger.function.function_id}/"{etag}"/{trigger.container}/{name}'
+        if len(path) > MAX_BLOB_NAME:
+            if name not in self.too_long:
+                log.error("%r is ignored: its receipt's name would have %d characters", name, len(path))
+            self.too_long.add(name)
+            return
         receipt = self.receipts.get_blob_client(path)
         try:
             await receipt.upload_blob(b"", metadata=INCOMPLETE, overwrite=False)
@@ -133,77 +190,64 @@ class BlobListener:
             known = await receipt.get_blob_properties()
             if "Incomplete" not in known.metadata:
                 return
-        await self.enqueue(trigger, trigger.container, name, etag)
+        await self.enqueue(trigger.function.function_id, trigger.container, name, etag)
         # Complete once it is enqueued, whatever becomes of the function.
         await receipt.set_blob_metadata({})
 
-    async def enqueue(self, trigger: BlobTrigger, container: str, name: str, etag: str) -> None:
+    async def enqueue(self, function_id: str | None, container: str, name: str, etag: str) -> None:
         """Put a version of a blob into the internal queue."""
         body = {
             "Type": "BlobTrigger",
-            "FunctionId": trigger.function.function_id,
+            "FunctionId": function_id,
             "BlobType": "BlockBlob",
             "ContainerName": container,
             "BlobName": name,
             "ETag": f'"{etag}"',
         }
-        await self.internal.send_message(json.dumps(body))
+        await self.internal.send_message(json.dumps(body, indent=2, ensure_ascii=False))
         self.listener.notify()
 
-    async def execute(self, text: str, message: QueueMessage) -> None:
-        """Run the function for an internal message; one about a version that is gone is dropped."""
-        notice = json.loads(text)
-        trigger = next((t for t in self.triggers if t.function.function_id == notice["FunctionId"]), None)
-        if trigger is None:
-            log.warning("Discarded message %s: there is no function %s", message.id, notice["FunctionId"])
-            return
+    async def execute(self, body: bytes, message: QueueMessage) -> None:
+        """Run the function for an internal message; one about a version that is gone is dropped.
+
+        Raises:
+            HostError: the message is none that the host writes; the real host ends, too.
+            InvocationError: the function failed.
+        """
         try:
-            download, content = await self.read(notice, any_version=trigger.by_events)
+            notice = msgspec.json.decode(body, type=Notice)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise HostError(f"Message {message.id} of {self.internal.queue_name}: {error}. Shutting down") from None
+        trigger = next((t for t in self.triggers if t.function.function_id == notice.function_id), None)
+        if trigger is None:
+            log.warning("Discarded message %s: there is no function %s", message.id, notice.function_id)
+            return
+        if notice.blob_name.endswith("/"):
+            return
+        blob = self.blobs.get_blob_client(notice.container_name, notice.blob_name)
+        reason = f"New blob detected: {notice.container_name}/{notice.blob_name}"
+        try:
+            properties = await blob.get_blob_properties()
+            is_replaced = str(properties.etag).strip('"') != notice.etag.strip('"')
+            # After an event, the host takes whichever version is there.
+            is_stale = is_replaced and not trigger.by_events
+            content = None if is_stale or trigger.is_by_reference else await read(blob, properties)
         except ResourceNotFoundError:
             return
-        except ResourceModifiedError:
-            await self.notify_of_newer(trigger, notice["BlobName"])
-            return
         except AzureError as error:
-            raise InvocationError(f"{notice['BlobName']!r} cannot be read") from error
-        path = f"{notice['ContainerName']}/{notice['BlobName']}"
-        data, metadata = trigger_data(path, download, content, trigger.pattern)
-        await self.worker.invoke(trigger.function, data, metadata, f"New blob detected: {path}")
-
-    async def read(self, notice: dict[str, str], *, any_version: bool) -> tuple[StorageStreamDownloader[bytes], bytes]:
-        """Return the version of a blob that a message is about; after an event, the host takes whichever is there."""
-        blob = self.blobs.get_blob_client(notice["ContainerName"], notice["BlobName"])
-        condition: dict[str, Any] = (
-            {} if any_version else {"etag": notice["ETag"], "match_condition": MatchConditions.IfNotModified}
-        )
-        download = await blob.download_blob(**condition)
-        return download, await download.readall()
-
-    async def notify_of_newer(self, trigger: BlobTrigger, name: str) -> None:
-        """Enqueue the version that replaced one while its message waited."""
-        with suppress(ResourceNotFoundError):
-            now = await self.blobs.get_blob_client(trigger.container, name).get_blob_properties()
-            await self.notify(trigger, name, str(now.etag))
+            why = f"{notice.blob_name!r} cannot be read: {type(error).__name__}"
+            raise self.workers.reject(trigger.function, reason, why) from error
+        if is_stale:
+            await self.notify(trigger, notice.blob_name, str(properties.etag))
+            return
+        account = self.blobs.url.partition("?")[0]
+        data, metadata = trigger_data.of_blob(account, properties, content, trigger.pattern, trigger.connection)
+        await self.workers.invoke(trigger.function, data, metadata, reason)
 
 
-def trigger_data(
-    path: str, download: StorageStreamDownloader[bytes], content: bytes, pattern: re.Pattern[str]
-) -> tuple[Datum, dict[str, Datum]]:
-    """Return a blob as the host sends it to the worker."""
-    properties = download.properties
-    match = pattern.fullmatch(path.partition("/")[2])
-    described: dict[str, Any] = {
-        "LastModified": properties.last_modified.isoformat(),
-        "ContentLength": len(content),
-        "ContentType": properties.content_settings.content_type,
-        # The host's serialiser finds no public property in the SDK's ETag type.
-        "ETag": {},
-    }
-    metadata = {
-        "BlobTrigger": Datum(path, "string"),
-        "Uri": Datum(json.dumps(f"{download.container}/{download.name}"), "json"),
-        "Properties": Datum(json.dumps(described), "json"),
-        "Metadata": Datum(json.dumps(properties.metadata or {}), "json"),
-        **{name: Datum(value, "string") for name, value in (match.groupdict() if match else {}).items()},
-    }
-    return Datum(content, "bytes"), metadata
+async def read(blob: BlobClient, properties: BlobProperties) -> bytes:
+    """Return the content of the version of a blob that has these properties."""
+    if not properties.size:
+        return b""
+    download = await blob.download_blob(etag=properties.etag, match_condition=MatchConditions.IfNotModified)
+    return await download.readall()

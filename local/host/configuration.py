@@ -1,5 +1,6 @@
 """host.json as the host reads it: the documented defaults, and an error for what the host would refuse."""
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -8,11 +9,15 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+"""Of the host and of its worker process, which share a log."""
 MESSAGE_LEASE_SECONDS: Final = 600
 """The host takes each queue message for ten minutes; that is fixed in its source."""
 LONGEST_BLOB_POLLING_SECONDS: Final = 60.0
 """The internal queue of the blob trigger backs off to this, whatever host.json says."""
 
+UNLIMITED: Final = "-1"
+"""The functionTimeout that never ends, which most plans accept."""
 OVERRIDE: Final = "AzureFunctionsJobHost__"
 """How an app setting begins that stands for a value of host.json; `__` is between the names on the way there."""
 
@@ -88,6 +93,11 @@ class HostConfiguration(msgspec.Struct, rename="camel"):
     extensions: Extensions = msgspec.field(default_factory=Extensions)
     extension_bundle: dict[str, Any] | None = None
 
+    @property
+    def timeout_seconds(self) -> float:
+        """The longest time that a function may take."""
+        return math.inf if self.function_timeout == UNLIMITED else seconds(self.function_timeout)
+
 
 def read_host_json(path: Path, environ: Mapping[str, str] | None = None) -> HostConfiguration:
     """Read and check host.json.
@@ -110,12 +120,11 @@ def read_host_json(path: Path, environ: Mapping[str, str] | None = None) -> Host
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise HostError(f"{path} is invalid: {error}") from None
-    for time_span in (
-        configuration.function_timeout,
-        configuration.extensions.queues.max_polling_interval,
-        configuration.extensions.queues.visibility_timeout,
-    ):
+    queues = configuration.extensions.queues
+    for time_span in (queues.max_polling_interval, queues.visibility_timeout):
         seconds(time_span)
+    if not configuration.timeout_seconds:
+        raise HostError(f"{path}: functionTimeout must be at least 00:00:01")
     return configuration
 
 

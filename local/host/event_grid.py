@@ -1,6 +1,8 @@
 """The webhook to which Event Grid posts the events of new blobs, as the Storage Blobs extension has it."""
 
+import hmac
 import ipaddress
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -13,7 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from local.host.blobs import BlobListener, BlobTrigger
+from local.host.blobs import BlobListener
+
+log = logging.getLogger("host")
 
 PATH: Final = "/runtime/webhooks/blobs"
 
@@ -22,11 +26,12 @@ class BlobEvent(msgspec.Struct, rename="camel"):
     """What the extension reads of an event's `data`."""
 
     url: str
-    e_tag: str = ""
+    blob_type: str
+    e_tag: str | None = None
 
 
 class Event(msgspec.Struct):
-    """An event of new blobs."""
+    """An event of a blob."""
 
     data: BlobEvent
 
@@ -39,10 +44,10 @@ class BlobPath(NamedTuple):
 
 
 def blob_path(url: str) -> BlobPath:
-    """Split a blob's address; the account is the first part of the path where the host is an IP address.
+    """Split a blob's URL; the account is the first part of the path if the host is an IP address.
 
     Raises:
-        ValueError: it is not the address of a blob.
+        ValueError: it is not the URL of a blob.
     """
     parts = urlsplit(url)
     path = unquote(parts.path).lstrip("/")
@@ -53,52 +58,9 @@ def blob_path(url: str) -> BlobPath:
     else:
         path = path.partition("/")[2]
     container, _, name = path.partition("/")
-    if not container or not name:
-        raise ValueError(url)
+    if parts.scheme not in ("http", "https") or not container or not name:
+        raise ValueError("an event's URL is not that of a blob")
     return BlobPath(container, name)
-
-
-def read_events(body: bytes) -> list[tuple[BlobPath, str]]:
-    """Return the blobs that events are about, with their etags; one event or a list.
-
-    Raises:
-        ValueError: the body is not one that Event Grid sends, or an event is about no blob.
-    """
-    found: Any = msgspec.json.decode(body)
-    events = msgspec.convert(found if isinstance(found, list) else [found], list[Event])
-    return [(blob_path(event.data.url), event.data.e_tag) for event in events]
-
-
-def make_app(listener: BlobListener) -> Starlette:
-    """Return the application that hands events to a listener."""
-    triggers = {trigger.function.function_id: trigger for trigger in listener.triggers if trigger.by_events}
-
-    async def take(request: Request) -> Response:
-        """`POST`: validation of the subscription, or events."""
-        trigger = triggers.get(request.query_params.get("functionName", ""))
-        if trigger is None:
-            return JSONResponse({"error": "functionName does not name a function with source EventGrid"}, 404)
-        body = await request.body()
-        try:
-            match request.headers.get("aeg-event-type"):
-                case "SubscriptionValidation":
-                    code = msgspec.json.decode(body)[0]["data"]["validationCode"]
-                    return JSONResponse({"validationResponse": code})
-                case "Notification":
-                    await hand_over(trigger, read_events(body))
-                    return Response(status_code=202)
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            return JSONResponse({"error": f"the body is not an Event Grid event: {error}"}, 400)
-        except AzureError as error:
-            return JSONResponse({"error": f"the storage account cannot be used: {type(error).__name__}"}, 503)
-        return JSONResponse({"error": "aeg-event-type must be SubscriptionValidation or Notification"}, 400)
-
-    async def hand_over(trigger: BlobTrigger, events: list[tuple[BlobPath, str]]) -> None:
-        # The path of the trigger is not looked at: it is the subscription's filter that decides.
-        for path, etag in events:
-            await listener.enqueue(trigger, path.container, path.name, etag)
-
-    return Starlette(routes=[Route(PATH, take, methods=["POST"])])
 
 
 class Server(uvicorn.Server):
@@ -109,9 +71,56 @@ class Server(uvicorn.Server):
         return nullcontext()
 
 
-async def serve(listener: BlobListener, port: int) -> None:
-    """Take events until cancelled."""
-    config = uvicorn.Config(
-        make_app(listener), host="127.0.0.1", port=port, log_level="warning", access_log=False, lifespan="off"
-    )
-    await Server(config).serve()
+class Webhook:
+    """Takes events for a blob listener, until it is stopped. Answers as the Functions host does."""
+
+    def __init__(self, listener: BlobListener, port: int, key: str | None) -> None:
+        """Serve nothing yet; a key is asked for as `?code=`."""
+        self.listener = listener
+        self.key = key
+        app = Starlette(routes=[Route(PATH, self.take, methods=["POST"])])
+        config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False, lifespan="off")
+        self.server = Server(config)
+
+    def stop(self) -> None:
+        """Take no more events."""
+        self.server.should_exit = True
+
+    async def run(self) -> None:
+        """Serve."""
+        await self.server.serve()
+
+    async def take(self, request: Request) -> Response:
+        """`POST`: validation of the subscription, or events.
+
+        Nothing is checked but the form: whether a function has the name of `functionName` shows when its message is
+        received. The host then drops the message or, if no function was named, ends.
+        """
+        given = request.query_params.get("code", "")
+        if self.key is not None and not hmac.compare_digest(given.encode(), self.key.encode()):
+            return Response(status_code=401)
+        body = await request.body()
+        kind = request.headers.get("aeg-event-type", "").lower()
+        try:
+            if kind == "subscriptionvalidation":
+                code = msgspec.json.decode(body)[0]["data"]["validationCode"]
+                return JSONResponse({"validationResponse": code})
+            if kind == "notification":
+                await self.hand_over(request.query_params.get("functionName"), body)
+        except (ValueError, KeyError, IndexError, TypeError, AzureError) as error:
+            log.error("Event Grid's request failed: %s: %s", type(error).__name__, error)  # noqa: TRY400
+            return Response(status_code=500)
+        return Response(status_code=202 if kind in ("notification", "unsubscribe") else 400)
+
+    async def hand_over(self, function_id: str | None, body: bytes) -> None:
+        """Enqueue the blobs of events, one event or a list, up to the first that is not about a blob.
+
+        Raises:
+            ValueError: an event is not about a blob, or the body holds no events.
+        """
+        found: Any = msgspec.json.decode(body)
+        for one in found if isinstance(found, list) else [found]:
+            event = msgspec.convert(one, Event)
+            path = blob_path(event.data.url)
+            # The path of the trigger does not matter here: the filter of the subscription decides.
+            await self.listener.enqueue(function_id, path.container, path.name, event.data.e_tag or "")

@@ -2,8 +2,6 @@
 
 import asyncio
 import base64
-import binascii
-import json
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -11,11 +9,10 @@ from contextlib import suppress
 from typing import Final
 
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
-from azure.functions.meta import Datum
 from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
-from local.host.configuration import MESSAGE_LEASE_SECONDS, QueueOptions, seconds
+from local.host.configuration import MESSAGE_LEASE_SECONDS, HostError, QueueOptions, seconds
 from local.host.functions import InvocationError
 
 log = logging.getLogger("host")
@@ -24,7 +21,11 @@ SHORTEST_POLLING_SECONDS: Final = 0.1
 POISON_SUFFIX: Final = "-poison"
 LONGEST_QUEUE_NAME: Final = 63
 
-Handler = Callable[[str, QueueMessage], Awaitable[None]]
+WHITE_SPACE: Final = str.maketrans("", "", " \t\r\n")
+"""What .NET ignores in base64."""
+
+Handler = Callable[[bytes, QueueMessage], Awaitable[None]]
+"""Runs a function for a message; raises InvocationError if that fails, and HostError if it ends the host."""
 
 
 class Backoff:
@@ -45,7 +46,7 @@ class Backoff:
 
 
 class QueueListener:
-    """Receives messages from one queue and hands each to a handler; runs until it is cancelled."""
+    """Receives messages from one queue and hands each to a handler, until it is stopped."""
 
     def __init__(
         self,
@@ -56,40 +57,63 @@ class QueueListener:
         poison: str | None,
         *,
         lease_seconds: int = MESSAGE_LEASE_SECONDS,
+        is_internal: bool = False,
     ) -> None:
+        """Listen to nothing yet.
+
+        Args:
+            service: of the queue.
+            name: of the queue.
+            options: how to read it.
+            handler: called for each message.
+            poison: the name of its poison queue; None if it has none.
+            lease_seconds: for how long a message is received.
+            is_internal: whether the host itself writes the messages, and ends if it cannot decode one.
+        """
         self.service = service
         self.client: QueueClient = service.get_queue_client(name)
         self.options = options
         self.handler = handler
         self.poison = poison
         self.lease_seconds = lease_seconds
+        self.is_internal = is_internal
         self.running: set[asyncio.Task[None]] = set()
         self.woken = asyncio.Event()
+        self.is_stopped = False
 
     def notify(self) -> None:
-        """Look at once: this process has just put a message in."""
+        """Receive at once: this process has just sent a message."""
+        self.woken.set()
+
+    def stop(self) -> None:
+        """Receive no more; `run` returns as soon as what is being worked on has ended."""
+        self.is_stopped = True
         self.woken.set()
 
     async def run(self) -> None:
-        """Receive and dispatch for ever."""
+        """Receive and dispatch.
+
+        Raises:
+            ExceptionGroup: with the HostError of a message that ends the host.
+        """
         backoff = Backoff(seconds(self.options.max_polling_interval))
-        while True:
-            while len(self.running) > self.options.threshold:
-                await asyncio.wait(self.running, return_when=asyncio.FIRST_COMPLETED)
-            messages = await self.receive()
-            for message in messages:
-                task = asyncio.create_task(self.process(message))
-                self.running.add(task)
-                task.add_done_callback(self.running.discard)
-            if messages:
-                backoff.next_delay(found=True)
-                continue
-            self.woken.clear()
-            try:
-                async with asyncio.timeout(backoff.next_delay(found=False)):
-                    await self.woken.wait()
-            except TimeoutError:
-                continue
+        async with asyncio.TaskGroup() as group:
+            while not self.is_stopped:
+                if len(self.running) > self.options.threshold:
+                    await asyncio.wait(self.running, return_when=asyncio.FIRST_COMPLETED)
+                    continue
+                # Before the receipt: a message that is sent during it is received next.
+                self.woken.clear()
+                messages = await self.receive()
+                for message in messages:
+                    task = group.create_task(self.process(message))
+                    self.running.add(task)
+                    task.add_done_callback(self.running.discard)
+                delay = backoff.next_delay(found=bool(messages))
+                if not messages and not self.is_stopped:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(delay):
+                            await self.woken.wait()
 
     async def receive(self) -> list[QueueMessage]:
         """Return the next batch; a missing queue is an empty one, and so is a storage account that does not answer."""
@@ -113,18 +137,20 @@ class QueueListener:
 
     async def dispatch(self, message: QueueMessage) -> None:
         """Call the handler, then delete the message, release it for another try, or put it to poison."""
-        text = self.decode(str(message.content))
         tries = message.dequeue_count or 0
-        if text is None:
-            log.error("Message %s of %s is not base64: moved to the poison queue", message.id, self.client.queue_name)
+        if self.poison is not None and tries > self.options.max_dequeue_count:
             await self.move_to_poison(message)
             return
-        if self.poison is not None and tries > self.options.max_dequeue_count:
+        body = self.decode(str(message.content or ""))
+        if body is None:
+            if self.is_internal:
+                raise HostError(f"Message {message.id} of {self.client.queue_name} is not base64. Shutting down")
+            log.error("Message %s of %s is not base64: moved to the poison queue", message.id, self.client.queue_name)
             await self.move_to_poison(message)
             return
         renewal = asyncio.create_task(self.renew(message))
         try:
-            await self.handler(text, message)
+            await self.handler(body, message)
         except InvocationError:
             renewal.cancel()
             await self.release(message, tries)
@@ -156,11 +182,11 @@ class QueueListener:
             return
         poison = self.service.get_queue_client(self.poison)
         try:
-            await poison.send_message(message.content)
+            await poison.send_message(message.content or "")
         except ResourceNotFoundError:
             with suppress(ResourceExistsError):  # created meanwhile
                 await poison.create_queue()
-            await poison.send_message(message.content)
+            await poison.send_message(message.content or "")
         await self.delete(message)
 
     async def delete(self, message: QueueMessage) -> None:
@@ -181,13 +207,13 @@ class QueueListener:
             )
             message.pop_receipt = renewed.pop_receipt
 
-    def decode(self, content: str) -> str | None:
-        """Return the message's text, or None where the configured encoding does not hold."""
+    def decode(self, content: str) -> bytes | None:
+        """Return the message's bytes; None if the configured encoding does not hold."""
         if self.options.message_encoding == "none":
-            return content
+            return content.encode()
         try:
-            return base64.b64decode(content, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
+            return base64.b64decode(content.translate(WHITE_SPACE), validate=True)
+        except ValueError:
             return None
 
 
@@ -195,20 +221,3 @@ def poison_queue_for(name: str) -> str | None:
     """Return the name of a queue's poison queue; None for a poison queue, and where the name would be too long."""
     poison = name + POISON_SUFFIX
     return None if name.endswith(POISON_SUFFIX) or len(poison) > LONGEST_QUEUE_NAME else poison
-
-
-def trigger_data(text: str, message: QueueMessage) -> tuple[Datum, dict[str, Datum]]:
-    """Return a message as the host sends it to the worker."""
-    times = {
-        "InsertionTime": message.inserted_on,
-        "ExpirationTime": message.expires_on,
-        "NextVisibleTime": message.next_visible_on,
-    }
-    metadata = {
-        "QueueTrigger": Datum(text, "string"),
-        "Id": Datum(str(message.id), "string"),
-        "PopReceipt": Datum(str(message.pop_receipt), "string"),
-        "DequeueCount": Datum(json.dumps(message.dequeue_count), "json"),
-        **{name: Datum(json.dumps(time.isoformat()), "json") for name, time in times.items() if time},
-    }
-    return Datum(text, "string"), metadata

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -24,7 +24,7 @@ from local.ner.jobs import Jobs
 from local.ner.preview import PREFIX, Preview, Seed
 from local.ner.recogniser import Recogniser
 from local.ner.requests import MOST_BYTES, Deployment, RateLimit, check_documents
-from local.ner.switches import ClockStep, LostConnection, Switches, raise_fault
+from local.ner.switches import ClockStep, GatewayError, LostConnection, Switches, raise_fault
 
 PREVIEWS: Final[dict[str, Dialect]] = {dialect.name: dialect for dialect in (Seed(), Preview())}
 GENERALLY_AVAILABLE: Final[Dialect] = GenerallyAvailable()
@@ -108,7 +108,7 @@ class Emulator:
                 self.rate_limit.take(self.switches.calls_per_minute)
                 response = await endpoint(request)
                 raise_fault(self.switches, request.method, self.chance, after=True)
-            except (ApiError, LostConnection) as error:
+            except (ApiError, GatewayError, LostConnection) as error:
                 response = refusal(error)
                 # Accepted, but the caller does not learn it.
                 self.lost.update([request.state.accepted] if hasattr(request.state, "accepted") else [])
@@ -229,8 +229,10 @@ class HalfAnAnswer(Response):
         await send({"type": "http.response.body", "body": b"{", "more_body": True})
 
 
-def refusal(error: ApiError | LostConnection) -> Response:
+def refusal(error: ApiError | GatewayError | LostConnection) -> Response:
     """Return what the caller gets in place of the answer."""
+    if isinstance(error, GatewayError):
+        return HTMLResponse("<h1>The gateway answers.</h1>", error.status)
     if isinstance(error, ApiError):
         return json_response(error.body, error.status, error.headers)
     return HalfAnAnswer()

@@ -20,6 +20,7 @@ class Fault(msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit_def
         times: how often it still happens; None is without end.
         share: which part of the calls it happens to, 0..1.
         after: whether the service does what it was asked before the caller learns otherwise.
+        page: whether a gateway before the service answers, with a page in HTML instead of an error of the API.
     """
 
     status: Annotated[int, msgspec.Meta(ge=400, le=599)] | None = None
@@ -28,6 +29,7 @@ class Fault(msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit_def
     times: Annotated[int, msgspec.Meta(ge=0)] | None = None
     share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
     after: bool = False
+    page: bool = False
 
 
 class Switches(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -60,6 +62,14 @@ class ClockStep(msgspec.Struct, forbid_unknown_fields=True):
     seconds: Annotated[float, msgspec.Meta(ge=0, le=24 * 3600)]
 
 
+class GatewayError(Exception):
+    """A gateway before the service answers with a page of its own; `status` is that of HTTP."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        super().__init__(str(status))
+
+
 class LostConnection(Exception):  # noqa: N818  # nothing went wrong here: it is what was asked for
     """The caller is not to get its answer."""
 
@@ -69,6 +79,7 @@ def raise_fault(switches: Switches, method: str, chance: random.Random, *, after
 
     Raises:
         ApiError: the answer that the caller gets in place of its own.
+        GatewayError: the same, of a gateway.
         LostConnection: the caller gets half an answer.
     """
     for fault in switches.faults:
@@ -79,6 +90,8 @@ def raise_fault(switches: Switches, method: str, chance: random.Random, *, after
             fault.times -= 1
         if fault.status is None:
             raise LostConnection
+        if fault.page:
+            raise GatewayError(fault.status)
         code = {429: "TooManyRequests", 503: "ServiceUnavailable", 504: "Timeout"}.get(fault.status)
         raise ApiError(
             fault.status, code or "InternalServerError", "The emulator was set to fail.", retry_after=fault.retry_after

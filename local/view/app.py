@@ -1,8 +1,6 @@
 """The page's HTTP service, on this machine alone: shows an account and takes files for it, and changes nothing else."""
 
 import tempfile
-import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,13 +24,13 @@ from local.account import Account
 from local.install import VIEW_NODE_MODULES
 from local.listing import State, list_file
 from local.results import ResultError, decode_outcome, read_raw_outcome, read_result
-from local.show_state import age_text, entities_text
+from local.show_state import entities_text
+from local.times import age_text, utc_now
 from local.view.access import TokenGuard
 from local.view.board import Board, storage_problem
 from local.view.reading import KEPT, Reading, classes, described
 from shared.documents import DocumentError, check_length
-from shared.pipeline.services import utc_now
-from shared.outcome import blob_name
+from shared.names import result_name
 
 FOLDER: Final = Path(__file__).parent
 LIBRARIES: Final = {
@@ -92,20 +90,15 @@ class Shortened:
 class View:
     """The page; `app` is its ASGI application."""
 
-    def __init__(
-        self, account: Account, *, token: str | None = None, pause_seconds: float = 0.0, hosts: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, account: Account, *, token: str | None = None, hosts: Sequence[str] = ()) -> None:
         """Show an account.
 
         Args:
             account: to show, and to drop files on.
             token: without which nobody sees anything; None asks for none.
-            pause_seconds: between two files that are dropped.
             hosts: names of this page besides those of this machine.
         """
         self.account = account
-        self.pause_seconds = pause_seconds
-        self.dropping = threading.Lock()
         self.board = Board(account)
         # By the outcome's etag too, as it was last seen: what has changed since is read anew.
         self.open_reading = lru_cache(KEPT)(lambda name, _etag: Reading(read_result(account, name)))
@@ -213,7 +206,7 @@ class View:
 
     async def outcome(self, request: Request) -> Response:
         """`/file/outcome?name=`: the outcome as it is, to be kept."""
-        blob = blob_name(request.query_params.get("name", ""))
+        blob = result_name(request.query_params.get("name", ""))
         raw, _ = await run_in_threadpool(read_raw_outcome, self.account, blob)
         return download(raw, f"{decode_outcome(blob, raw).source.name}.json", "application/json")
 
@@ -247,11 +240,9 @@ class View:
 
     def upload(self, name: str, data: Any) -> None:
         """Put a file into the input container, in place of an older version."""
-        with self.dropping:
-            blob = self.account.blobs.get_blob_client(self.account.settings.input_container, name)
-            blob.upload_blob(data, overwrite=True)
-            self.board.expire()
-            time.sleep(self.pause_seconds)
+        blob = self.account.blobs.get_blob_client(self.account.settings.input_container, name)
+        blob.upload_blob(data, overwrite=True)
+        self.board.expire()
 
 
 def library(path: Path) -> Any:

@@ -19,12 +19,15 @@ from typing import Final
 from azure.core.exceptions import AzureError
 
 from local.account import Account, in_threads
-from local.listing import Ended, File, State, ended_count, list_account
+from local.in_flight import InFlight, jobs_text, read_in_flight, read_sweep, waits_for
+from local.last_sweep import counted, sweep_text, sweep_warnings
+from local.listing import Claimed, Ended, File, State, ended_count, list_account
+from local.poison import poison_queues
 from local.results import ResultError, decode_outcome, read_raw_outcome
-from local.show_state import duration_text
-from local.survey import InFlight, look_at_record, waits_for
-from shared.pipeline.services import utc_now
+from local.survey import is_existing, not_picked_up, oldest_unfinished
+from local.times import duration_text, utc_now
 from shared.outcome import Outcome
+from shared.state.batch import BatchKind
 
 LOOK_SECONDS: Final = 0.8
 LOOK_SHARE: Final = 2.0
@@ -38,7 +41,7 @@ DIGEST_SECONDS: Final = 1.0
 """Of each look, at least, for reading outcomes; as long as the listing took, if that is more."""
 LARGEST_OUTCOME: Final = 64 * 1024 * 1024
 """Bytes; the page shows a larger one by its name alone."""
-RECORDS_A_LOOK: Final = 50
+FLIGHTS_A_LOOK: Final = 50
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,10 @@ class Snapshot:
         files: all of them, the newest first.
         states: how many stand where.
         digests: of the newest outcomes.
-        flights: files in flight whose records were read, by the names of these.
+        flights: what is known of files in flight, by their claims.
         now: when that was.
+        health: how the app is doing, a sentence each.
+        warnings: what an operator should look after, a sentence each.
         seconds: that listing it took.
         problem: why the account could not be looked at; empty if it could.
         is_read: False as long as nobody has looked.
@@ -91,8 +96,10 @@ class Snapshot:
     files: list[File] = field(default_factory=list)
     states: Counter[State] = field(default_factory=Counter)
     digests: dict[Ended, Digest] = field(default_factory=dict)
-    flights: dict[str, InFlight] = field(default_factory=dict)
+    flights: dict[Claimed, InFlight] = field(default_factory=dict)
     now: datetime = field(default_factory=utc_now)
+    health: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
     problem: str = ""
     is_read: bool = True
@@ -137,21 +144,24 @@ class Snapshot:
     def said_of(self, file: File, digest: Digest | None) -> str:
         """Return where a file stands, in words."""
         if file.state is State.IN_FLIGHT:
-            return self.said_of_flight(self.flights.get(file.record or ""))
+            return self.said_of_flight(file)
         why = f": {digest.problem}" if digest and digest.problem else ""
         more = f" (and {digest.problems_count - 1} more)" if digest and digest.problems_count > 1 else ""
         return file.state.words + why + more
 
-    def said_of_flight(self, flight: InFlight | None) -> str:
+    def said_of_flight(self, file: File) -> str:
         """Return what a file in flight waits for, and since when."""
-        if flight is None or flight.record.submission is None:
-            return "in flight"
-        submission, jobs = flight.record.submission, flight.jobs_count
-        message = submission.message
-        if submission.claimed_date_time is None and message.submitted_date_time is not None:
-            many = f" ({jobs} jobs)" if jobs and jobs > 1 else ""
-            return f"running for {duration_text(self.now - message.submitted_date_time)}{many}"
-        return f"{waits_for(submission, jobs)} for {duration_text(self.now - message.received_date_time)}"
+        flight = self.flights.get(file.claim) if file.claim else None
+        if flight is None or flight.problem:
+            return flight.problem if flight else State.IN_FLIGHT.words
+        record = flight.record
+        if record is not None and record.submitted_date_time is not None:
+            many = f" ({jobs_text(flight.ledger)})" if record.kind is BatchKind.LEDGER else ""
+            said = f"running for {duration_text(self.now - record.submitted_date_time)}{many}"
+        else:
+            said = f"{waits_for(flight)} for {duration_text(self.now - flight.received)}"
+        older = " (an older version)" if file.is_old_version else ""
+        return f"{said}{older}{', overdue' if flight.is_overdue else ''}"
 
 
 class Board:
@@ -189,7 +199,7 @@ class Board:
     def row_of(self, file: File, outcome: Outcome | None) -> Row:
         """Return one file as the list would show it, read anew; `outcome` is its own, if it has ended."""
         digests = {file.outcome: digest_of(outcome)} if file.outcome and outcome else {}
-        return Snapshot(digests=digests, flights=self.read_flights([file] if file.record else [])).row(file)
+        return Snapshot(digests=digests, flights=self.read_flights([file])).row(file)
 
     def read(self) -> None:
         """Look at the account. An account that does not answer is no error of the page's: it says so."""
@@ -207,16 +217,42 @@ class Board:
         seconds = time.monotonic() - begin
         files = sorted(listing.files(), key=lambda file: (file.since, file.name), reverse=True)
         flying = [file for file in files if file.state is State.IN_FLIGHT]
-        flights = self.read_flights(flying[:RECORDS_A_LOOK])
+        flights = self.read_flights(flying[:FLIGHTS_A_LOOK])
         snapshot = Snapshot(files, Counter(file.state for file in files), {}, flights, seconds=seconds)
+        health, warnings = self.look_after(files, snapshot.now)
+        snapshot = replace(snapshot, health=health, warnings=warnings)
         outcomes = (file.outcome for file in files if file.outcome)
         for digests in self.read_digests(outcomes, max(DIGEST_SECONDS, seconds)):
             yield replace(snapshot, digests=digests)
 
-    def read_flights(self, flying: list[File]) -> dict[str, InFlight]:
-        """Return how far files in flight have come; of one that has gone meanwhile there is nothing."""
-        flights = in_threads(lambda file: look_at_record(self.account, file.record or ""), flying)
-        return {flight.record.blob: flight for flight in flights if flight}
+    def read_flights(self, files: list[File]) -> dict[Claimed, InFlight]:
+        """Return how far files in flight have come; nothing of one that has ended meanwhile."""
+        claims = [file.claim for file in files if file.claim]
+        flights = in_threads(lambda claim: read_in_flight(self.account, claim), claims)
+        return {flight.claim: flight for flight in flights if flight}
+
+    def look_after(self, files: list[File], now: datetime) -> tuple[list[str], list[str]]:
+        """Return how the app is doing, and what an operator should look after."""
+        settings = self.account.settings
+        sweep = read_sweep(self.account)
+        health = [sweep_text(sweep, now)]
+        if count := self.poison_count():
+            health.append(f"{counted(count, 'poison message')}: run 'ner status'.")
+        warnings = sweep_warnings(settings, sweep, now, oldest_unfinished(files))
+        existing = sum(is_existing(source, sweep, settings) for source in not_picked_up(files, now, settings))
+        if existing:
+            warnings.append(
+                f"{counted(existing, 'upload')} from before this deployment will not be submitted, unless "
+                "NER_SWEEP_EXISTING is true or you run 'ner redrive --unheard'."
+            )
+        return health, warnings
+
+    def poison_count(self) -> int:
+        """Return about how many messages there are in the poison queues; 0 if they may not be read."""
+        try:
+            return sum(self.account.messages_count(queue) or 0 for queue in poison_queues(self.account.settings))
+        except AzureError:
+            return 0  # the page needs no role for queues
 
     def read_digests(self, outcomes: Iterable[Ended], seconds: float) -> Iterator[dict[Ended, Digest]]:
         """Yield what is known of the newest outcomes, and again with more of them that have been read, for a while."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from local.highlighting import PART_CHARACTERS, Piece, parts, pieces
+from local.highlighting import PART_CHARACTERS, Piece, confidence_text, parts, pieces
 from local.results import Result, Shown
 from shared.ner.model import Entity, Problem
 
@@ -89,6 +89,6 @@ def classes(entities: Sequence[Entity], colours: dict[str, int]) -> str:
 def described(entities: Sequence[Entity]) -> str:
     """Return the entities of a piece in words, with their confidence."""
     return "; ".join(
-        f"{entity.category}{f' / {entity.subcategory}' if entity.subcategory else ''} {entity.confidence_score:.2f}"
+        f"{entity.category}{f' / {entity.subcategory}' if entity.subcategory else ''}{confidence_text(entity)}"
         for entity in entities
     )

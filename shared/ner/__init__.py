@@ -1,4 +1,5 @@
 """The custom NER API behind one job model.
 
-`client` talks HTTP, `dialects` knows the three versions of the API, `model` reads the answers, `errors` the failures.
+`client` talks HTTP, `dialects` knows the versions of the API, `reading` reads its answers into the `model`, `errors`
+has its failures.
 """

@@ -5,8 +5,11 @@ read for their page numbers alone, and redirects are not followed.
 """
 
 import asyncio
+import logging
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from datetime import UTC, datetime, timedelta
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -14,19 +17,45 @@ import httpx
 import msgspec
 
 from shared.ner.dialects import Request, dialect_for
-from shared.ner.errors import NerError, Remedy, from_response, from_transport
-from shared.ner.model import Document, Job, Page, read_job
+from shared.ner.errors import (
+    LONGEST_LOGGED,
+    RESPONSE_ERRORS,
+    Answer,
+    NerError,
+    Remedy,
+    from_answer,
+    from_transport,
+    printable,
+)
+from shared.ner.model import Document, Job, Page
+from shared.ner.reading import read_job
 from shared.settings import Settings
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
+
+log = logging.getLogger("ner")
 
 JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 TOKEN_SCOPE: Final = "https://cognitiveservices.azure.com/.default"  # noqa: S105
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 # One connection per concurrent invocation (batchSize + newBatchThreshold in host.json), and some to spare.
 LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=32, keepalive_expiry=60.0)
-MOST_PAGES: Final = 1000
+MOST_PAGES: Final = 25
+"""Of results: a request has at most that many documents, and a page at least one."""
+LARGEST_ANSWER: Final = 125_000 * 512
+"""Bytes. A request has at most 125,000 characters; an entity of one character takes less than 512 bytes."""
+LONGEST_CALL_SECONDS: Final = 120.0
+"""An answer that never ends must not last until functionTimeout (host.json), when the host restarts the worker."""
+YOUNG: Final = timedelta(minutes=10)
+"""Age up to which the service may not show a job: replicas differ for seconds, a failover takes minutes."""
+MOST_HOSTS: Final = 10
+"""That are warned of, since an answer may name any."""
+
+
+def utc_now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)
 
 
 class KeyAuth(httpx.Auth):
@@ -49,13 +78,15 @@ class EntraAuth(httpx.Auth):
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Add a token to the request."""
-        from azure.core.exceptions import ClientAuthenticationError
+        from azure.core.exceptions import AzureError, ClientAuthenticationError
 
         try:
             token = await self.credential.get_token(TOKEN_SCOPE)
-        except ClientAuthenticationError as error:
+        except AzureError as error:
             message = f"the app's identity could not get a Microsoft Entra ID token: {error.message}"
-            raise NerError("Unauthorized", message, Remedy.MEND_SETTINGS) from error
+            if isinstance(error, ClientAuthenticationError):
+                raise NerError("Unauthorized", message, Remedy.MEND_SETTINGS) from error
+            raise NerError(type(error).__name__, message, Remedy.WAIT) from error
         request.headers["Authorization"] = f"Bearer {token.token}"
         yield request
 
@@ -69,69 +100,79 @@ class NerClient:
         *,
         credential: "AsyncTokenCredential | None" = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         """Make a client; without a key, tokens come from `credential` (DefaultAzureCredential if None)."""
         self.dialect = dialect_for(settings)
         self.hostname = urlsplit(settings.endpoint).hostname
+        self.other_hosts: set[str] = set()
+        self.now = now
         self.credential = credential
         if settings.key is None and credential is None:
             from azure.identity.aio import DefaultAzureCredential
 
             self.credential = DefaultAzureCredential()
         auth = KeyAuth(settings.key) if settings.key else EntraAuth(self.credential)  # type: ignore[arg-type]
+        # Gateways set cookies. The API needs none, and one of odd characters would make every later request fail.
+        cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
         self.http = httpx.AsyncClient(
-            base_url=settings.endpoint, auth=auth, timeout=TIMEOUT, limits=LIMITS, transport=transport
+            base_url=settings.endpoint, auth=auth, timeout=TIMEOUT, limits=LIMITS, transport=transport, cookies=cookies
         )
 
-    async def submit(self, documents: list[Document], display_name: str, within_seconds: float | None = None) -> str:
+    async def submit(
+        self, documents: list[Document], display_name: str, within_seconds: float = LONGEST_CALL_SECONDS
+    ) -> str:
         """Submit a job and return its id.
 
         Args:
             documents: what to recognise entities in.
             display_name: of the job, in the service's own lists.
-            within_seconds: how long it may take; None is as long as the connection lives.
+            within_seconds: how long it may take.
 
         Raises:
             NerError: the service did not accept the job, or accepted it without a usable `operation-location`.
         """
-        try:
-            async with asyncio.timeout(within_seconds):
-                response = await self.send("POST", self.dialect.submit(documents, display_name))
-        except TimeoutError:
-            raise NerError("Timeout", "the service did not respond to a submission in time", Remedy.WAIT) from None
-        return self.job_id_of(response)
+        answer = await self.send("POST", self.dialect.submit(documents, display_name), within_seconds)
+        if not answer.is_success:
+            raise from_answer(answer, submitting=True)
+        # A gateway may change the status and the body, but a response that names a job has accepted one.
+        job_id = self.job_id_of(answer)
+        if job_id is not None:
+            return job_id
+        if answer.status == 202 or "operation-location" in answer.headers or not (answer.body or answer.fault):
+            # It may have been paid, so it must not be asked again.
+            raise NerError(
+                "InvalidResponse",
+                "The service accepted the text but returned no job id, so the app cannot retrieve the results. Ask the "
+                "app's operator to check NER_ENDPOINT, then upload the file again.",
+                Remedy.NONE,
+            )
+        raise answer.fault or NerError(
+            "InvalidResponse",
+            f"the service responded with status {answer.status} and without a job instead of 202: check NER_ENDPOINT",
+            Remedy.MEND_SETTINGS,
+        )
 
-    def job_id_of(self, response: httpx.Response) -> str:
-        """Return the id of the job that the service accepted.
+    def job_id_of(self, answer: Answer) -> str | None:
+        """Return the id of the job that an answer names; None if it names none.
 
-        Raises:
-            NerError: it names none; once it has accepted, it may have been paid, and must not be asked again.
+        The job may be on another host, as a gateway sees it. The app calls NER_ENDPOINT all the same.
         """
-        if response.status_code != 202:
-            raise NerError(
-                "InvalidResponse",
-                f"the service responded with status {response.status_code} instead of 202: check NER_ENDPOINT",
-                Remedy.MEND_SETTINGS,
-            )
         try:
-            location = urlsplit(response.headers.get("operation-location", ""))
+            location = urlsplit(answer.headers.get("operation-location", ""))
         except ValueError:
-            location = urlsplit("")
-        if location.hostname not in (None, self.hostname):
-            raise NerError(
-                "InvalidResponse",
-                "The service accepted the text, but its job is on another host than NER_ENDPOINT, which the app does "
-                "not call. Ask the app's operator to set NER_ENDPOINT to the resource's own URL, then upload the file "
-                "again.",
-                Remedy.NONE,
-            )
+            return None
         # Real answers hold a doubled slash where the endpoint setting ended in one.
-        job_id: str = location.path.rstrip("/").rpartition("/")[2]
+        job_id = location.path.rstrip("/").rpartition("/")[2]
         if not JOB_ID.fullmatch(job_id):
-            raise NerError(
-                "InvalidResponse",
-                "The service accepted the text but returned no job id. Upload the file again.",
-                Remedy.NONE,
+            return None
+        host = location.hostname
+        if host not in (None, self.hostname, *self.other_hosts) and len(self.other_hosts) < MOST_HOSTS:
+            self.other_hosts.add(str(host))
+            log.warning(
+                "the service names host '%s' for its jobs, not that of NER_ENDPOINT: the app looks for them at "
+                "NER_ENDPOINT. If it does not find them, set NER_ENDPOINT to the resource's own URL",
+                printable(str(host))[:LONGEST_LOGGED],
             )
         return job_id
 
@@ -143,25 +184,42 @@ class NerClient:
         """
         request = self.dialect.cancel(job_id) if JOB_ID.fullmatch(job_id) else None
         if request is not None:
-            await self.send("POST", request)
+            answer = await self.send("POST", request, LONGEST_CALL_SECONDS)
+            if not answer.is_success:
+                raise from_answer(answer, submitting=False)
         return request is not None
 
-    async def look(self, job_id: str) -> Job:
+    async def look(self, job_id: str, submitted: datetime | None = None) -> Job:
         """Return the job as it stands; once it has ended, with the results of all pages.
 
+        Args:
+            job_id: of the job.
+            submitted: when it was accepted. The service may not show a young job yet; None means that it must.
+
         Raises:
-            NerError: the job could not be read; a 404 means that the service has forgotten it.
+            NerError: the job could not be read; without a remedy, the service has forgotten it.
         """
         if not JOB_ID.fullmatch(job_id):
             raise NerError(
                 "InvalidJobId", "The job id in the queue message is not valid. Upload the file again.", Remedy.NONE
             )
-        job = await self.look_at_page(job_id, None)
+        is_young = submitted is not None and self.now() - submitted < YOUNG
+        try:
+            async with asyncio.timeout(LONGEST_CALL_SECONDS):
+                return await self.look_at_pages(job_id, is_young=is_young)
+        except TimeoutError:
+            raise from_transport(TimeoutError()) from None
+
+    async def look_at_pages(self, job_id: str, *, is_young: bool) -> Job:
+        """Return the job with the results of all pages."""
+        job = await self.look_at_page(job_id, None, is_young=is_young)
         documents, problems, page = list(job.documents), list(job.problems), job.next_page
         for _ in range(MOST_PAGES):
             if page is None:
                 break
-            more = await self.look_at_page(job_id, page)
+            more = await self.look_at_page(job_id, page, is_young=is_young, has_documents=bool(documents))
+            if not more.status.is_final:
+                raise NerError("InvalidResponse", "the service says of an ended job that it is running", Remedy.WAIT)
             documents += more.documents
             # Errors of the job itself stand on every page.
             problems += [problem for problem in more.problems if problem not in problems]
@@ -169,28 +227,56 @@ class NerClient:
             page = more.next_page if more.next_page and more.next_page.skip > page.skip else None
         return msgspec.structs.replace(job, documents=documents, problems=problems, next_page=None)
 
-    async def look_at_page(self, job_id: str, page: Page | None) -> Job:
+    async def look_at_page(
+        self, job_id: str, page: Page | None, *, is_young: bool = False, has_documents: bool = False
+    ) -> Job:
         """Return one page of a job."""
-        response = await self.send("GET", self.dialect.retrieve(job_id, page))
-        return read_job(job_id, response.content)
+        answer = await self.send("GET", self.dialect.retrieve(job_id, page))
+        if not answer.is_success:
+            raise from_answer(answer, submitting=False, is_young=is_young)
+        if answer.fault is not None:
+            raise answer.fault
+        return read_job(job_id, answer.body, has_documents=has_documents)
 
-    async def send(self, method: str, request: Request) -> httpx.Response:
-        """Send a request and return its answer, or raise what went wrong as a NerError."""
+    async def send(self, method: str, request: Request, within_seconds: float | None = None) -> Answer:
+        """Send a request and return its answer, with a fault if its body could not be read.
+
+        Raises:
+            NerError: no answer came.
+        """
         # msgspec writes UTF-8 as it is; escapes would make up to six bytes of one character, of a 1 MB limit.
         content = None if request.body is None else msgspec.json.encode(request.body)
         headers = {} if content is None else {"Content-Type": "application/json"}
+        answer = None
         try:
-            response = await self.http.request(
-                method, request.path, params=request.query, content=content, headers=headers
-            )
-        except httpx.TransportError as error:
-            raise from_transport(error) from error
-        if not response.is_success:
-            raise from_response(response)
-        return response
+            async with asyncio.timeout(within_seconds):
+                built = self.http.build_request(
+                    method, request.path, params=request.query, content=content, headers=headers
+                )
+                response = await self.http.send(built, stream=True)
+                answer = Answer(response.status_code, response.reason_phrase, response.headers)
+                answer.body = await read_body(response)
+        except RESPONSE_ERRORS as error:
+            if answer is None:
+                raise from_transport(error) from error
+            answer.fault = from_transport(error)
+        return answer
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self.http.aclose()
         if self.credential is not None:
             await self.credential.close()
+
+
+async def read_body(response: httpx.Response) -> bytes:
+    """Return the body of a response, up to a size that no honest one has, and let the connection go."""
+    body = bytearray()
+    try:
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > LARGEST_ANSWER:
+                raise httpx.StreamError(f"it is longer than {LARGEST_ANSWER:,} bytes")
+    finally:
+        await response.aclose()
+    return bytes(body)

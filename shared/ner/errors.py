@@ -1,9 +1,10 @@
 """What can go wrong with a call, as one exception that says who can do something about it, and when.
 
 Every failure of the API becomes a `NerError`. Its `remedy` decides what the pipeline does: wait and try again, wait for
-the operator to mend the settings, or give the file its failed outcome.
+the operator to fix the settings, or give the file its failed outcome.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -21,13 +22,28 @@ CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 CONFIGURATION_CODES: Final = frozenset({"Unauthorized", "Forbidden", "ProjectNotFound", "ModelVersionIncorrect"})
 """Error codes of a 4xx answer that no change to the file could cure (see the service's error codes)."""
+FORGOTTEN_CODES: Final = frozenset({"NotFound", "OperationNotFound"})
+"""Error codes of the API's own 404 for a job. A gateway's 404 has another code, such as `404`, or no code."""
+REFUSALS: Final = frozenset({400, 413, 415, 422})
+"""HTTP statuses that say that the service will never accept this submission."""
+FORGOTTEN: Final = "The service no longer has the results (it keeps them for 24 hours). Upload the file again."
+
+RESPONSE_ERRORS: Final = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpx.StreamError,
+    httpx.CookieConflict,
+    OSError,
+    ValueError,
+)
+"""All that the HTTP client raises for a connection or a response; those of TLS and of host names it lets through."""
 
 
 class Remedy(Enum):
     """What helps against a failed call."""
 
     WAIT = "wait"
-    """The service is throttling, down or out of reach: the same call may work later."""
+    """The service is throttling, down or out of reach, or something else answered: the same call may work later."""
     MEND_SETTINGS = "mend settings"
     """Key, endpoint, project, deployment or model is wrong: the same call works after the operator has been."""
     NONE = "none"
@@ -65,42 +81,83 @@ class NerError(Exception):
         super().__init__(self.for_log)
 
 
-def from_response(response: httpx.Response) -> NerError:
+class Answer(msgspec.Struct):
+    """A response of the service, or of a gateway before it.
+
+    Attributes:
+        status: HTTP status.
+        reason: the status in words, as the response has it.
+        headers: by names in any case.
+        body: empty if it could not be read.
+        fault: why the body could not be read, or None.
+    """
+
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+    fault: NerError | None = None
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is one of success."""
+        return 200 <= self.status < 300
+
+
+def from_answer(answer: Answer, *, submitting: bool, is_young: bool = False) -> NerError:
     """Turn an answer that is not a success into the exception to raise.
 
     The body is optional: a gateway before the service answers in its own shape, or with none.
+
+    Args:
+        answer: what came.
+        submitting: whether a job was submitted; otherwise the call was about a job.
+        is_young: whether the job was accepted so recently that the service may not show it yet.
     """
-    status = response.status_code
-    code, message = describe(error_object(response)) or (
-        f"HTTP{status}",
-        response.reason_phrase or "no reason given",
-    )
-    submitting = response.request.method == "POST"
-    remedy = remedy_for(status, code, submitting=submitting)
+    status = answer.status
+    body = decode(answer.body)
+    described = describe(body.get("error")) if isinstance(body, dict) else None
+    code, message = described or (f"HTTP{status}", printable(answer.reason)[:LONGEST_LOGGED] or "no reason given")
+    remedy = remedy_for(status, code, submitting=submitting, is_young=is_young)
+    if remedy is Remedy.NONE and not submitting:
+        message = FORGOTTEN
     # What is wrong with settings or quota has nothing to do with a text; other messages may quote what was sent.
     throttled = status == 429
     may_quote = remedy is not Remedy.MEND_SETTINGS and not throttled
-    seconds = retry_after(response.headers)
-    return NerError(code, message, remedy, seconds, may_quote=may_quote, throttled=throttled)
+    return NerError(code, message, remedy, retry_after(answer.headers), may_quote=may_quote, throttled=throttled)
 
 
-def from_transport(error: httpx.TransportError) -> NerError:
-    """Turn a connection that failed, or an answer that did not come in time, into the exception to raise."""
+def from_transport(error: Exception) -> NerError:
+    """Turn a connection that failed, or a response that could not be read, into the exception to raise."""
+    if isinstance(error, TimeoutError):
+        return NerError("Timeout", "the service did not respond in time", Remedy.WAIT)
     # A request's text never goes into the message: httpx puts only the cause there.
-    reason = str(error) or "no detail"
-    return NerError(type(error).__name__, f"the service could not be reached ({reason})", Remedy.WAIT)
+    reason = str(error)[:LONGEST_LOGGED] or "no detail"
+    is_connection = isinstance(error, (httpx.TransportError, OSError))
+    what = "the service could not be reached" if is_connection else "the service's response could not be read"
+    return NerError(type(error).__name__, f"{what} ({reason})", Remedy.WAIT)
 
 
-def remedy_for(status: int, code: str, *, submitting: bool) -> Remedy:
-    """Decide from an HTTP status and an error code whether trying again makes sense."""
+def remedy_for(status: int, code: str, *, submitting: bool, is_young: bool = False) -> Remedy:
+    """Decide from an HTTP status and an error code whether trying again makes sense.
+
+    | Answer | to a submission | to a call about a job |
+    | --- | --- | --- |
+    | 408, 429, 5xx | wait | wait |
+    | 3xx, 401, 403, a code of the configuration | settings | settings |
+    | 404 | settings: no file can cause it | wait; none if the API itself says so of a job that is not young |
+    | a refusal | none | wait |
+    | anything else | wait | wait |
+
+    A job is paid for, so only the API itself can end it; the deadline ends what waits in vain.
+    """
     if status in (408, 429) or status >= 500:
         return Remedy.WAIT
-    if submitting and status == 404:
-        # No file can cause it: the endpoint, the project or the deployment is not there. Of a job, it is forgotten.
+    if status in (401, 403) or 300 <= status < 400 or (status >= 400 and code in CONFIGURATION_CODES):
         return Remedy.MEND_SETTINGS
-    if status in (401, 403) or code in CONFIGURATION_CODES or 300 <= status < 400:
-        return Remedy.MEND_SETTINGS
-    return Remedy.NONE
+    if submitting:
+        return Remedy.MEND_SETTINGS if status == 404 else Remedy.NONE if status in REFUSALS else Remedy.WAIT
+    return Remedy.NONE if status == 404 and code in FORGOTTEN_CODES and not is_young else Remedy.WAIT
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -114,22 +171,33 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         try:
             when = parsedate_to_datetime(value)
-        except ValueError:
+            when = when if when.tzinfo else when.replace(tzinfo=UTC)
+            seconds = (when - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError, IndexError, OverflowError):
             return None
-        when = when if when.tzinfo else when.replace(tzinfo=UTC)
-        seconds = (when - datetime.now(UTC)).total_seconds()
     if not seconds < float("inf"):
         return None
     return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)
 
 
-def error_object(response: httpx.Response) -> Any:
-    """Return the `error` object of a body, or None."""
+def decode(body: bytes) -> Any:
+    """Return the value of a JSON body, or None if it is not JSON.
+
+    What is JSON except for its characters or its numbers is read all the same: results that were paid for must not be
+    lost with half of an emoji, a byte order mark or a NaN.
+    """
     try:
-        body = msgspec.json.decode(response.content)
+        return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    except RecursionError:
         return None
-    return body.get("error") if isinstance(body, dict) else None
+    try:
+        answer = json.loads(body.decode("utf-8-sig", "replace"), parse_constant=lambda _name: None)
+        text = json.dumps(answer, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return msgspec.json.decode(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def describe(error: Any) -> tuple[str, str] | None:
@@ -139,12 +207,17 @@ def describe(error: Any) -> tuple[str, str] | None:
     """
     code = message = ""
     while isinstance(error, dict):
-        code = str(error.get("code") or code)
-        message = str(error.get("message") or message)
+        code = words(error.get("code")) or code
+        message = words(error.get("message")) or message
         error = error.get("innererror") or error.get("innerError")
     if not code and not message:
         return None
     return code if CODE.fullmatch(code) else "UnknownError", message[:LONGEST_MESSAGE] or "The service gave no message."
+
+
+def words(value: Any) -> str:
+    """Return a string as it is, a short number as a string, and anything else as no words."""
+    return str(value) if isinstance(value, str) or (type(value) is int and abs(value) < 10**9) else ""
 
 
 def printable(text: str) -> str:

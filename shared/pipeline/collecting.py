@@ -110,7 +110,7 @@ async def result_of(services: Services, entry: RequestEntry, *, expired: bool) -
     if isinstance(entry, RefusalEntry):
         return entry.error
     try:
-        job = await services.ner.look(entry.job_id)
+        job = await services.ner.look(entry.job_id, entry.submitted_date_time)
     except NerError as error:
         if error.remedy is Remedy.NONE or expired:
             return Problem(error.code, error.message)
@@ -131,8 +131,8 @@ async def keep(services: Services, ledger: Ledger, collected: "Collected") -> No
     entry = CollectedEntry(
         requests_count=collected.requests_count,
         jobs=collected.jobs,
-        documents=await services.ledgers.append_results(ledger.name, bytes(merger.documents)),
-        errors=await services.ledgers.append_results(ledger.name, bytes(merger.errors)),
+        documents=await services.ledgers.append_results(ledger, bytes(merger.documents)),
+        errors=await services.ledgers.append_results(ledger, bytes(merger.errors)),
         state=merger.state,
     )
     await services.ledgers.append(ledger, entry)

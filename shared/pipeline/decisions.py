@@ -106,7 +106,7 @@ class Finding(Enum):
     MISSING = "missing"
     """It needs a message: nobody has begun it, or its worker has ended without a record."""
     EXISTING = "existing"
-    """It has no outcome, and was there before the first sweep."""
+    """It has no outcome, and was there before this deployment."""
 
 
 class ListedClaim(NamedTuple):
@@ -125,7 +125,7 @@ def look_at_file(
     has_live_batch: bool,
     grace_seconds: float,
     patience_seconds: float,
-    first_sweep: datetime | None,
+    since: datetime | None,
 ) -> Finding:
     """Decide whether a file needs a message.
 
@@ -137,14 +137,14 @@ def look_at_file(
         has_live_batch: whether the claim's batch has a record that is not void.
         grace_seconds: NER_SWEEP_GRACE_SECONDS, the age that a file must have.
         patience_seconds: NER_SUBMIT_TIMEOUT_SECONDS; each worker ends itself before.
-        first_sweep: older files are only counted; None if they are to be submitted too.
+        since: when this deployment began; older files are only counted. None if they are to be submitted too.
     """
     if claim is not None:
         is_orphan = is_old(claim.claimed, now, patience_seconds) and not has_live_batch
         return Finding.MISSING if is_orphan else Finding.WELL
     if outcome_of == source.etag or (now - source.last_modified).total_seconds() < grace_seconds:
         return Finding.WELL
-    if first_sweep is not None and source.last_modified < first_sweep:
+    if since is not None and source.last_modified < since:
         return Finding.EXISTING
     return Finding.MISSING
 

@@ -42,8 +42,9 @@ class Exchange:
             self.task = asyncio.create_task(exchange(services))
 
     async def end(self) -> None:
-        """Wait until an exchange that is going on has ended."""
+        """End an exchange that is going on."""
         if self.task is not None:
+            self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
 
 

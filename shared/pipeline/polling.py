@@ -65,7 +65,7 @@ async def poll_job(
     """Ask for a job: end its batch if it has ended, else ask again later."""
     age = services.now() - record.since
     try:
-        job = await services.ner.look(submitted.job_id)
+        job = await services.ner.look(submitted.job_id, record.since)
     except NerError as error:
         await after_failed_call(services, batch, record, baton, error)
         return

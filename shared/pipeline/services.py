@@ -88,7 +88,7 @@ def open_services(
 ) -> Services:
     """Make the clients; nothing is connected yet."""
     account = Account(settings.storage)
-    ner = NerClient(settings, transport=transport)
+    ner = NerClient(settings, transport=transport, now=now)
     telemetry = telemetry or Telemetry()
     telemetry.watch(ner.http)
     model = dialect_for(settings).describe_model()

@@ -14,15 +14,14 @@ from typing import Final
 import msgspec
 
 from shared.message import BatchMessage, FileMessage, MessageError, decode_message
-from shared.names import result_name
+from shared.names import ALWAYS_KEPT, result_name
 from shared.pipeline.decisions import Finding, ListedClaim, is_behind, look_at_file
 from shared.pipeline.rescheduling import names_of, reschedule
 from shared.pipeline.services import Services
-from shared.source import Source
+from shared.source import Source, read_instant
 from shared.state.batch import BATCHES, BatchKind, is_overdue
 from shared.state.claim import CLAIMS, is_old
 from shared.state.sweeping import Place, SweepState, Swept
-from shared.storage.blobs import read_instant
 from shared.storage.listings import Follower, Listed, Listing, order, reordered
 from shared.storage.state import StateError
 
@@ -36,6 +35,8 @@ MAX_TIMES_BEHIND: Final = 3
 """So many sweeps in a row send nothing since `poll` is behind; then one does, in case that it only looks so."""
 MAX_LIVE_BATCHES: Final = 200_000
 """Whose names are held in memory; with more, files are left alone until there are fewer."""
+DEFAULT_INTERVAL: Final = timedelta(minutes=10)
+"""From one sweep to the next, where the host does not say."""
 VOID_TIMEOUTS: Final = 10
 """So many times NER_SUBMIT_TIMEOUT_SECONDS a void record stands in the way of its slow worker."""
 
@@ -56,15 +57,18 @@ class Sweep:
     now: datetime
     state: SweepState | None
     end_of_work: float
+    interval: timedelta
     live: set[str] = field(default_factory=set)
     swept: Swept = field(default_factory=Swept)
     names: list[str] = field(default_factory=list)
 
     @property
-    def first(self) -> datetime:
-        """When the first sweep of this deployment began."""
-        # Times of upload have no fraction of a second.
-        return self.state.first if self.state else self.now.replace(microsecond=0)
+    def since(self) -> datetime:
+        """When this deployment began: files that are older were there before it.
+
+        Its first sweep comes within one interval after its start.
+        """
+        return self.state.since if self.state else self.now - self.interval
 
     def count(self, **more: int) -> None:
         """Add to what was seen and done."""
@@ -84,8 +88,12 @@ class Sweep:
         self.count(sent=len(names))
 
 
-async def sweep(services: Services) -> Swept:
+async def sweep(services: Services, interval: timedelta = DEFAULT_INTERVAL) -> Swept:
     """Send a message to each batch that is overdue and each file that needs one.
+
+    Args:
+        services: connections.
+        interval: from one sweep to the next.
 
     Raises:
         AzureError: storage refused a call; the next sweep begins where the last one that ended began.
@@ -93,7 +101,7 @@ async def sweep(services: Services) -> Swept:
     begun = time.monotonic()
     state = await services.state.read_sweep()
     working = services.settings.submit_timeout_seconds * WORKING_SHARE
-    run = Sweep(services, services.now(), state, begun + working)
+    run = Sweep(services, services.now(), state, begun + working, interval)
     times_behind = 0
     place = state.place if state else None
     if await poll_is_behind(run) and (times_behind := (state.times_behind if state else 0) + 1) <= MAX_TIMES_BEHIND:
@@ -106,8 +114,10 @@ async def sweep(services: Services) -> Swept:
         run.swept = msgspec.structs.replace(run.swept, is_complete=place is None)
     run.swept = msgspec.structs.replace(run.swept, seconds=round(time.monotonic() - begun, 3))
     await services.state.write_sweep(
-        SweepState(first=run.first, last=run.now, swept=run.swept, place=place, times_behind=times_behind)
+        SweepState(since=run.since, last=run.now, swept=run.swept, place=place, times_behind=times_behind)
     )
+    if poisoned := await services.queue.poisoned():
+        log.warning("%d messages lie in the poison queue: the log has the exceptions", poisoned)
     services.telemetry.swept(run.swept.missing, run.swept.revived)
     log.info("sweep: %s", describe(run.swept))
     return run.swept
@@ -119,7 +129,7 @@ def describe(swept: Swept) -> str:
         return "sent nothing, because poll is behind with its messages"
     rest = "" if swept.is_complete else ", the next sweep goes on from here"
     return (
-        f"{swept.files} files, {swept.missing} of them need a message, {swept.existing} from before the first sweep; "
+        f"{swept.files} files, {swept.missing} of them need a message, {swept.existing} from before this deployment; "
         f"{swept.revived} batches were overdue; {swept.calls} list calls in {swept.seconds:.1f} s{rest}"
     )
 
@@ -187,7 +197,7 @@ async def walk_files(run: Sweep, place: Place | None) -> Place | None:
     after = order(result_name(place.after)) if place else b""
     last = ""
     is_complete = True
-    async for key, file in reordered(inputs.blobs(), result_name):
+    async for key, file in reordered(inputs.blobs(), result_name, ALWAYS_KEPT):
         orphans, claim = await claimed.up_to(key)
         _, outcome = await outcomes.up_to(key)
         if key > after:
@@ -218,7 +228,7 @@ async def look_at(run: Sweep, file: Listed, outcome: Listed | None, claim: Liste
         has_live_batch=known is not None and known.batch in run.live,
         grace_seconds=settings.sweep_grace_seconds,
         patience_seconds=settings.submit_timeout_seconds,
-        first_sweep=None if settings.sweep_existing else run.first,
+        since=None if settings.sweep_existing else run.since,
     )
     run.count(files=1, missing=finding is Finding.MISSING, existing=finding is Finding.EXISTING)
     if finding is Finding.MISSING:

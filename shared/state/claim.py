@@ -47,7 +47,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 def claim_name(name: str) -> str:
     """Return the name of a file's claim."""
-    return CLAIMS + result_name(name, room=len(CLAIMS))
+    return CLAIMS + result_name(name)
 
 
 def new_batch_id() -> str:

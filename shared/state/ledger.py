@@ -100,6 +100,11 @@ class Ledger:
         return sum(record.requests_count for record in self.collected)
 
     @property
+    def has_results(self) -> bool:
+        """Whether it says where results are kept."""
+        return any(record.documents or record.errors for record in self.collected)
+
+    @property
     def merge_state(self) -> MergeState:
         """How far the merging has come."""
         if self.collected:

@@ -23,7 +23,7 @@ class Swept(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     Attributes:
         files: that were looked at.
         missing: files that need a message, so also those that are sent one.
-        existing: files from before the first sweep, which are only counted.
+        existing: files from before this deployment, which are only counted.
         revived: batches whose message was lost.
         sent: messages.
         calls: of storage that list.
@@ -45,11 +45,11 @@ class Swept(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 class SweepState(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """What one sweep leaves for the next one.
 
-    `first` is when the first sweep of this deployment began, `last` when the last one did. `times_behind` counts the
+    `since` is when this deployment began, `last` when the last sweep did. `times_behind` counts the
     sweeps in a row that sent nothing since `poll` was behind.
     """
 
-    first: Instant
+    since: Instant
     last: Instant
     swept: Swept = Swept()
     place: Place | None = None

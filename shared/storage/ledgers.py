@@ -3,8 +3,9 @@
 Both are append blobs beside the batch's record, and named like it.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+from typing import TypeVar
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError
@@ -19,6 +20,8 @@ from shared.storage.conditions import creating_if_missing, delete_version
 from shared.storage.errors import exists_already, is_lost_race, is_missing
 from shared.storage.state import UNREADABLE, StateError
 
+T = TypeVar("T")
+
 LEDGER_SUFFIX = ".ledger.jsonl"
 RESULTS_SUFFIX = ".results"
 
@@ -29,6 +32,16 @@ class LedgerConflictError(Exception):
 
 class ResultsGoneError(Exception):
     """The blob of what was collected is gone."""
+
+
+async def only_if_there(write: Callable[[], Awaitable[T]]) -> T:
+    """Write to a blob that must be there; raises ResultsGoneError if it is not."""
+    try:
+        return await write()
+    except HttpResponseError as error:
+        if not is_missing(error):
+            raise
+        raise ResultsGoneError from None
 
 
 class Ledgers:
@@ -94,13 +107,21 @@ class Ledgers:
 
         await creating_if_missing(self.container.create_container, create)
 
-    async def append_results(self, name: str, data: bytes) -> list[Extent]:
-        """Keep what was collected, and return where; only what an entry of the ledger refers to counts."""
-        blob = self.results_blob(name)
-        extents = []
+    async def append_results(self, ledger: Ledger, data: bytes) -> list[Extent]:
+        """Keep what was collected, and return where; only what an entry of the ledger refers to counts.
+
+        Raises:
+            ResultsGoneError: what was kept before is gone; in a new blob the ledger's extents would mean other bytes.
+        """
+        blob = self.results_blob(ledger.name)
+        extents: list[Extent] = []
         for start in range(0, len(data), LONGEST_BODY):
             piece = data[start : start + LONGEST_BODY]
-            answer = await creating_if_missing(partial(self.create, blob), partial(blob.append_block, piece))
+            write = partial(blob.append_block, piece)
+            if extents or ledger.has_results:
+                answer = await only_if_there(write)
+            else:
+                answer = await creating_if_missing(partial(self.create, blob), write)
             extents.append(Extent(int(str(answer["blob_append_offset"])), len(piece)))
         return extents
 

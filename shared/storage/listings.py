@@ -16,6 +16,8 @@ from shared.storage.errors import is_missing
 
 PAGE_SIZE: Final = 5000
 """The most that the service lists in one call."""
+CODE_UNIT: Final = 2
+"""Bytes of a UTF-16 code unit."""
 FIELDS: Final = frozenset({"Name", "Etag", "Last-Modified", "Content-Length"})
 
 
@@ -31,7 +33,12 @@ class Listed(NamedTuple):
     @property
     def is_folder(self) -> bool:
         """Whether it stands for a folder of a hierarchical namespace, or of a tool that has folders."""
-        return self.name.endswith("/") or self.metadata.get("hdi_isfolder", "").lower() == "true"
+        return is_folder(self.name, self.metadata)
+
+
+def is_folder(name: str, metadata: dict[str, str]) -> bool:
+    """Tell whether a blob stands for a folder."""
+    return name.endswith("/") or metadata.get("hdi_isfolder", "").lower() == "true"
 
 
 class Listing:
@@ -161,18 +168,24 @@ def order(name: str) -> bytes:
     return name.encode("utf-16-be", "surrogatepass")
 
 
-async def reordered(blobs: AsyncIterator[Listed], rename: Callable[[str], str]) -> AsyncIterator[tuple[bytes, Listed]]:
-    """Yield blobs in the order of other names, `rename` of theirs, which begin like theirs and are longer.
+async def reordered(
+    blobs: AsyncIterator[Listed], rename: Callable[[str], str], kept: int
+) -> AsyncIterator[tuple[bytes, Listed]]:
+    """Yield blobs in the order of other names: `a` comes before `a-b`, but `a.json` after `a-b.json`.
 
-    `a` comes before `a-b`, but `a.json` after `a-b.json`. Of what is held back each name begins with the one before, so
-    it is never much.
+    What is held back begins alike, so it is never much.
+
+    Args:
+        blobs: in the order of their names.
+        rename: returns the other name of a blob.
+        kept: code units at the beginning of a name that are in its other name too; of a shorter one, all are.
     """
     held: list[tuple[bytes, int, Listed]] = []
     count = 0
     async for blob in blobs:
-        name = order(blob.name)
-        # Whatever comes has a name that is not before this one, and a longer other name.
-        while held and held[0][0] <= name:
+        least = order(blob.name)[: CODE_UNIT * kept]
+        # Whatever comes has a name that is not before this one, so its other name is not before what this one keeps.
+        while held and held[0][0] <= least:
             key, _, first = heapq.heappop(held)
             yield key, first
         count += 1

@@ -9,11 +9,11 @@ import msgspec
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
+from shared.submissions import decode_submission
 
 from local.watch import read_outcome
 from shared.outcome import Outcome, OutcomeStatus
 from shared.settings import BLOB_POISON_QUEUE, Settings
-from shared.submissions import decode_submission
 
 PATIENCE_SECONDS = 400.0
 STILL_SECONDS = 4.0

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -22,10 +22,10 @@ from local.install import ROOT
 from local.paths import OVERRIDE
 from local.stack import CORE_TOOLS, create_containers_and_queues
 from local.storage_emulator import BLOB_PORT
-from shared.jobs import JobMessage
 from shared.settings import Settings
 from shared.source import Source
-from shared.submissions import Submission, encode_submission, new_claim_id
+from shared.state.batch import BatchKind, BatchRecord, Member, batch_name, encode_batch
+from shared.state.claim import Claim, claim_name, encode_claim, new_batch_id
 from tests.waiting import PATIENCE_SECONDS, eventually
 
 
@@ -190,14 +190,20 @@ def test_an_operator_looks_at_any_account(values: dict[str, str], blobs: BlobSer
     """`status` and `redrive --dry-run` on the account that the environment names; a wrong option gives a sentence."""
     settings = Settings.from_environ(values)
     create_containers_and_queues(settings)
-    source = Source(settings.input_container, "lost\n[red].txt", "0x1", datetime.now(UTC), 9)
-    record = Submission(JobMessage(source=source, received_date_time=datetime.now(UTC), claim_id=new_claim_id()))
-    blobs.create_container(settings.state_container).upload_blob("record.json", encode_submission(record))
+    before = datetime.now(UTC) - timedelta(hours=1)
+    source = Source(settings.input_container, "lost\n[red].txt", "0x1", before, 9)
+    claim = Claim(source=source, batch=new_batch_id(), claimed_date_time=before, received_date_time=before)
+    member = Member(source, claim_etag="0x2")
+    record = BatchRecord(kind=BatchKind.WAITING, members=[member], received_date_time=before, due=before)
+    state = blobs.create_container(settings.state_container)
+    state.upload_blob(claim_name(source.name), encode_claim(claim), metadata=claim.metadata())
+    state.upload_blob(batch_name(claim.batch), encode_batch(record), metadata=record.metadata())
     result = local("status", environ=values)
     assert result.returncode == 0, result.stderr
     assert "lost\\n[red].txt" in result.stdout
-    assert "retrying submission" in result.stdout
-    assert "lost" in result.stdout
+    assert "retrying submission, overdue" in result.stdout
+    assert "1 message of files in flight must be lost" in result.stdout
+    assert "No sweep has run yet" in result.stdout
     result = local("redrive", "--in-flight", "--dry-run", environ=values)
     assert result.returncode == 0, result.stderr
     assert "would be sent with the message from its record" in result.stdout

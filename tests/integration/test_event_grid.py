@@ -1,6 +1,7 @@
 """The stand-in takes Event Grid's events as the host's webhook does, and the app goes its whole way from them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,6 +10,7 @@ import httpx
 import pytest
 from azure.storage.blob import BlobServiceClient
 
+from local import stack
 from local.children import Child
 from local.host.event_grid import PATH, BlobPath, blob_path
 from local.watch import read_outcome
@@ -16,28 +18,42 @@ from shared.settings import Settings
 from tests.conftest import LOGS, hosted
 from tests.emulator import submissions
 from tests.ports import free_port
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 NOTIFICATION = {"aeg-event-type": "Notification"}
 
 
-@pytest.fixture
-def webhook(values: dict[str, str], ner_emulator: str) -> Iterator[tuple[httpx.Client, Settings]]:
-    """A client of the webhook of a running app that waits for events."""
-    values |= {"NER_ENDPOINT": ner_emulator, "NER_BLOB_TRIGGER_SOURCE": "EventGrid"}
+@contextmanager
+def listening(values: Mapping[str, str], *options: str) -> Iterator[tuple[httpx.Client, Child]]:
+    """Run the app until the block ends, waiting for events; give a client of its webhook and the host."""
     port = free_port()
-    log = LOGS / "event-grid.log"
-    with hosted(values, log, "--port", str(port)) as host, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+    with (
+        hosted(values, LOGS / "event-grid.log", "--port", str(port), *options) as host,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
         eventually(lambda: answers(client, host), "the webhook")
         client.params = httpx.QueryParams(functionName="Host.Functions.submit")
-        yield client, Settings.from_environ(values)
+        yield client, host
+
+
+@pytest.fixture
+def event_values(values: dict[str, str], ner_emulator: str) -> dict[str, str]:
+    """App settings for events."""
+    return {**values, "NER_ENDPOINT": ner_emulator, "NER_BLOB_TRIGGER_SOURCE": "EventGrid"}
+
+
+@pytest.fixture
+def webhook(event_values: dict[str, str]) -> Iterator[tuple[httpx.Client, Settings]]:
+    """A client of the webhook of a running app that waits for events."""
+    with listening(event_values) as (client, _):
+        yield client, Settings.from_environ(event_values)
 
 
 def answers(client: httpx.Client, host: Child) -> bool:
-    """Tell whether the webhook is there."""
+    """Return whether the webhook is there."""
     assert host.is_running, host.last_words()
     try:
-        return client.post(PATH).status_code == 404
+        return client.post(PATH).status_code in (400, 401)
     except httpx.TransportError:
         return False
 
@@ -108,19 +124,79 @@ def test_duplicates_cost_nothing_and_events_of_other_containers_do_nothing(
 
 
 def test_the_webhook_answers_as_the_host_does(webhook: tuple[httpx.Client, Settings]) -> None:
-    """Validation of a subscription, and refusals of what Event Grid does not send."""
+    """A handshake for any function, and refusals that depend on nothing but the form of the request."""
     client, _ = webhook
     validation = [{"data": {"validationCode": "512d38b6"}}]
-    answer = client.post(PATH, headers={"aeg-event-type": "SubscriptionValidation"}, json=validation)
-    assert answer.json() == {"validationResponse": "512d38b6"}
+    for name in ("Host.Functions.submit", "Host.Functions.nobody"):
+        answer = client.post(
+            PATH,
+            params={"functionName": name},
+            headers={"aeg-event-type": "SubscriptionValidation"},
+            json=validation,
+        )
+        assert (answer.status_code, answer.json()) == (200, {"validationResponse": "512d38b6"})
+    assert client.post(PATH, headers={"aeg-event-type": "Unsubscribe"}, json=[]).status_code == 202
     assert client.post(PATH, json=[event("http://127.0.0.1:1/account/incoming/a")]).status_code == 400
-    assert client.post(PATH, headers=NOTIFICATION, content=b"{").status_code == 400
-    assert client.post(PATH, headers=NOTIFICATION, json=[{"data": {}}]).status_code == 400
-    assert (
-        client.post(PATH, headers=NOTIFICATION, json=[event("http://127.0.0.1:1/account/incoming")]).status_code == 400
-    )
-    elsewhere = client.post(PATH, params={"functionName": "Host.Functions.poll"}, headers=NOTIFICATION, json=[])
-    assert elsewhere.status_code == 404
+    for garbage in (
+        b"{nonsense",
+        b"",
+        b"7",
+        b'[{"data": {}}]',
+        b'[{"data": {"url": "a.txt", "blobType": "BlockBlob"}}]',
+    ):
+        assert client.post(PATH, headers=NOTIFICATION, content=garbage).status_code == 500, garbage
+    container = event("http://127.0.0.1:1/account/incoming")
+    assert client.post(PATH, headers=NOTIFICATION, json=container).status_code == 500
+
+
+def test_good_events_before_a_bad_one_count(webhook: tuple[httpx.Client, Settings], blobs: BlobServiceClient) -> None:
+    """Event Grid then sends all of them again."""
+    client, settings = webhook
+    blob = blobs.get_blob_client(settings.input_container, "before-a-bad-one.txt")
+    etag = str(blob.upload_blob(b"Please book a table in Paris.")["etag"]).strip('"')
+    assert client.post(PATH, headers=NOTIFICATION, json=[event(blob.url), {"data": None}]).status_code == 500
+    eventually(partial(read_outcome, blobs, settings, "before-a-bad-one.txt", etag), "an outcome")
+
+
+@pytest.mark.parametrize("name", ["Host.Functions.nobody", "Host.Functions.poll"])
+def test_an_event_for_another_function_is_accepted_and_lost(
+    name: str, event_values: dict[str, str], blobs: BlobServiceClient, ner_emulator: str
+) -> None:
+    """Neither the subscription nor the function hears of it."""
+    settings = Settings.from_environ(event_values)
+    with listening(event_values) as (client, host):
+        blob = blobs.get_blob_client(settings.input_container, f"lost-{name}.txt")
+        blob.upload_blob(b"Please book a table in Paris.")
+        answer = client.post(PATH, params={"functionName": name}, headers=NOTIFICATION, json=event(blob.url))
+        assert answer.status_code == 202
+        eventually(lambda: f"there is no function {name}" in host.log.read_text(), "the message is dropped")
+        assert host.is_running
+    assert submissions(ner_emulator, f"lost-{name}.txt") == 0
+    assert not list(blobs.get_container_client(settings.results_container).list_blobs())
+
+
+def test_an_event_without_a_function_ends_the_host(event_values: dict[str, str], blobs: BlobServiceClient) -> None:
+    """It is accepted; its message then ends the host, and ends the next host as soon as it is received again."""
+    settings = Settings.from_environ(event_values)
+    with listening(event_values, "--lease-seconds", "1") as (client, host):
+        blob = blobs.get_blob_client(settings.input_container, "nameless.txt")
+        blob.upload_blob(b"Please book a table in Paris.")
+        client.params = httpx.QueryParams()
+        assert client.post(PATH, headers=NOTIFICATION, json=event(blob.url)).status_code == 202
+        assert host.process.wait(PATIENCE_SECONDS) == 1
+        assert "FunctionId" in host.log.read_text()
+    with stack.start_host(event_values, LOGS / "event-grid-again.log", ("--port", str(free_port()))) as host:
+        assert host.process.wait(PATIENCE_SECONDS) == 1
+        assert "FunctionId" in host.log.read_text()
+
+
+def test_a_key_is_asked_for_where_one_is_set(event_values: dict[str, str]) -> None:
+    """As the host asks for the extension's system key."""
+    with listening(event_values, "--webhook-key", "secret") as (client, _):
+        unsubscribe = {"aeg-event-type": "Unsubscribe"}
+        assert client.post(PATH, headers=unsubscribe).status_code == 401
+        assert client.post(PATH, params={"code": "sécret"}, headers=unsubscribe).status_code == 401
+        assert client.post(PATH, params={"code": "secret"}, headers=unsubscribe).status_code == 202
 
 
 @pytest.mark.parametrize(

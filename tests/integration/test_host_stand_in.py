@@ -3,13 +3,17 @@
 import asyncio
 import base64
 from collections.abc import AsyncIterator
+from typing import Literal
 
+import msgspec
 import pytest
 from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueServiceClient
 
 from local.host.configuration import QueueOptions
-from local.host.functions import InvocationError
+from local.host.functions import Function, InvocationError
+from local.host.listening import queue_handler
+from local.host.protocol import FunctionDescription, TypedData
 from local.host.queues import QueueListener, poison_queue_for
 from local.storage_emulator import Azurite
 from tests.waiting import PATIENCE_SECONDS
@@ -27,11 +31,23 @@ class Recorder:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, int]] = []
+        self.rejected: list[str] = []
         self.most_at_once = 0
         self.now = 0
 
-    async def handle(self, text: str, message: QueueMessage) -> None:
-        """Be called for a message."""
+    async def invoke(self, function: Function, data: TypedData, metadata: dict[str, TypedData], reason: str) -> None:
+        """Be called for a message by the host."""
+        assert (function.name, reason) == ("poll", "New queue message detected")
+        self.calls.append((data.text, int(metadata["DequeueCount"].text)))
+
+    def reject(self, function: Function, reason: str, why: str) -> InvocationError:
+        """Be told of a message that cannot be read."""
+        self.rejected.append(why)
+        return InvocationError(f"{function.name}: {reason}")
+
+    async def handle(self, body: bytes, message: QueueMessage) -> None:
+        """Be called for a message by a listener."""
+        text = body.decode()
         self.calls.append((text, message.dequeue_count or 0))
         self.now += 1
         self.most_at_once = max(self.most_at_once, self.now)
@@ -98,6 +114,77 @@ async def test_a_message_that_is_not_base64_is_never_shown_to_the_function(servi
     await listen_until_quiet(listener, service, "odd")
     assert recorder.calls == []
     assert await messages_in(service, "odd-poison") == ["{not base64}"]
+
+
+async def test_base64_of_bytes_that_are_no_utf_8_fails_before_the_function(service: QueueServiceClient) -> None:
+    """As if the function had failed: tried again, then poison. Spaces in base64 do no harm."""
+    recorder = Recorder()
+    poll = Function(FunctionDescription("poll", {"type": "queueTrigger", "name": "message"}))
+    client = await service.create_queue("bytes")
+    for content in ("//4AYmFk", " aGVs\r\nbG8= "):
+        await client.send_message(content)
+    listener = QueueListener(service, "bytes", OPTIONS, queue_handler(poll, recorder), poison_queue_for("bytes"))
+    await listen_until_quiet(listener, service, "bytes")
+    assert len(recorder.rejected) == 3
+    assert "is not UTF-8" in recorder.rejected[0]
+    assert recorder.calls == [("hello", 1)]
+    assert await messages_in(service, "bytes-poison") == ["//4AYmFk"]
+
+
+@pytest.mark.parametrize("encoding", ["base64", "none"])
+async def test_an_empty_message_runs(encoding: Literal["base64", "none"], service: QueueServiceClient) -> None:
+    """With an empty text."""
+    recorder = Recorder()
+    queue = f"empty-{encoding}"
+    await (await service.create_queue(queue)).send_message("")
+    options = msgspec.structs.replace(OPTIONS, message_encoding=encoding)
+    listener = QueueListener(service, queue, options, recorder.handle, poison_queue_for(queue))
+    await listen_until_quiet(listener, service, queue)
+    assert recorder.calls == [("", 1)]
+    assert await messages_in(service, f"{queue}-poison") == []
+
+
+async def test_a_poison_queues_message_on_which_its_function_fails_stays_where_it_is(
+    service: QueueServiceClient,
+) -> None:
+    """Neither tried again nor moved: it is invisible for the rest of its lease, whatever visibilityTimeout says."""
+    recorder = Recorder()
+    client = await service.create_queue("late-poison")
+    await client.send_message(encoded("fail"))
+    await client.send_message(encoded("fine"))
+    listener = QueueListener(service, "late-poison", OPTIONS, recorder.handle, poison_queue_for("late-poison"))
+    running = asyncio.create_task(listener.run())
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (await client.get_queue_properties()).approximate_message_count != 1 or len(recorder.calls) != 2:
+            await asyncio.sleep(0.05)
+    listener.stop()
+    await running
+    assert sorted(recorder.calls) == [("fail", 1), ("fine", 1)]
+    assert await messages_in(service, "late-poison") == []
+    assert await messages_in(service, "late-poison-poison") == []
+
+
+async def test_a_listener_that_is_stopped_ends_what_it_has_begun(service: QueueServiceClient) -> None:
+    """And receives nothing more."""
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def handle(body: bytes, message: QueueMessage) -> None:
+        assert (body, message.dequeue_count) == (b"first", 1)
+        begun.set()
+        await may_end.wait()
+
+    client = await service.create_queue("stopped")
+    await client.send_message(encoded("first"))
+    options = msgspec.structs.replace(OPTIONS, batch_size=1)
+    listener = QueueListener(service, "stopped", options, handle, poison_queue_for("stopped"))
+    running = asyncio.create_task(listener.run())
+    await begun.wait()
+    listener.stop()
+    await client.send_message(encoded("second"))
+    assert not running.done()
+    may_end.set()
+    await running
+    assert await messages_in(service, "stopped") == [encoded("second")]
 
 
 async def test_no_more_run_at_once_than_batch_and_threshold_allow(service: QueueServiceClient) -> None:

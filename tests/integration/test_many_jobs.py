@@ -2,19 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from shared.jobs import decode_message, encode_message
-from shared.ledger import FileRecord, JobRecord
+from shared.message import FileMessage, encode_message
 from shared.outcome import Outcome, OutcomeStatus
-from shared.pipeline import Pipeline
-from shared.source import Position
-from shared.storage import SentMessage
-from shared.submissions import Submission
 from tests.integration.conftest import Way
 
 SENTENCE = "Please book a table at Blue Heron in Bristol for four people at eight. "
@@ -37,13 +31,32 @@ def check(way: Way, outcome: Outcome, count: int) -> None:
         assert document.entities
         for entity in document.entities:
             assert text[entity.offset : entity.offset + entity.length] == entity.text
+    assert way.in_flight() == 0
+
+
+def state_blobs(way: Way, ending: str) -> list[str]:
+    """Return the names of the blobs about files in flight that end so."""
     state = way.blobs.get_container_client(way.settings.state_container)
-    assert list(state.list_blobs()) == []
+    return [blob.name for blob in state.list_blobs() if blob.name.endswith(ending)]
+
+
+def delete_state(way: Way, ending: str) -> None:
+    """Delete such a blob, as somebody who cleans up."""
+    (name,) = state_blobs(way, ending)
+    way.blobs.get_blob_client(way.settings.state_container, name).delete_blob()
 
 
 @pytest.fixture
-def way_of_lines(way: Way) -> Way:
-    """A way of a file of lines, its jobs quick."""
+def bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each invocation post one request, or collect the results of one."""
+    for module in ("ledger_posting", "collecting"):
+        monkeypatch.setattr(f"shared.pipeline.{module}.WORKING_SHARE", 0.0)
+
+
+@pytest.fixture
+async def way_of_lines(way: Way) -> Way:
+    """A way of a file of lines, its jobs quick; it is no older than the first sweep."""
+    await way.pipeline.sweep()
     way.name = "many/notes.jsonl"
     way.switch(jobSeconds=0)
     return way
@@ -53,8 +66,7 @@ async def test_documents_of_one_request_need_no_ledger(way_of_lines: Way) -> Non
     """Twenty-five documents are one job, and come back in their order although pages have twenty."""
     way = way_of_lines
     await way.submit(lines(25))
-    state = way.blobs.get_container_client(way.settings.state_container)
-    assert [blob.name for blob in state.list_blobs() if blob.name.endswith(".jsonl")] == []
+    assert state_blobs(way, ".ledger.jsonl") == []
     outcome = await way.poll_until_outcome()
     assert outcome.status is OutcomeStatus.SUCCEEDED
     assert len(outcome.jobs) == 1
@@ -132,154 +144,139 @@ async def test_throttling_and_errors_only_make_it_later(times: int, way_of_lines
     assert way.submissions() - before == len(outcome.jobs) == 8
 
 
-async def test_a_throttled_submission_that_moves_does_not_wait_for_its_age(
-    way_of_lines: Way, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("bit_by_bit")
+async def test_a_throttled_submission_that_moves_does_not_wait_for_its_age(way_of_lines: Way) -> None:
     """However long it has taken until now: the delay counts from the last request that was accepted."""
     way = way_of_lines
-    way.pipeline.many.working_seconds = 0.0
     await way.submit(lines(100))
     way.later = timedelta(hours=1)
     await way.pipeline.poll(way.message().content.encode())
-    body = way.message().content.encode()
-    delays: list[float] = []
-
-    async def send(_text: str, delay_seconds: float) -> SentMessage:
-        delays.append(delay_seconds)
-        return SentMessage("", "")
-
-    monkeypatch.setattr(way.pipeline.storage, "send", send)
     way.switch(faults=[{"status": 503}])
-    await way.pipeline.poll(body)
-    way.later = timedelta(hours=2)
-    await way.pipeline.poll(body)
+    delays = []
+    for moved in (timedelta(), timedelta(hours=1)):
+        body = way.message().content.encode()
+        way.later += moved
+        polled = way.now()
+        await way.pipeline.poll(body)
+        way.received()
+        delays.append(way.now() - polled)
+        way.queue.clear_messages()
+        way.hidden.clear()
+        await way.sweep()
     soon, late = delays
     assert soon < late / 4
 
 
-async def test_an_interrupted_submission_goes_on_where_it_stopped(make_way: Callable[..., Way]) -> None:
-    """Killed half-way, then begun again by the host: what was recorded is not sent again."""
-    way = make_way()
-    way.name = "many/notes.jsonl"
+async def test_an_interrupted_submission_goes_on_where_it_stopped(way_of_lines: Way) -> None:
+    """Killed half-way, then found by the sweep: what was recorded is not sent again."""
+    way = way_of_lines
     before = way.submissions()
     way.switch(jobSeconds=0, latencySeconds=0.1)
-    data = lines(200)
-    way.upload(data)
-    running = asyncio.create_task(way.pipeline.submit(way.name, data, None))
+    way.upload(lines(200))
+    running = asyncio.create_task(way.pipeline.submit(way.name))
     while way.submissions() - before < 4:
         await asyncio.sleep(0.02)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    # Its own message, and that of the event which comes once more, wait until the claim counts as abandoned.
-    await way.pipeline.submit(way.name, data, None)
-    assert way.queue.get_queue_properties().approximate_message_count == 2
+    # Its event comes again: its worker may be alive.
+    await way.pipeline.submit(way.name)
+    assert way.queue.get_queue_properties().approximate_message_count == 0
+    assert (await way.sweep()).revived == 1
     outcome = await way.poll_until_outcome()
     assert outcome.status is OutcomeStatus.SUCCEEDED
     check(way, outcome, 200)
     # At most the one whose answer was on its way.
     assert way.submissions() - before <= 9
     assert len(outcome.jobs) == 8
-    await way.pipeline.aclose()
 
 
+@pytest.mark.usefixtures("bit_by_bit")
 async def test_work_that_takes_long_goes_on_in_other_invocations(way_of_lines: Way) -> None:
-    """Each one does a little, and none sleeps."""
+    """Each one does a little, and none sleeps; an event that comes again changes nothing, however late."""
     way = way_of_lines
-    way.pipeline.many.working_seconds = 0.0
     before = way.submissions()
     await way.submit(lines(60))
     assert way.submissions() - before == 1
+    way.later = timedelta(hours=1)
+    await way.pipeline.submit(way.name)
+    assert way.submissions() - before == 1
+    assert way.queue.get_queue_properties().approximate_message_count == 1
+    await way.pipeline.poll(way.message().content.encode())
+    assert way.submissions() - before == 2
     outcome = await way.poll_until_outcome()
     assert outcome.status is OutcomeStatus.SUCCEEDED
     check(way, outcome, 60)
     assert way.submissions() - before == 3
 
 
-async def test_a_worker_that_still_submits_is_not_taken_over(way_of_lines: Way) -> None:
-    """However long ago it claimed the file: its ledger tells that it is alive, until it is not."""
+@pytest.mark.parametrize("step", ["posting", "collecting"])
+async def test_a_message_that_comes_twice_changes_nothing(
+    step: str, way_of_lines: Way, request: pytest.FixtureRequest
+) -> None:
+    """Neither while requests are posted, nor while the jobs run, nor after the outcome."""
+    if step == "posting":
+        request.getfixturevalue("bit_by_bit")
     way = way_of_lines
     before = way.submissions()
-    way.pipeline.many.working_seconds = 0.0
-    await way.submit(lines(60))
-    source = decode_message(way.message().content).source
-    stored = await way.pipeline.state.read_submission(source)
-    assert stored is not None
-    long_ago = stored.submission.message.received_date_time - timedelta(hours=1)
-    await way.pipeline.state.write_submission(Submission(stored.submission.message, long_ago), stored.etag)
-    await way.pipeline.submit(way.name)
-    assert way.submissions() - before == 1
-    way.later = timedelta(hours=1)
-    await way.pipeline.submit(way.name)
-    assert way.submissions() - before == 2
-
-
-async def test_a_message_that_comes_once_more_changes_nothing(way_of_lines: Way) -> None:
-    """Neither while the jobs run nor after the outcome."""
-    way = way_of_lines
-    before = way.submissions()
-    await way.submit(lines(30))
+    other = way.another_pipeline(later=timedelta(seconds=1))
+    await way.submit(lines(130))
     body = way.message().content.encode()
-    await asyncio.gather(way.pipeline.poll(body), way.pipeline.poll(body))
-    while way.queue.get_queue_properties().approximate_message_count:
-        await way.pipeline.poll(way.message().content.encode())
-    outcome = way.outcome()
-    assert outcome is not None
+    await asyncio.gather(way.pipeline.poll(body), other.poll(body))
+    await way.pipeline.poll(body)
+    assert way.queue.get_queue_properties().approximate_message_count == (1 if step == "posting" else 0)
+    outcome = await way.poll_until_outcome()
     assert outcome.status is OutcomeStatus.SUCCEEDED
     await way.pipeline.poll(body)
     assert way.outcome() == outcome
-    check(way, outcome, 30)
-    assert way.submissions() - before == 2
+    check(way, outcome, 130)
+    assert way.submissions() - before == 6
+    await other.aclose()
 
 
-async def test_a_failed_job_costs_its_documents_only(make_way: Callable[..., Way]) -> None:
-    """A part of the file is named, the rest is there."""
-    way = make_way()
-    way.name = "many/notes.jsonl"
+async def test_a_late_message_of_an_earlier_run_leaves_the_next_one_alone(way_of_lines: Way) -> None:
+    """The outcome is to be replaced, so the same version is on its way again: its ledger is its own."""
+    way = way_of_lines
+    before = way.submissions()
+    way.switch(jobSeconds=0, jobEnd="failed")
+    await way.submit(lines(60))
+    late = way.message().content.encode()
+    await way.pipeline.poll(late)
+    blob = way.blobs.get_blob_client(way.settings.results_container, f"{way.name}.json")
+    replaces = str(blob.get_blob_properties().etag).strip('"')
     way.switch(jobSeconds=0)
-    data = lines(30)
-    way.upload(data)
-    await way.pipeline.submit(way.name, data, None)
-    message = decode_message(way.message().content)
-    ledger = await way.pipeline.state.read_ledger(message.source)
-    # The service has forgotten the first job, whose id nobody knows.
-    forged = await way.pipeline.state.read_ledger(message.source)
-    await way.pipeline.state.delete(ledger.name)
-    forged.size, forged.requests = 0, []
-    assert isinstance(ledger.file, FileRecord)
-    await way.pipeline.state.append(forged, ledger.file)
-    first, second = ledger.jobs
-    lost = JobRecord(
-        job_id="forgotten",
-        documents_count=first.documents_count,
-        transactions_count=first.transactions_count,
-        start=first.start,
-        end=first.end,
-        submitted_date_time=first.submitted_date_time,
-    )
-    for record in (lost, second):
-        await way.pipeline.state.append(forged, record)
-    await way.pipeline.poll(encode_message(message).encode())
+    await way.pipeline.poll(encode_message(FileMessage(file=way.name, replaces=replaces)).encode())
+    await way.pipeline.poll(late)
+    assert len(state_blobs(way, ".ledger.jsonl")) == 1
+    await way.poll_until_empty()
+    outcome = way.outcome()
+    assert outcome is not None
+    check(way, outcome, 60)
+    assert way.submissions() - before == 6
+
+
+@pytest.mark.usefixtures("bit_by_bit")
+async def test_a_failed_job_costs_its_documents_only(way_of_lines: Way) -> None:
+    """A part of the file is named, the rest is there."""
+    way = way_of_lines
+    way.switch(jobSeconds=0, jobEnd="failed")
+    await way.submit(lines(30))
+    way.switch(jobSeconds=0)
     outcome = await way.poll_until_outcome()
     assert outcome.status is OutcomeStatus.PARTIALLY_SUCCEEDED
     assert [document.id for document in outcome.documents] == [f"doc {number}" for number in range(25, 30)]
     assert [problem.message.partition(":")[0] for problem in outcome.errors] == ["Documents 1 to 25"]
     assert [job.status for job in outcome.jobs] == ["failed", "succeeded"]
     assert outcome.statistics.erroneous_documents_count == 25
-    assert lost.end == Position(25)
-    await way.pipeline.aclose()
 
 
+@pytest.mark.usefixtures("bit_by_bit")
 async def test_jobs_that_never_end_are_given_up(way_of_lines: Way) -> None:
     """What ended in time is kept; a request that is refused costs its own documents only."""
     way = way_of_lines
     way.switch(jobSeconds=0, faults=[{"status": 400, "method": "POST", "times": 1}])
-    data = lines(60)
-    way.upload(data)
-    way.pipeline.many.working_seconds = 0.0
-    await way.pipeline.submit(way.name, data, None)
+    await way.submit(lines(60))
     await way.pipeline.poll(way.message().content.encode())
     way.switch(jobEnd="never")
-    way.pipeline.many.working_seconds = 60.0
     await way.pipeline.poll(way.message().content.encode())
     way.later = timedelta(seconds=way.settings.job_timeout_seconds)
     outcome = await way.poll_until_outcome()
@@ -293,60 +290,67 @@ async def test_jobs_that_never_end_are_given_up(way_of_lines: Way) -> None:
     assert [job.status for job in outcome.jobs] == ["succeeded", "failed"]
 
 
-async def test_a_replaced_version_is_submitted_no_further(way_of_lines: Way) -> None:
-    """Its message submits the newer one, in case nobody else does; nothing of the older one is left."""
+@pytest.mark.usefixtures("bit_by_bit")
+@pytest.mark.parametrize("has_event", [False, True])
+async def test_a_replaced_version_is_submitted_no_further(way_of_lines: Way, *, has_event: bool) -> None:
+    """Nothing of the older one is left; the newer one's event or the sweep brings the newer one."""
     way = way_of_lines
     before = way.submissions()
-    way.pipeline.many.working_seconds = 0.0
     await way.submit(lines(60))
+    older = way.message().content.encode()
     way.upload(lines(1))
-    await way.pipeline.poll(way.message().content.encode())
-    assert way.submissions() - before == 2
+    if has_event:
+        await way.pipeline.submit(way.name)
+    await way.pipeline.poll(older)
+    if not has_event:
+        assert way.in_flight() == 0
+        await way.sweep()
     check(way, await way.poll_until_outcome(), 1)
+    assert way.submissions() - before == 2
 
 
-async def test_giving_up_names_the_jobs(way_of_lines: Way) -> None:
-    """A poison message ends as a failure; one of a file that has its outcome changes nothing."""
+@pytest.mark.usefixtures("bit_by_bit")
+async def test_a_file_that_is_deleted_is_submitted_no_further(way_of_lines: Way) -> None:
+    """Nobody waits for the rest of it."""
     way = way_of_lines
-    await way.submit(lines(30))
-    body = way.message().content.encode()
-    await way.pipeline.poison.give_up(body)
-    outcome = way.outcome()
-    assert outcome is not None
-    assert outcome.status is OutcomeStatus.FAILED
-    assert [problem.code for problem in outcome.errors] == ["ProcessingFailed"]
-    assert len(outcome.jobs) == 2
-    assert outcome.statistics.erroneous_documents_count == 30
-
-
-async def test_a_poison_message_of_a_file_that_has_ended_changes_nothing(way_of_lines: Way) -> None:
-    """A message may fail after the outcome was written."""
-    way = way_of_lines
-    await way.submit(lines(30))
-    body = way.message().content.encode()
-    await way.pipeline.poll(body)
-    outcome = await way.poll_until_outcome()
-    await way.pipeline.poison.give_up(body)
-    assert way.outcome() == outcome
+    before = way.submissions()
+    await way.submit(lines(60))
+    way.blobs.get_blob_client(way.settings.input_container, way.name).delete_blob()
+    await way.poll_until_empty()
+    assert way.submissions() - before == 1
+    assert way.outcome() is None
+    assert way.in_flight() == 0
 
 
 async def test_a_ledger_that_was_deleted_is_begun_again(way_of_lines: Way) -> None:
     """Whoever cleaned the container up cost a submission, not a file."""
     way = way_of_lines
     await way.submit(lines(30))
-    message = decode_message(way.message().content)
-    ledger = await way.pipeline.state.read_ledger(message.source)
-    await way.pipeline.state.delete(ledger.name)
-    await way.pipeline.poll(encode_message(message).encode())
-    outcome = await way.poll_until_outcome()
-    check(way, outcome, 30)
+    delete_state(way, ".ledger.jsonl")
+    check(way, await way.poll_until_outcome(), 30)
+
+
+async def test_results_that_were_deleted_are_begun_again(
+    way_of_lines: Way, bit_by_bit: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So it is with what was collected until then; the sweep begins the file again."""
+    del bit_by_bit
+    way = way_of_lines
+    await way.submit(lines(60))
+    while not state_blobs(way, ".results"):
+        await way.pipeline.poll(way.message().content.encode())
+    delete_state(way, ".results")
+    await way.poll_until_empty()
+    assert way.outcome() is None
+    assert way.in_flight() == 0
+    assert "what was collected is gone" in caplog.text
+    await way.sweep()
+    check(way, await way.poll_until_outcome(), 60)
 
 
 async def test_an_outcome_of_many_pieces_is_one_document(way_of_lines: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kept in many small pieces, it reads as if written at once."""
-    monkeypatch.setattr("shared.collecting.MOST_COLLECTED", 1)
+    monkeypatch.setattr("shared.pipeline.collecting.MAX_COLLECTED", 1)
     way = way_of_lines
     await way.submit(lines(100))
-    outcome = await way.poll_until_outcome()
-    check(way, outcome, 100)
-    assert isinstance(way.pipeline, Pipeline)
+    check(way, await way.poll_until_outcome(), 100)

@@ -1,19 +1,23 @@
 """A version is submitted once, and the newest one wins, however often and at once it is asked for."""
 
 import asyncio
+import logging
 from datetime import timedelta
-from typing import Any
 
 import pytest
+from azure.core.exceptions import ResourceNotFoundError
 
-from shared.jobs import JobMessage, decode_message, encode_message
+from shared.message import FileMessage, encode_message
 from shared.outcome import OutcomeStatus
-from shared.submissions import new_claim_id
+from shared.state.claim import CLAIMS
+from tests.calls import after_submission, before_blob_call
 from tests.emulator import CLIENT
 from tests.integration.conftest import TEXT, Way
 from tests.integration.test_many_jobs import lines
 
 NEWER = b"The newer text asks for a table at Blue Heron."
+SLOW = timedelta(seconds=600)
+"""Longer than any worker may take, and than a record may be overdue before its message counts as lost."""
 
 
 def statuses(way: Way) -> list[str]:
@@ -22,138 +26,195 @@ def statuses(way: Way) -> list[str]:
     return [job["status"] for job in jobs if job["displayName"] == way.name]
 
 
-@pytest.mark.parametrize(("name", "data", "requests"), [("one.txt", TEXT, 1), ("many.jsonl", lines(60), 3)])
+def version_with_outcome(way: Way) -> str | None:
+    """Return the etag of the version that has an outcome; None if there is no outcome at all."""
+    blob = way.blobs.get_blob_client(way.settings.results_container, f"{way.name}.json")
+    try:
+        return str(blob.get_blob_properties().metadata["source_etag"])
+    except ResourceNotFoundError:
+        return None
+
+
+def delete(way: Way) -> None:
+    """Delete the file."""
+    way.blobs.get_blob_client(way.settings.input_container, way.name).delete_blob()
+
+
+def messages(way: Way) -> int:
+    """Return how many messages there are, visible or not."""
+    return int(way.queue.get_queue_properties().approximate_message_count or 0)
+
+
+def body_of(way: Way) -> bytes:
+    """Take the next message from the queue."""
+    return str(way.message().content).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "requests"), [("one.txt", TEXT, 1), ("many.jsonl", lines(60), 3)], ids=["one job", "many jobs"]
+)
 async def test_one_event_twenty_times_at_once_and_again_is_one_submission(
     name: str, data: bytes, requests: int, way: Way
 ) -> None:
-    """In two instances of the app, while the job runs, and after the outcome."""
+    """In two instances of the app, while the job runs, and after the outcome; and it is one message."""
     way.name = f"twenty-{name}"
     way.switch(jobSeconds=0.5, latencySeconds=0.2)
     way.upload(data)
     other = way.another_pipeline()
     await asyncio.gather(*(pipeline.submit(way.name) for _ in range(10) for pipeline in (way.pipeline, other)))
     assert way.submissions() == requests
+    assert messages(way) == 1
     await way.pipeline.submit(way.name)
     outcome = await way.poll_until_outcome()
     assert outcome.status is OutcomeStatus.SUCCEEDED
     await asyncio.gather(*(pipeline.submit(way.name) for _ in range(10) for pipeline in (way.pipeline, other)))
-    await way.poll_until_empty()
+    assert messages(way) == 0
     assert way.submissions() == requests
     assert way.in_flight() == 0
     assert way.outcome() == outcome
-    await asyncio.gather(way.pipeline.aclose(), other.aclose())
+    await other.aclose()
 
 
-async def test_a_bad_file_is_not_written_twice(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bad_file_is_not_written_twice(way: Way, caplog: pytest.LogCaptureFixture) -> None:
     """Its outcome is made once, however often the host says that it is there."""
-    written: list[str] = []
-    write = way.pipeline.storage.write_outcome
-
-    async def count(name: str, *arguments: Any) -> None:
-        await write(name, *arguments)
-        written.append(name)
-
-    monkeypatch.setattr(way.pipeline.storage, "write_outcome", count)
+    caplog.set_level(logging.INFO, "ner")
     way.upload(b"")
     await asyncio.gather(*(way.pipeline.submit(way.name) for _ in range(10)))
-    assert written == ["a.txt.json"]
-
-
-async def test_a_slow_worker_that_was_taken_over_cancels_its_own_job(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It took longer than a worker may; what it has paid for nevertheless is cancelled, and one job is followed."""
-    way.name = "slow-worker.txt"
-    way.switch(jobSeconds=1000)
-    way.upload()
-    other = way.another_pipeline(later=timedelta(seconds=130))
-    submit = way.pipeline.ner.submit
-
-    async def submit_slowly(*arguments: Any) -> str:
-        job_id = await submit(*arguments)
-        way.switch(jobSeconds=0)
-        await other.submit(way.name)
-        return job_id
-
-    monkeypatch.setattr(way.pipeline.ner, "submit", submit_slowly)
-    await way.pipeline.submit(way.name)
-    await way.poll_until_empty()
-    slow, fast = statuses(way)
-    assert slow.startswith("cancel")
-    assert fast == "succeeded"
-    assert (outcome := way.outcome()) is not None
-    assert len(outcome.jobs) == 1
+    assert len([line for line in caplog.messages if "wrote the outcome" in line]) == 1
+    outcome = way.outcome()
+    assert outcome is not None
+    assert [problem.code for problem in outcome.errors] == ["EmptyFile"]
     assert way.in_flight() == 0
-    await asyncio.gather(way.pipeline.aclose(), other.aclose())
 
 
-@pytest.mark.parametrize(("first", "newer"), [(TEXT, NEWER), (lines(60), lines(2))])
-async def test_an_overwritten_version_stops_and_its_jobs_are_cancelled(first: bytes, newer: bytes, way: Way) -> None:
-    """The newer outcome is never replaced by the older one, whose job would have ended later."""
-    way.name = f"overwritten-{len(first)}.{'txt' if first == TEXT else 'jsonl'}"
+@pytest.mark.parametrize("state", ["claimed", "waiting", "ledger"])
+async def test_a_slow_worker_that_was_taken_over_cancels_its_own_job(state: str, way: Way) -> None:
+    """It took longer than a worker may; what it has paid for nevertheless is cancelled, and one job is polled.
+
+    The sweep takes over, from whatever there is: a claim alone, the record of a file that waits, or a ledger.
+    """
+    way.name = f"slow-worker-{state}.jsonl"
+    data = lines(60) if state == "ledger" else lines(1)
+    other = way.another_pipeline(later=SLOW)
+
+    async def take_over() -> None:
+        way.switch(jobSeconds=0)
+        assert (await other.sweep()).sent == 1
+        await other.poll(body_of(way))
+
+    way.switch(jobSeconds=1000)
+    if state == "waiting":
+        way.switch(jobSeconds=1000, faults=[{"status": 503, "method": "POST", "times": 1}])
+        await way.submit(data)
+        waiting = body_of(way)
+        with after_submission(take_over):
+            await way.pipeline.poll(waiting)
+    else:
+        way.upload(data)
+        with after_submission(take_over):
+            await way.pipeline.submit(way.name)
+    await way.poll_until_empty()
+    slow, *fast = statuses(way)
+    assert slow.startswith("cancel")
+    assert fast == ["succeeded"] * (3 if state == "ledger" else 1)
+    outcome = way.outcome()
+    assert outcome is not None
+    assert outcome.status is OutcomeStatus.SUCCEEDED
+    assert len(outcome.jobs) == len(fast)
+    # What kept the slow worker from recording its job stands for some time.
+    way.later += timedelta(hours=1)
+    await way.sweep()
+    assert way.in_flight() == 0
+    await other.aclose()
+
+
+@pytest.mark.parametrize("newer_first", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "first", "newer"), [("txt", TEXT, NEWER), ("jsonl", lines(60), lines(2))], ids=["one job", "many jobs"]
+)
+async def test_a_replaced_version_never_has_the_outcome_again(
+    kind: str, first: bytes, newer: bytes, way: Way, *, newer_first: bool
+) -> None:
+    """Neither while the newer one's job runs nor afterwards; its own job runs to its end, and is not wanted."""
+    way.name = f"replaced-{newer_first}.{kind}"
     way.switch(jobSeconds=1000)
     await way.submit(first)
-    older = way.message().content.encode()
-    way.switch(jobSeconds=0)
-    way.upload(newer)
-    await way.pipeline.submit(way.name)
-    outcome = await way.poll_until_there()
-    await way.pipeline.poll(older)
-    await way.poll_until_empty()
-    assert way.outcome() == outcome
-    *olds, new = statuses(way)
-    assert all(status.startswith("cancel") for status in olds)
-    assert new == "succeeded"
-    assert way.in_flight() == 0
-
-
-async def test_an_event_that_lingers_does_not_submit_a_version_that_was_replaced(way: Way) -> None:
-    """The host hands over bytes that it read before: nothing is paid for them, and the newer version is seen to."""
-    way.name = "lingering.txt"
-    way.upload()
-    old = await way.pipeline.storage.read_upload(way.name)
-    assert old is not None
-    way.upload(NEWER)
-    await way.pipeline.submit(way.name, old.data, old.source)
-    assert way.submissions() == 0
+    older = body_of(way)
+    await way.submit(newer)
+    later = body_of(way)
+    way.end_jobs()
+    if newer_first:
+        await way.pipeline.poll(later)
+        assert version_with_outcome(way) == way.etag
+        await way.pipeline.poll(older)
+    else:
+        await way.pipeline.poll(older)
+        assert version_with_outcome(way) is None
+        await way.pipeline.poll(later)
     outcome = await way.poll_until_outcome()
     assert outcome.source.etag == way.etag
-    assert way.submissions() == 1
+    assert set(statuses(way)) == {"succeeded"}
 
 
-async def test_an_event_that_lingers_does_not_submit_a_file_that_was_deleted(way: Way) -> None:
-    """Nobody waits for it."""
-    way.name = "lingering-deleted.txt"
-    way.upload()
-    old = await way.pipeline.storage.read_upload(way.name)
-    assert old is not None
-    way.blobs.get_blob_client(way.settings.input_container, way.name).delete_blob()
-    await way.pipeline.submit(way.name, old.data, old.source)
-    await way.poll_until_empty()
-    assert way.submissions() == 0
-    assert way.in_flight() == 0
-    assert way.outcome() is None
-
-
-async def test_a_version_that_is_overwritten_at_the_last_moment_does_not_win(
-    way: Way, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Between the look at what is there and the writing, the newer version comes, and even ends."""
+@pytest.mark.parametrize("data", [lines(2), lines(60)], ids=["one job", "many jobs"])
+async def test_a_newer_version_of_which_nobody_hears_is_found(data: bytes, way: Way) -> None:
+    """The older one's outcome is not written, and the sweep brings the newer one."""
+    await way.pipeline.sweep()
+    way.name = f"unheard-{len(data)}.jsonl"
     way.switch(jobSeconds=0)
-    await way.submit()
-    older = way.message().content.encode()
-    write = way.pipeline.storage.write_outcome
+    await way.submit(data)
+    older = body_of(way)
+    before = way.submissions()
+    way.upload(lines(1))
+    await way.pipeline.poll(older)
+    assert version_with_outcome(way) is None
+    assert way.in_flight() == 0
+    assert messages(way) == 0
+    assert (await way.sweep()).missing == 1
+    outcome = await way.poll_until_outcome()
+    assert outcome.status is OutcomeStatus.SUCCEEDED
+    assert way.submissions() == before + 1
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_worker_that_read_an_older_version_does_not_submit_it(way: Way, *, ended: bool) -> None:
+    """Between its reading and its claim the newer version comes, is claimed, and perhaps ends."""
+    way.name = f"overtaken-{ended}.txt"
+    way.switch(jobSeconds=0)
+    way.upload()
     other = way.another_pipeline()
 
-    async def write_late(*arguments: Any) -> None:
-        monkeypatch.undo()
+    async def overtake() -> None:
         way.upload(NEWER)
         await other.submit(way.name)
-        while way.outcome() is None:
-            message = await asyncio.to_thread(way.message)
-            await other.poll(message.content.encode())
-        await write(*arguments)
+        if ended:
+            await other.poll(body_of(way))
 
-    monkeypatch.setattr(way.pipeline.storage, "write_outcome", write_late)
-    await way.pipeline.poll(older)
+    with before_blob_call("upload_blob", f"{way.settings.state_container}/{CLAIMS}", overtake):
+        await way.pipeline.submit(way.name)
+    outcome = await way.poll_until_outcome()
+    assert outcome.source.length == len(NEWER)
+    assert way.submissions() == 1
+    await other.aclose()
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_version_that_is_replaced_at_the_last_moment_does_not_win(way: Way, *, ended: bool) -> None:
+    """Between the look at what is there and the writing, the newer version comes, and perhaps ends."""
+    way.name = f"last-moment-{ended}.txt"
+    way.switch(jobSeconds=0)
+    await way.submit()
+    older = body_of(way)
+    other = way.another_pipeline()
+
+    async def replace() -> None:
+        way.upload(NEWER)
+        await other.submit(way.name)
+        if ended:
+            await other.poll(body_of(way))
+
+    with before_blob_call("upload_blob", f"{way.settings.results_container}/", replace):
+        await way.pipeline.poll(older)
     outcome = await way.poll_until_outcome()
     assert outcome.source.length == len(NEWER)
     await other.aclose()
@@ -161,21 +222,74 @@ async def test_a_version_that_is_overwritten_at_the_last_moment_does_not_win(
 
 async def test_a_file_that_was_deleted_after_its_submission_gets_its_outcome(way: Way) -> None:
     """It has been paid for; but it does not replace the outcome of a version that came later."""
+    way.name = "deleted.txt"
     way.switch(jobSeconds=0)
     await way.submit()
-    blob = way.blobs.get_blob_client(way.settings.input_container, way.name)
-    blob.delete_blob()
-    older = way.message()
-    await way.pipeline.poll(older.content.encode())
+    delete(way)
+    older = body_of(way)
+    await way.pipeline.poll(older)
     assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
-    # The time of an upload has whole seconds, and decides only here.
-    await asyncio.sleep(1.1)
     await way.submit(NEWER)
     newest = await way.poll_until_outcome()
-    blob.delete_blob()
-    await way.pipeline.poll(older.content.encode())
+    delete(way)
+    await way.pipeline.poll(older)
     assert way.outcome() == newest
     assert way.in_flight() == 0
+
+
+@pytest.mark.parametrize("newer_first", [False, True])
+async def test_of_two_versions_of_one_second_that_are_deleted_the_newer_one_wins(
+    way: Way, *, newer_first: bool
+) -> None:
+    """The time of an upload has whole seconds, so it tells nothing here; the claim does."""
+    way.name = f"one-second-{newer_first}.txt"
+    way.switch(jobSeconds=1000)
+    await way.submit()
+    older = body_of(way)
+    await way.submit(NEWER)
+    newer = body_of(way)
+    delete(way)
+    way.end_jobs()
+    for body in (newer, older) if newer_first else (older, newer):
+        await way.pipeline.poll(body)
+        assert version_with_outcome(way) in (None, way.etag)
+    assert (await way.poll_until_outcome()).source.length == len(NEWER)
+
+
+async def test_an_older_version_does_not_win_where_the_newer_one_was_deleted_unsubmitted(way: Way) -> None:
+    """The newer one waited for the service when the file was deleted: there is no outcome then."""
+    way.name = "deleted-while-the-newer-one-waited.txt"
+    way.switch(jobSeconds=1000)
+    await way.submit()
+    older = body_of(way)
+    way.switch(jobSeconds=1000, faults=[{"status": 503, "method": "POST"}])
+    await way.submit(NEWER)
+    newer = body_of(way)
+    delete(way)
+    way.switch()
+    way.end_jobs()
+    for body in (newer, older):
+        await way.pipeline.poll(body)
+    assert version_with_outcome(way) is None
+    assert way.in_flight() == 0
+    assert messages(way) == 0
+
+
+async def test_a_message_that_came_twice_is_one_message_again(way: Way) -> None:
+    """Whoever comes second finds that another worker goes on: nobody polls twice from then on, or pays twice."""
+    way.name = "came-twice.txt"
+    other = way.another_pipeline(later=timedelta(seconds=1))
+    way.switch(jobSeconds=1000, faults=[{"status": 503, "method": "POST", "times": 1}])
+    await way.submit()
+    for _ in range(3):
+        body = body_of(way)
+        await asyncio.gather(way.pipeline.poll(body), other.poll(body))
+        await way.pipeline.poll(body)
+        assert messages(way) == 1
+        assert way.submissions() == 1
+    way.end_jobs()
+    await way.poll_until_outcome()
+    await other.aclose()
 
 
 async def test_a_lost_answer_costs_one_submission_at_most(way: Way) -> None:
@@ -187,43 +301,32 @@ async def test_a_lost_answer_costs_one_submission_at_most(way: Way) -> None:
     assert way.submissions() == 2
 
 
-@pytest.mark.parametrize(
-    "data", [b'{"from": "the future"}\n', b'{"message": {"version": 1, "source": {"name": "\xff"}}}\n']
-)
-async def test_an_unreadable_record_ends_in_an_outcome(data: bytes, way: Way) -> None:
-    """Another version of the app wrote it: the host's tries come to nothing, and giving up cleans up."""
-    way.name = "lines.jsonl"
-    await way.submit(lines(30))
-    body = way.message().content.encode()
-    message = decode_message(body)
-    state = way.pipeline.state
-    state_blobs = way.blobs.get_container_client(way.settings.state_container)
-    for blob in [blob.name for blob in state_blobs.list_blobs()]:
-        state_blobs.delete_blob(blob)
-        state_blobs.upload_blob(blob, data)
-    with pytest.raises(Exception, match="cannot be read"):
-        await way.pipeline.poll(body)
-    await way.pipeline.poison.give_up(body)
-    outcome = way.outcome()
-    assert outcome is not None
-    assert [problem.code for problem in outcome.errors] == ["ProcessingFailed"]
-    assert way.in_flight() == 0
-    assert await state.read_submission(message.source) is None
-
-
-async def test_a_poison_message_of_another_follower_changes_nothing(way: Way) -> None:
-    """The version is on its way by another message: that one ends it."""
-    way.switch(faults=[{"status": 503, "method": "POST"}])
-    await way.submit()
-    mine = way.message()
-    message = decode_message(mine.content)
-    forged = mine.content.replace(str(message.claim_id), "0" * 32)
-    await way.pipeline.poison.give_up(forged.encode())
-    assert way.outcome() is None
+@pytest.mark.parametrize("data", [b'{"from": "the future"}\n', b'{"source": {"name": "\xff"}}\n'])
+async def test_what_another_version_of_the_app_left_is_left_alone_until_an_operator_deletes_it(
+    data: bytes, way: Way, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No outcome is made up, and nothing is paid again meanwhile; the log says why."""
+    await way.pipeline.sweep()
+    way.name = f"future-{len(data)}.jsonl"
     way.switch(jobSeconds=0)
-    await way.pipeline.poll(mine.content.encode())
+    await way.submit(lines(30))
+    body = body_of(way)
+    state = way.blobs.get_container_client(way.settings.state_container)
+    names = [blob.name for blob in state.list_blobs() if not blob.name.startswith("app/")]
+    for name in names:
+        state.delete_blob(name)
+        state.upload_blob(name, data)
+    await way.pipeline.poll(body)
+    await way.sweep()
+    await way.pipeline.submit(way.name)
+    await way.poll_until_empty()
+    assert way.outcome() is None
+    assert way.submissions() == 2
+    assert "cannot be read" in caplog.text
+    for name in names:
+        state.delete_blob(name)
+    await way.sweep()
     assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
-    await way.pipeline.aclose()
 
 
 async def test_a_failed_outcome_is_replaced_once_when_that_is_asked_for(way: Way) -> None:
@@ -231,29 +334,38 @@ async def test_a_failed_outcome_is_replaced_once_when_that_is_asked_for(way: Way
     way.name = "asked-for.txt"
     way.switch(jobSeconds=0, jobEnd="failed")
     await way.submit()
-    first = way.message().content
-    await way.pipeline.poll(first.encode())
-    failed = await way.pipeline.storage.present_outcome("asked-for.txt.json")
-    assert failed is not None
-    message = decode_message(first)
-    again = JobMessage(
-        source=message.source,
-        received_date_time=message.received_date_time,
-        claim_id=new_claim_id(),
-        replaces=failed.etag,
-    )
+    first = body_of(way)
+    await way.pipeline.poll(first)
+    blob = way.blobs.get_blob_client(way.settings.results_container, f"{way.name}.json")
+    replaces = str(blob.get_blob_properties().etag).strip('"')
+    again = encode_message(FileMessage(file=way.name, replaces=replaces)).encode()
     way.switch(faults=[{"status": 503, "method": "POST"}])
-    await way.pipeline.poll(encode_message(again).encode())
-    waiting = way.message()
-    await way.pipeline.poll(first.encode())
-    assert way.in_flight() == 1
+    await asyncio.gather(way.pipeline.poll(again), way.pipeline.poll(again))
+    assert messages(way) == 1
+    waiting = body_of(way)
+    await way.pipeline.poll(first)
+    assert way.in_flight() == 2
     way.switch(jobSeconds=0)
-    await way.pipeline.poll(waiting.content.encode())
+    await way.pipeline.poll(waiting)
     await way.poll_until_empty()
-    assert (outcome := way.outcome()) is not None
+    outcome = way.outcome()
+    assert outcome is not None
     assert outcome.status is OutcomeStatus.SUCCEEDED
-    await way.pipeline.poll(encode_message(again).encode())
-    await way.poll_until_empty()
+    await way.pipeline.poll(again)
     assert way.outcome() == outcome
     assert way.submissions() == 2
+    assert messages(way) == 0
+    assert way.in_flight() == 0
+
+
+async def test_a_message_without_a_wish_replaces_no_outcome(way: Way) -> None:
+    """Neither a success nor a failure of the same version is paid again."""
+    way.name = "no-wish.txt"
+    way.switch(jobSeconds=0, jobEnd="failed")
+    await way.submit()
+    await way.poll_until_outcome()
+    await way.pipeline.poll(encode_message(FileMessage(file=way.name)).encode())
+    await way.pipeline.poll(encode_message(FileMessage(file=way.name, replaces="0x0")).encode())
+    assert messages(way) == 0
+    assert way.submissions() == 1
     assert way.in_flight() == 0

@@ -1,13 +1,13 @@
 """Sending files again, by hand, in any storage account: what is shown, what is sent, and what that costs."""
 
-import asyncio
 import base64
 import io
 import json
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+import msgspec
 import pytest
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
@@ -15,18 +15,29 @@ from rich.console import Console
 
 from local.account import Account
 from local.choosing import Choice, Kind
+from local.in_flight import waits_for
+from local.listing import State
 from local.redrive import Line, Redrive
 from local.show_state import show_survey
-from local.survey import Survey, survey, waits_for
+from local.survey import Survey, survey
+from shared.message import BatchMessage, FileMessage, Message, encode_message
 from shared.outcome import OutcomeStatus
 from shared.settings import BLOB_POISON_QUEUE
-from tests.integration.conftest import NOTICE, TEXT, Way
-from tests.integration.test_many_jobs import lines as documents
+from shared.state.batch import BATCHES
+from shared.state.claim import CLAIMS, Claim, claim_name, new_batch_id
+from tests.integration.conftest import TEXT, Way
+
+NOTICE = {"Type": "BlobTrigger", "FunctionId": "Host.Functions.submit", "BlobType": "BlockBlob", "ETag": '"0x1"'}
+"""What the host writes of every upload to the function `submit`."""
 
 
 @pytest.fixture
-def account(way: Way, blobs: BlobServiceClient, queues: QueueServiceClient) -> Iterator[Account]:
-    """The way's storage account, its poison queues empty."""
+def account(
+    way: Way, blobs: BlobServiceClient, queues: QueueServiceClient, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Account]:
+    """The way's storage account, its poison queues empty, and an operator with the way's clock."""
+    for module in ("in_flight", "redrive", "survey"):
+        monkeypatch.setattr(f"local.{module}.utc_now", way.now)
     for name in (way.settings.poison_queue, BLOB_POISON_QUEUE):
         queue = queues.get_queue_client(name)
         if name in {found.name for found in queues.list_queues()}:
@@ -37,14 +48,20 @@ def account(way: Way, blobs: BlobServiceClient, queues: QueueServiceClient) -> I
     queues.get_queue_client(BLOB_POISON_QUEUE).clear_messages()
 
 
+def documents(count: int) -> bytes:
+    """Return a file of many documents: three jobs for sixty of them."""
+    lines = [json.dumps({"id": str(number), "text": "A table at Blue Heron, please."}) for number in range(count)]
+    return "\n".join(lines).encode()
+
+
 def redrive(account: Account, *kinds: Kind, dry_run: bool = False, since: datetime | None = None) -> list[Line]:
     """Send again what is of these kinds."""
     return list(Redrive(account, Choice((), frozenset(kinds), since), dry_run=dry_run).lines())
 
 
-def named(account: Account, *names: str) -> list[Line]:
+def named(account: Account, *names: str, kinds: tuple[Kind, ...] = ()) -> list[Line]:
     """Send again what has these names."""
-    return list(Redrive(account, Choice(names), dry_run=False).lines())
+    return list(Redrive(account, Choice(names, frozenset(kinds)), dry_run=False).lines())
 
 
 def look(account: Account) -> Survey:
@@ -52,13 +69,40 @@ def look(account: Account) -> Survey:
     return survey(account, None, 10)
 
 
-def shown(account: Account, limit: int = 10) -> str:
+def shown(account: Account, way: Way, limit: int = 10) -> str:
     """Return what `status` prints."""
     console = Console(file=io.StringIO(), width=160)
-    found = survey(account, None, limit)
-    show_survey(console, account, found, since=None, limit=limit, now=datetime.now(UTC))
+    show_survey(console, account, survey(account, None, limit), since=None, limit=limit, now=way.now())
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
+
+
+def lose_messages(way: Way) -> None:
+    """Lose all messages, and let time pass until that shows."""
+    way.queue.clear_messages()
+    way.pass_time(way.settings.poll_max_seconds + way.settings.sweep_grace_seconds)
+
+
+def delete_upload(way: Way) -> None:
+    """Delete the file from the input container."""
+    way.blobs.get_blob_client(way.settings.input_container, way.name).delete_blob()
+
+
+def poison(account: Account, message: Message) -> None:
+    """Put a message into the app's poison queue, as the host does."""
+    queue = account.queues.get_queue_client(account.settings.poison_queue)
+    queue.send_message(base64.b64encode(encode_message(message).encode()).decode())
+
+
+def notice(account: Account, name: str, container: str = "") -> None:
+    """Put the host's notice of an upload into the poison queue that all apps share."""
+    text = json.dumps({**NOTICE, "ContainerName": container or account.settings.input_container, "BlobName": name})
+    account.queues.get_queue_client(BLOB_POISON_QUEUE).send_message(base64.b64encode(text.encode()).decode())
+
+
+def poisoned(account: Account) -> int:
+    """Return how many messages the poison queues have."""
+    return sum(account.messages_count(name) or 0 for name in (account.settings.poison_queue, BLOB_POISON_QUEUE))
 
 
 def everything(account: Account) -> dict[str, object]:
@@ -81,49 +125,138 @@ async def test_a_lost_message_is_found_and_sent_again(way: Way, account: Account
     """From the record, at no cost; a file whose message is there is not hurt by it."""
     way.name = "lost.txt"
     await way.submit()
-    assert look(account).lost_count == 0
-    way.queue.clear_messages()
     found = look(account)
-    assert (found.in_flight_count, found.lost_count) == (1, 1)
-    (line,) = redrive(account, Kind.IN_FLIGHT)
-    assert (line.name, line.message is not None) == ("lost.txt", True)
-    redrive(account, Kind.IN_FLIGHT)
+    assert (found.states[State.IN_FLIGHT], found.overdue_count) == (1, 0)
+    lose_messages(way)
+    found = look(account)
+    assert (found.states[State.IN_FLIGHT], found.overdue_count, found.in_flight[0][1].is_overdue) == (1, 1, True)
+    said = shown(account, way)
+    assert "job running, overdue" in said
+    assert "redrive --in-flight" in said
+    for _ in range(2):
+        (line,) = redrive(account, Kind.IN_FLIGHT)
+        assert line.name == "lost.txt"
+        assert isinstance(line.message, BatchMessage)
     assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
     assert way.submissions() == 1
     assert redrive(account, Kind.IN_FLIGHT) == []
+    assert look(account).overdue_count == 0
 
 
-async def test_an_upload_of_which_nobody_told_is_submitted_once(
-    make_way: Callable[..., Way], blobs: BlobServiceClient, queues: QueueServiceClient
-) -> None:
+async def test_an_upload_that_was_not_picked_up_is_submitted_once(way: Way, account: Account) -> None:
     """Its event was lost. What is in flight, has its outcome or is quite new is not taken for one."""
-    way = make_way()
-    account = Account(make_way(NER_SUBMIT_TIMEOUT_SECONDS="2").settings, blobs, queues)
-    patient = Account(make_way(NER_SUBMIT_TIMEOUT_SECONDS="600").settings, blobs, queues)
     way.switch(jobSeconds=0)
     way.name = "ended.txt"
     await way.submit()
     await way.poll_until_outcome()
+    way.switch(jobSeconds=1000)
     way.name = "in flight.txt"
     await way.submit()
     way.name = "unheard.txt"
     way.upload(TEXT)
-    assert look(patient).unheard == []
-    # The time of an upload has whole seconds.
-    await asyncio.sleep(3.5)
+    assert look(account).unheard == []
+    assert redrive(account, Kind.UNHEARD) == []
+    way.pass_time(way.settings.sweep_grace_seconds + 1)
     assert [source.name for source in look(account).unheard] == ["unheard.txt"]
-    assert "not picked up: 1" in shown(account)
-    assert "redrive --unheard" in shown(account)
+    said = shown(account, way)
+    assert "not picked up: 1" in said
+    assert "redrive --unheard" in said
     for _ in range(2):
         (line,) = redrive(account, Kind.UNHEARD)
         assert (line.name, line.kind) == ("unheard.txt", Kind.UNHEARD)
+    way.switch(jobSeconds=0)
     await way.poll_until_empty()
     outcome = way.outcome()
     assert outcome is not None
     assert outcome.status is OutcomeStatus.SUCCEEDED
     assert way.submissions() == 1
     assert redrive(account, Kind.UNHEARD) == []
-    await way.pipeline.aclose()
+
+
+async def test_a_name_means_the_newest_version_whatever_its_state(way: Way, account: Account) -> None:
+    """Never picked up, failed, replaced since it failed, in flight; what has its entities must be asked for."""
+    way.switch(jobSeconds=0)
+    way.name = "late.txt"
+    way.upload(b"")
+    (line,) = named(account, "late.txt")
+    assert line.message == FileMessage(file="late.txt", due=way.now())
+    await way.poll_until_empty()
+    assert [file.name for file, _ in look(account).failed] == ["late.txt"]
+    # The text comes later, without an event.
+    way.upload(TEXT)
+    assert look(account).failed == []
+    assert redrive(account, Kind.FAILED) == []
+    (line,) = named(account, "late.txt")
+    assert (line.kind, line.message) == (Kind.UNHEARD, FileMessage(file="late.txt", due=way.now()))
+    await way.pipeline.poll(way.message().content.encode())
+    (line,) = named(account, "late.txt")
+    assert line.kind is Kind.IN_FLIGHT
+    assert isinstance(line.message, BatchMessage)
+    assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
+    (line,) = named(account, "late.txt")
+    assert (line.kind, line.message, line.why) == (
+        *(Kind.SUCCEEDED, None, "add --succeeded to send it again, which is charged"),
+    )
+    assert named(account, "late*") == named(account, "nobody.txt") == []
+    assert way.submissions() == 1
+
+
+async def test_the_newest_version_is_sent_while_an_older_one_is_in_flight(way: Way, account: Account) -> None:
+    """Its event was lost, so nobody else brings it before the older one has ended."""
+    way.name = "replaced.txt"
+    way.switch(jobSeconds=1000)
+    await way.submit()
+    way.upload(b"A table at Blue Heron, please.")
+    assert "(an older version)" in shown(account, way)
+    (line,) = named(account, way.name)
+    assert isinstance(line.message, FileMessage)
+    way.switch(jobSeconds=0)
+    await way.poll_until_empty()
+    outcome = way.outcome()
+    assert outcome is not None
+    assert outcome.source.length == len(b"A table at Blue Heron, please.")
+    assert way.submissions() == 2
+
+
+async def test_a_file_whose_worker_died_is_taken_over(way: Way, account: Account) -> None:
+    """It has a claim, and no record: a message helps once the claim is old."""
+    way.name = "dead.txt"
+    way.upload()
+    source = await way.pipeline.services.blobs.newest(way.name)
+    assert source is not None
+    now = way.now()
+    claim = Claim(source=source, batch=new_batch_id(), claimed_date_time=now, received_date_time=now)
+    await way.pipeline.services.state.write_claim(claim, None)
+    (found,) = look(account).in_flight
+    assert (waits_for(found[1]), found[1].is_overdue) == ("submitting", False)
+    (line,) = list(Redrive(account, Choice((way.name,)), dry_run=True).lines())
+    assert line.delay_seconds > way.settings.submit_timeout_seconds
+    way.pass_time(way.settings.submit_timeout_seconds + 1)
+    assert look(account).overdue_count == 1
+    assert "submitting, overdue" in shown(account, way)
+    (line,) = named(account, way.name)
+    assert (line.message, line.delay_seconds) == (FileMessage(file=way.name, due=way.now()), 0)
+    assert (await way.poll_until_there()).status is OutcomeStatus.SUCCEEDED
+    assert way.submissions() == 1
+    # The void record stays for a while, lest the dead worker was only slow; it is nobody's file.
+    after = look(account)
+    assert (after.states, after.overdue_count) == ({State.SUCCEEDED: 1}, 0)
+
+
+async def test_a_record_that_was_left_behind_is_found(way: Way, account: Account) -> None:
+    """Its worker died after the claim was released: no file names the batch any more."""
+    way.name = "left.txt"
+    way.switch(jobSeconds=0)
+    await way.submit()
+    state = account.blobs.get_container_client(way.settings.state_container)
+    state.delete_blob(claim_name(way.name))
+    lose_messages(way)
+    assert look(account).overdue_count == 1
+    (line,) = redrive(account, Kind.IN_FLIGHT)
+    assert (line.is_file, line.why) == (False, "to delete its record")
+    await way.poll_until_empty()
+    assert way.in_flight() == 0
+    assert way.submissions() == 1
 
 
 async def test_a_file_that_waits_for_the_service_is_sent_again(way: Way, account: Account) -> None:
@@ -131,6 +264,7 @@ async def test_a_file_that_waits_for_the_service_is_sent_again(way: Way, account
     way.name = "lost-before.txt"
     way.switch(faults=[{"status": 503, "method": "POST"}])
     await way.submit()
+    assert "retrying submission" in shown(account, way)
     way.queue.clear_messages()
     way.switch(jobSeconds=0)
     assert len(redrive(account, Kind.IN_FLIGHT)) == 1
@@ -138,14 +272,16 @@ async def test_a_file_that_waits_for_the_service_is_sent_again(way: Way, account
     assert way.submissions() == 1
 
 
-async def test_what_failed_is_submitted_anew_once(way: Way, account: Account) -> None:
-    """However often that is asked for while it is on its way."""
-    way.name = "failed.txt"
+@pytest.mark.parametrize("jobs", [1, 3])
+async def test_a_failed_file_is_submitted_again_once(jobs: int, way: Way, account: Account) -> None:
+    """However often that is asked for while it is in flight; a file of many jobs, too."""
+    way.name = f"failed-{jobs}.jsonl"
     way.switch(jobSeconds=0, jobEnd="failed")
-    await way.submit()
-    await way.poll_until_outcome()
-    ((ended, report),) = look(account).failed
-    assert (ended.name, [problem.code for problem in report.problems or []]) == ("failed.txt", ["InternalServerError"])
+    await way.submit(documents(20 * jobs))
+    assert (await way.poll_until_outcome()).status is OutcomeStatus.FAILED
+    ((file, report),) = look(account).failed
+    assert file.name == way.name
+    assert {problem.code for problem in report.problems or []} == {"InternalServerError"}
     way.switch(jobSeconds=0)
     for _ in range(3):
         (line,) = redrive(account, Kind.FAILED)
@@ -153,37 +289,43 @@ async def test_what_failed_is_submitted_anew_once(way: Way, account: Account) ->
     await way.poll_until_empty()
     outcome = way.outcome()
     assert outcome is not None
-    assert outcome.status is OutcomeStatus.SUCCEEDED
-    assert way.submissions() == 2
+    assert (outcome.status, len(outcome.documents)) == (OutcomeStatus.SUCCEEDED, 20 * jobs)
+    assert way.submissions() == 2 * jobs
     assert way.in_flight() == 0
     assert redrive(account, Kind.FAILED) == []
 
 
-@pytest.mark.parametrize(("change", "why"), [("replace", "newer"), ("delete", "deleted")])
-async def test_what_is_not_there_any_more_is_not_submitted_anew(
-    change: str, why: str, way: Way, account: Account
-) -> None:
+async def test_a_failed_file_that_was_deleted_is_not_submitted_again(way: Way, account: Account) -> None:
     """And the operator learns why."""
-    way.name = f"failed-{change}.txt"
-    await way.submit(b"\x00" * 10)
-    if change == "replace":
-        way.upload(b"newer")
-    else:
-        account.blobs.get_blob_client(way.settings.input_container, way.name).delete_blob()
-    (line,) = redrive(account, Kind.FAILED)
-    assert line.message is None
-    assert why in line.why
+    way.name = "failed-deleted.txt"
+    await way.submit(b"")
+    delete_upload(way)
+    for line in (*redrive(account, Kind.FAILED), *named(account, way.name)):
+        assert (line.message, line.why) == (None, "deleted from the input container")
     assert way.queue.get_queue_properties().approximate_message_count == 0
+
+
+async def test_a_deleted_file_in_flight_is_brought_to_its_end(way: Way, account: Account) -> None:
+    """It is shown, and sent, like any other."""
+    way.name = "deleted.txt"
+    way.switch(jobSeconds=0)
+    await way.submit()
+    delete_upload(way)
+    lose_messages(way)
+    assert look(account).states == {State.IN_FLIGHT: 1}
+    (line,) = named(account, way.name)
+    assert isinstance(line.message, BatchMessage)
+    await way.poll_until_empty()
+    assert way.in_flight() == 0
 
 
 async def test_a_dry_run_changes_nothing(way: Way, account: Account) -> None:
     """It says what would be sent, and neither sends nor hides anything."""
     await way.submit(b"")
-    poison = account.queues.get_queue_client(way.settings.poison_queue)
     way.name = "b.txt"
     await way.submit()
-    poison.send_message(base64.b64encode(way.message().content.encode()).decode())
-    poison.send_message("somebody else's")
+    poison(account, FileMessage(file="b.txt"))
+    account.queues.get_queue_client(way.settings.poison_queue).send_message("somebody else's")
     way.name = "c.txt"
     await way.submit()
     way.queue.clear_messages()
@@ -191,103 +333,142 @@ async def test_a_dry_run_changes_nothing(way: Way, account: Account) -> None:
     lines = redrive(account, Kind.FAILED, Kind.IN_FLIGHT, Kind.POISONED, dry_run=True)
     assert [(line.name, line.kind) for line in lines if line.sent] == [
         ("b.txt", Kind.POISONED),
-        ("c.txt", Kind.IN_FLIGHT),
         ("a.txt", Kind.FAILED),
+        ("c.txt", Kind.IN_FLIGHT),
     ]
     assert everything(account) == before
 
 
-async def test_only_what_ended_since_is_chosen(way: Way, account: Account) -> None:
-    """All failed since a time."""
+async def test_only_what_happened_since_is_chosen(way: Way, account: Account) -> None:
+    """Outcomes, uploads in flight and poison messages that are older stay where they are."""
     await way.submit(b"")
-    now = datetime.now(UTC)
-    assert redrive(account, Kind.FAILED, since=now + timedelta(hours=1)) == []
-    assert survey(account, now + timedelta(hours=1), 10).counts == {}
-    assert len(redrive(account, Kind.FAILED, since=now - timedelta(hours=1))) == 1
-
-
-async def test_only_what_was_received_or_poisoned_since_is_chosen(way: Way, account: Account) -> None:
-    """The rest stays where it is, and can be received at once."""
+    way.name = "b.txt"
     await way.submit()
-    content = base64.b64encode(way.message().content.encode()).decode()
-    poison = account.queues.get_queue_client(way.settings.poison_queue)
-    poison.send_message(content)
-    now = datetime.now(UTC)
-    assert redrive(account, Kind.IN_FLIGHT, Kind.POISONED, since=now + timedelta(hours=1)) == []
-    assert [message.content for message in poison.peek_messages()] == [content]
-    lines = redrive(account, Kind.IN_FLIGHT, Kind.POISONED, since=now - timedelta(hours=1))
-    assert [(line.kind, line.message is not None) for line in lines] == [(Kind.POISONED, True), (Kind.IN_FLIGHT, False)]
+    poison(account, FileMessage(file="b.txt"))
+    later, earlier = way.now() + timedelta(hours=1), way.now() - timedelta(hours=1)
+    kinds = (Kind.FAILED, Kind.IN_FLIGHT, Kind.POISONED)
+    assert redrive(account, *kinds, since=later) == []
+    assert survey(account, later, 10).counts == {}
+    assert poisoned(account) == 1
+    lines = redrive(account, *kinds, since=earlier)
+    assert [(line.name, line.kind, line.message is not None) for line in lines] == [
+        ("b.txt", Kind.POISONED, True),
+        ("a.txt", Kind.FAILED, True),
+        ("b.txt", Kind.IN_FLIGHT, False),
+    ]
+    assert poisoned(account) == 0
 
 
-async def test_poison_is_sent_again_and_that_of_others_stays(way: Way, account: Account) -> None:
-    """Messages of this app, and uploads on which it failed; they leave the poison queues, the others do not."""
+async def test_poison_queues_are_emptied_and_what_needs_it_is_sent(way: Way, account: Account) -> None:
+    """Files in flight, and uploads on which the trigger failed; the messages of others stay."""
     way.name = "poisoned.txt"
     await way.submit()
-    poison = account.queues.get_queue_client(way.settings.poison_queue)
-    poison.send_message(base64.b64encode(way.message().content.encode()).decode())
-    poison.send_message("not base64!")
-    uploads = account.queues.get_queue_client(BLOB_POISON_QUEUE)
-    other = "upload.txt"
-    account.blobs.get_blob_client(way.settings.input_container, other).upload_blob(TEXT)
-    for container in (way.settings.input_container, "elsewhere"):
-        notice = {**NOTICE, "ContainerName": container, "BlobName": other}
-        uploads.send_message(base64.b64encode(json.dumps(notice).encode()).decode())
-    assert [found.name for found in look(account).poisoned].count(None) == 2
-    assert "redrive --poison" in shown(account)
+    poison(account, msgspec.json.decode(way.message().content, type=Message))
+    account.queues.get_queue_client(way.settings.poison_queue).send_message("not base64!")
+    way.name = "upload.txt"
+    way.upload()
+    notice(account, "upload.txt")
+    notice(account, "upload.txt", "elsewhere")
+    assert [found.is_ours for found in look(account).poisoned].count(False) == 2
+    said = shown(account, way)
+    assert "poisoned: 4" in said
+    assert "redrive --poison" in said
     lines = redrive(account, Kind.POISONED)
     assert {line.name for line in lines if line.message} == {"poisoned.txt", "upload.txt"}
-    assert [message.content for message in poison.peek_messages(max_messages=32)] == ["not base64!"]
-    text = shown(account)
-    assert "poisoned: 2" in text
-    assert "redrive --poison" not in text, "there is none of this app's left"
-    (left,) = uploads.peek_messages(max_messages=32)
-    assert json.loads(base64.b64decode(left.content))["ContainerName"] == "elsewhere"
+    said = shown(account, way)
+    assert "poisoned: 2" in said
+    assert "redrive --poison" not in said, "none of this app's is left"
+    left = [found for found in look(account).poisoned if not found.is_ours]
+    assert [found.queue for found in left] == [way.settings.poison_queue, BLOB_POISON_QUEUE]
     await way.poll_until_empty()
     assert way.submissions() == 1
     assert way.in_flight() == 0
 
 
-async def test_a_record_that_cannot_be_read_is_shown(way: Way, account: Account) -> None:
-    """Another version of the app wrote it: no traceback, and nothing is sent."""
+@pytest.mark.parametrize(
+    ("data", "replaces", "is_deleted", "is_sent", "why"),
+    [
+        (b"", None, False, False, "it has an outcome"),
+        (b"", "the outcome", False, True, "as a new submission"),
+        (b"", "another", False, False, "it has an outcome"),
+        (None, None, True, False, "deleted from the input container"),
+        (None, None, False, True, "as a first submission"),
+    ],
+)
+async def test_a_poison_message_is_sent_only_if_its_file_needs_it(  # noqa: PLR0917  # one column of the table each
+    data: bytes | None, replaces: str | None, is_deleted: bool, is_sent: bool, why: str, way: Way, account: Account
+) -> None:
+    """Nothing is charged for a file that has ended since, unless its outcome was to be replaced. The message goes."""
+    way.name = "needs.txt"
+    if data is None:
+        way.upload()
+    else:
+        await way.submit(data)
+    if replaces == "the outcome":
+        present = await way.pipeline.services.blobs.present_outcome(way.name)
+        assert present is not None
+        replaces = present.etag
+    if is_deleted:
+        delete_upload(way)
+    poison(account, FileMessage(file=way.name, replaces=replaces))
+    (line,) = named(account, way.name, kinds=(Kind.POISONED,))
+    assert line.message == (FileMessage(file=way.name, replaces=replaces, due=way.now()) if is_sent else None)
+    assert why in line.why
+    assert poisoned(account) == 0
+    assert way.queue.get_queue_properties().approximate_message_count == is_sent
+
+
+async def test_a_poison_message_without_its_record_is_looked_up(way: Way, account: Account) -> None:
+    """The record was too long for a message; once the batch has ended, nothing needs the message."""
+    way.name = "long.txt"
+    way.switch(jobSeconds=0)
     await way.submit()
-    state = account.blobs.get_container_client(way.settings.state_container)
-    (name,) = [blob.name for blob in state.list_blobs()]
-    state.upload_blob(name, b'{"from": "the future"}', overwrite=True)
-    (found,) = look(account).in_flight
-    assert found.record.submission is None
-    (line,) = redrive(account, Kind.IN_FLIGHT)
-    assert line.message is None
-    assert "another version" in line.why
+    message = msgspec.json.decode(way.message().content, type=BatchMessage)
+    short = BatchMessage(batch=message.batch, etag=message.etag)
+    poison(account, short)
+    assert "a file of many jobs" in shown(account, way)
+    assert named(account, "other*", kinds=(Kind.POISONED,)) == []
+    (line,) = named(account, "long*", kinds=(Kind.POISONED,))
+    assert line.message == message
+    await way.poll_until_outcome()
+    poison(account, short)
+    (line,) = redrive(account, Kind.POISONED)
+    assert (line.message, line.why) == (None, "its batch has ended, so the poison message is not needed")
+    assert poisoned(account) == 0
 
 
 async def test_more_poison_than_one_page(way: Way, account: Account) -> None:
-    """All of it is looked at, and what is not chosen can be received again at once."""
-    await way.submit()
-    content = way.message().content
-    poison = account.queues.get_queue_client(way.settings.poison_queue)
+    """All of it is looked at, each file is sent once, and what is not chosen can be received again immediately."""
+    way.name = "wanted.txt"
+    way.upload()
     for number in range(70):
-        name = "wanted.txt" if number % 7 == 0 else "other.txt"
-        text = content.replace('"a.txt"', f'"{name}"')
-        poison.send_message(base64.b64encode(text.encode()).decode())
+        poison(account, FileMessage(file="wanted.txt" if number % 7 == 0 else "other.txt"))
     assert look(account).queues[way.settings.poison_queue] == 70
-    assert "... and 60 more" in shown(account)
-    lines = named(account, "wanted*")
-    assert [(line.name, line.message is not None) for line in lines] == [("wanted.txt", True)] * 10
-    assert way.queue.get_queue_properties().approximate_message_count == 10
-    assert len(list(poison.receive_messages(messages_per_page=32))) == 60
+    assert "... and 60 more" in shown(account, way)
+    lines = named(account, "wanted*", kinds=(Kind.POISONED,))
+    assert [line.name for line in lines] == ["wanted.txt"] * 10
+    assert way.queue.get_queue_properties().approximate_message_count == 1
+    queue = account.queues.get_queue_client(way.settings.poison_queue)
+    assert len(list(queue.receive_messages(messages_per_page=32))) == 60
 
 
-async def test_an_upload_that_was_given_up_and_is_gone_is_not_sent(way: Way, account: Account) -> None:
-    """It says so."""
-    notice = {**NOTICE, "ContainerName": way.settings.input_container, "BlobName": "gone.txt"}
-    uploads = account.queues.get_queue_client(BLOB_POISON_QUEUE)
-    uploads.send_message(base64.b64encode(json.dumps(notice).encode()).decode())
-    (line,) = named(account, "gone.txt")
-    assert (line.message, line.why) == (
-        None,
-        "deleted from the input container, so its message stays in the queue",
-    )
-    assert len(uploads.peek_messages()) == 1
+@pytest.mark.parametrize("prefix", [CLAIMS, BATCHES])
+async def test_a_blob_that_cannot_be_read_is_shown(prefix: str, way: Way, account: Account) -> None:
+    """Another version of the app wrote it: no traceback, and nothing is sent."""
+    await way.submit()
+    state = account.blobs.get_container_client(way.settings.state_container)
+    (name,) = [blob.name for blob in state.list_blobs(name_starts_with=prefix)]
+    if prefix == CLAIMS:
+        (batch,) = [blob.name for blob in state.list_blobs(name_starts_with=BATCHES)]
+        state.delete_blob(batch)
+    kept = state.get_blob_client(name).get_blob_properties().metadata
+    state.upload_blob(name, b'{"from": "the future"}', overwrite=True, metadata=kept)
+    ((_, found),) = look(account).in_flight
+    assert found.source is None
+    assert "another version" in shown(account, way)
+    (line,) = redrive(account, Kind.IN_FLIGHT)
+    assert line.message is None
+    assert "another version" in line.why
 
 
 async def test_a_lost_file_of_many_jobs_goes_on_by_its_ledger(way: Way, account: Account) -> None:
@@ -295,34 +476,15 @@ async def test_a_lost_file_of_many_jobs_goes_on_by_its_ledger(way: Way, account:
     way.name = "many-lost.jsonl"
     await way.submit(documents(60))
     way.queue.clear_messages()
-    (found,) = look(account).in_flight
-    assert found.record.submission is not None
-    assert waits_for(found.record.submission, found.jobs_count) == "3 jobs running"
+    ((_, found),) = look(account).in_flight
+    assert waits_for(found) == "3 jobs running"
     assert len(redrive(account, Kind.IN_FLIGHT)) == 1
     assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
     assert way.submissions() == 3
 
 
-async def test_a_failed_file_of_many_jobs_is_submitted_anew(way: Way, account: Account) -> None:
-    """All of it, once."""
-    way.name = "many-failed.jsonl"
-    way.switch(jobSeconds=0, jobEnd="failed")
-    await way.submit(documents(60))
-    assert (await way.poll_until_outcome()).status is OutcomeStatus.FAILED
-    way.switch(jobSeconds=0)
-    for _ in range(2):
-        (line,) = named(account, way.name)
-        assert line.message is not None
-    await way.poll_until_empty()
-    outcome = way.outcome()
-    assert outcome is not None
-    assert (outcome.status, len(outcome.documents)) == (OutcomeStatus.SUCCEEDED, 60)
-    assert way.submissions() == 6
-    assert way.in_flight() == 0
-
-
-async def test_a_failed_file_that_is_on_its_way_again_is_left_alone(way: Way, account: Account) -> None:
-    """Its message, if lost, is that of a file in flight; the failed outcome stands until the new one is there."""
+async def test_a_failed_file_that_is_in_flight_again_is_one_in_flight(way: Way, account: Account) -> None:
+    """Its message, if lost, is that of its batch; the failed outcome stays until the new one is there."""
     way.name = "again.txt"
     way.switch(jobSeconds=0, jobEnd="failed")
     await way.submit()
@@ -332,9 +494,10 @@ async def test_a_failed_file_that_is_on_its_way_again_is_left_alone(way: Way, ac
     await way.pipeline.poll(way.message().content.encode())
     way.queue.clear_messages()
     assert way.outcome() == failed
-    sent, left = named(account, way.name)
-    assert (sent.kind, sent.message is not None) == (Kind.IN_FLIGHT, True)
-    assert (left.kind, left.message, left.why) == (Kind.FAILED, None, "already in flight")
+    (line,) = named(account, way.name)
+    assert line.kind is Kind.IN_FLIGHT
+    assert isinstance(line.message, BatchMessage)
+    assert redrive(account, Kind.FAILED) == []
     way.switch(jobSeconds=0)
     await way.poll_until_empty()
     outcome = way.outcome()
@@ -343,59 +506,86 @@ async def test_a_failed_file_that_is_on_its_way_again_is_left_alone(way: Way, ac
     assert way.submissions() == 2
 
 
-async def test_what_partly_succeeded_must_be_meant(way: Way, account: Account) -> None:
-    """A pattern does not submit it anew; its name does, or its kind."""
-    way.name = "partly.jsonl"
+async def test_a_file_with_entities_must_be_meant(way: Way, account: Account) -> None:
+    """A pattern does not submit it again; its kind does, and if it partly succeeded its name."""
     way.switch(jobSeconds=0)
+    way.name = "whole.jsonl"
+    await way.submit(documents(2))
+    await way.poll_until_outcome()
+    way.name = "partly.jsonl"
     await way.submit(documents(2) + b"\nbroken")
     assert (await way.poll_until_outcome()).status is OutcomeStatus.PARTIALLY_SUCCEEDED
     assert named(account, "*") == redrive(account, Kind.FAILED) == []
-    assert "partly succeeded: 1" in shown(account)
+    assert "partly succeeded: 1" in shown(account, way)
+    (line,) = named(account, way.name, kinds=(Kind.FAILED,))
+    assert (line.message, line.why) == (None, "add --partial to send it again, which is charged")
     (line,) = redrive(account, Kind.PARTIAL, dry_run=True)
     assert line.kind is Kind.PARTIAL
     (line,) = named(account, way.name)
     assert line.message is not None
-    present = await way.pipeline.storage.present_outcome("partly.jsonl.json")
+    (line,) = redrive(account, Kind.SUCCEEDED)
+    assert (line.name, line.kind, line.message is not None) == ("whole.jsonl", Kind.SUCCEEDED, True)
+    before = [await way.pipeline.services.blobs.present_outcome(name) for name in ("partly.jsonl", "whole.jsonl")]
     await way.poll_until_empty()
-    assert present != await way.pipeline.storage.present_outcome("partly.jsonl.json")
+    after = [await way.pipeline.services.blobs.present_outcome(name) for name in ("partly.jsonl", "whole.jsonl")]
+    assert [one and one.etag for one in before] != [one and one.etag for one in after]
     assert way.submissions() == 2
 
 
-@pytest.mark.parametrize("name", ["\x9b2J\u202e[red]:boom:.txt", "n" * 1024, "日" * 300])
+@pytest.mark.parametrize("name", ["\x9b2J\u202e[red]:boom:.txt", "n" * 1015 + "*.txt", "日" * 300])
 async def test_any_name_can_be_shown_and_sent_again(name: str, way: Way, account: Account) -> None:
     """Whole, and without steering the terminal."""
     way.name = name
     await way.submit(b"")
-    text = shown(account)
+    text = shown(account, way)
     assert "EmptyFile" in text
     assert all(character.isprintable() or character == "\n" for character in text)
     if "boom" in name:
         assert r"\x9b2J\u202e[red]:boom:.txt" in text
     (line,) = named(account, name)
     assert line.message is not None
+    way.upload()
     await way.poll_until_empty()
+    assert (way.in_flight(), way.outcome() is not None) == (0, True)
 
 
-@pytest.mark.slow
-async def test_what_stands_first_of_much(way: Way, account: Account) -> None:
-    """The oldest in flight, the latest failures; all are counted, and the advice is plain."""
+async def test_the_oldest_files_in_flight_come_first(way: Way, account: Account) -> None:
+    """As many as there is room for; all are counted, and the advice is plain."""
+    way.switch(jobSeconds=1000)
     for number in range(4):
-        way.name = f"failed-{number}.txt"
-        await way.submit(b"")
         way.name = f"waiting-{number}.txt"
         await way.submit()
-        # Storage lists times in whole seconds.
-        await asyncio.sleep(1.1)
-    way.queue.clear_messages()
-    text = shown(account, limit=2)
+        way.pass_time(1)
+    lose_messages(way)
+    text = shown(account, way, limit=2)
     assert "in flight: 4" in text
-    assert "failed: 4" in text
-    assert re.findall(r"waiting-\d|failed-\d", text) == ["waiting-0", "waiting-1", "failed-3", "failed-2"]
-    assert text.count("... and 2 more") == 2
-    assert f"4 files are in flight, but the queue {way.settings.queue} has no messages" in text
-    assert "redrive --in-flight" in text
-    redrive(account, Kind.IN_FLIGHT)
-    assert "lost" not in shown(account)
+    assert re.findall(r"waiting-\d", text) == ["waiting-0", "waiting-1"]
+    assert text.count("... and 2 more") == 1
+    assert "4 messages of files in flight must be lost" in text
+    lines = redrive(account, Kind.IN_FLIGHT)
+    assert len(lines) == 4
+    assert len(look(account).in_flight) == 4
+
+
+async def test_the_last_sweep_is_shown(
+    make_way: Callable[..., Way], account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it was, what it found, and that uploads from before the deployment need a hand."""
+    way = make_way(NER_SWEEP_EXISTING="false")
+    account = Account(way.settings, account.blobs, account.queues)
+    monkeypatch.setattr("local.survey.utc_now", way.now)
+    assert "Last sweep: none yet." in shown(account, way)
+    way.name = "existing.txt"
+    way.upload()
+    await way.sweep()
+    text = shown(account, way)
+    assert "Last sweep: 0 s ago, 1 file checked, 0 not picked up" in text
+    assert "1 from before this deployment" in text
+    assert "1 upload from before this deployment will not be submitted" in text
+    assert look(account).existing_count == 1
+    way.pass_time(3600)
+    assert "The last sweep was 1 h 0 min ago" in shown(account, way)
+    await way.pipeline.aclose()
 
 
 def test_an_account_without_anything_is_no_error(
@@ -407,6 +597,7 @@ def test_an_account_without_anything_is_no_error(
         blobs.delete_container(name)
     way.queue.delete_queue()
     account = Account(way.settings, blobs, queues)
-    assert f"{way.settings.queue} does not exist" in shown(account)
+    assert f"{way.settings.queue} does not exist" in shown(account, way)
     for dry_run in (True, False):
-        assert list(Redrive(account, Choice(("a.txt",)), dry_run=dry_run).lines()) == []
+        for choice in (Choice(("a.txt",)), Choice(("a*",)), Choice(kinds=frozenset(Kind))):
+            assert list(Redrive(account, choice, dry_run=dry_run).lines()) == []

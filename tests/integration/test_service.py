@@ -81,6 +81,26 @@ async def test_a_job_that_the_service_does_not_know_is_lost(client: NerClient) -
     assert (caught.value.code, caught.value.remedy) == ("OperationNotFound", Remedy.NONE)
 
 
+@pytest.mark.parametrize("status", [400, 404, 409, 421, 502])
+async def test_the_answer_of_a_gateway_does_not_end_a_job(
+    status: int, switches: Callable[..., None], general_client: NerClient
+) -> None:
+    """The next call goes through, to results that were paid for."""
+    job_id = await general_client.submit([Document("1", TEXT, "en")], "x")
+    switches(faults=[{"status": status, "method": "GET", "page": True, "times": 1}])
+    with pytest.raises(NerError) as caught:
+        await general_client.look(job_id)
+    assert (caught.value.code, caught.value.remedy) == (f"HTTP{status}", Remedy.WAIT)
+    assert (await ended(general_client, job_id)).documents
+
+
+async def test_a_job_may_not_be_there_yet(client: NerClient) -> None:
+    """The service answers as for one that it has forgotten."""
+    with pytest.raises(NerError) as caught:
+        await client.look("00000000-0000-0000-0000-000000000000", client.now())
+    assert (caught.value.code, caught.value.remedy) == ("OperationNotFound", Remedy.WAIT)
+
+
 async def test_too_much_text_is_refused_for_good(client: NerClient) -> None:
     """The app never sends it; if the service counted otherwise, the uploader would learn of it."""
     with pytest.raises(NerError) as caught:

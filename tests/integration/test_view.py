@@ -3,13 +3,15 @@
 import asyncio
 import html
 import json
+import re
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import httpx
 import pytest
-from azure.core.exceptions import ServiceRequestError
+from azure.core.exceptions import HttpResponseError, ServiceRequestError
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
@@ -17,7 +19,8 @@ from local.account import Account
 from local.listing import Listing, State, list_account, list_file
 from local.view.app import View
 from local.view.board import Board
-from shared.outcome import blob_name
+from shared.names import result_name
+from shared.state.sweeping import SweepState, Swept
 from tests.integration.conftest import TEXT, Way
 from tests.waiting import PATIENCE_SECONDS
 
@@ -101,7 +104,7 @@ async def test_a_file_of_any_name_comes_and_goes(
     newest = account.newest(name)
     assert newest is not None
     way.name, way.etag = name, newest.etag
-    await way.pipeline.submit(name, TEXT, None)
+    await way.pipeline.submit(name)
     file = list_file(account, name)
     assert file is not None
     assert file.state is State.IN_FLIGHT
@@ -140,6 +143,55 @@ async def test_the_list_says_where_each_file_stands(client: httpx.AsyncClient, w
     assert (await client.get("/files", params={"most": "many", "state": "none"})).status_code == 200
 
 
+async def test_the_list_says_how_the_app_is_doing(
+    client: httpx.AsyncClient, way: Way, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the last sweep was and what it found, which messages are overdue, how many are in the poison queues."""
+    assert "Last sweep: none yet." in await arrived(client, "/files", "No file has been dropped yet")
+    await way.submit()
+    await way.pipeline.sweep()
+    page = await arrived(client, "/files", "1 file checked")
+    assert "running for" in page
+    assert "overdue" not in page
+    assert 'class="problem"' not in page
+    way.queue.clear_messages()
+    way.pass_time(way.settings.poll_max_seconds + way.settings.sweep_grace_seconds)
+    monkeypatch.setattr("local.in_flight.utc_now", way.now)
+    account.queues.create_queue(way.settings.poison_queue).send_message("evidence")
+    long_ago = datetime.now(UTC) - timedelta(hours=2)
+    await way.pipeline.services.state.write_sweep(SweepState(since=long_ago, last=long_ago, swept=Swept(files=1)))
+    page = await arrived(client, "/files", "overdue")
+    assert re.search(r"running for \d+ s, overdue", page)
+    assert "The last sweep was 2 h 0 min ago" in page
+    assert "1 poison message: run &#39;ner status&#39;." in page
+
+
+async def test_uploads_from_before_the_deployment_need_a_hand(
+    make_way: Callable[..., Way], blobs: BlobServiceClient, queues: QueueServiceClient
+) -> None:
+    """No trigger brings them, and the sweep only counts them."""
+    way = make_way(NER_SWEEP_EXISTING="false", NER_SWEEP_GRACE_SECONDS="1")
+    way.upload()
+    await way.sweep()
+    transport = httpx.ASGITransport(View(Account(way.settings, blobs, queues)).app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        await arrived(client, "/files", "1 upload from before this deployment will not be submitted")
+    await way.pipeline.aclose()
+
+
+async def test_the_page_needs_no_role_for_queues(
+    client: httpx.AsyncClient, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without one it shows everything else."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise HttpResponseError("AuthorizationPermissionMismatch")
+
+    monkeypatch.setattr(account.queues, "get_queue_client", refuse)
+    page = await arrived(client, "/files", "No file has been dropped yet")
+    assert "cannot be used" not in page
+
+
 async def test_an_outcome_is_read_once(way: Way, account: Account) -> None:
     """Until it changes: a look at an account where nothing happens reads no blob."""
     await way.submit()
@@ -147,7 +199,7 @@ async def test_an_outcome_is_read_once(way: Way, account: Account) -> None:
     board = Board(account)
     board.read()
     assert board.snapshot.text_records == 1
-    outcome = account.blobs.get_blob_client(account.settings.results_container, blob_name("a.txt"))
+    outcome = account.blobs.get_blob_client(account.settings.results_container, result_name("a.txt"))
     kept = dict(outcome.get_blob_properties().metadata)
     board.known = {key: digest for key, digest in board.known.items() if digest.text_records}
     digests = list(board.known.values())

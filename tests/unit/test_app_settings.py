@@ -57,3 +57,12 @@ def test_a_file_that_cannot_be_read_is_named(own: Path, content: str) -> None:
     own.write_text(content)
     with pytest.raises(AppSettingsError, match=r"local\.settings\.json"):
         local_values({})
+
+
+def test_the_sweep_of_the_storage_emulator_is_not_that_of_an_account(own: Path) -> None:
+    """Every few seconds would be dear there, and commands on an account expect what its app does by default."""
+    assert local_values({})["NER_SWEEP_GRACE_SECONDS"] == "5"
+    own.write_text(json.dumps({"Values": {"NER_STORAGE__accountName": "mine", "NER_SWEEP_EXISTING": "true"}}))
+    values = local_values({"NER_SWEEP_SCHEDULE": "0 0 * * * *"})
+    assert (values["NER_SWEEP_SCHEDULE"], values["NER_SWEEP_EXISTING"]) == ("0 0 * * * *", "true")
+    assert "NER_SWEEP_GRACE_SECONDS" not in values

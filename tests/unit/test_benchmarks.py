@@ -199,7 +199,7 @@ def test_benchmarks_name_the_parts_if_one_is_unknown(
 
 def test_files_that_ended_are_counted_by_the_words_of_each_app() -> None:
     """Otherwise a measurement would wait for them to its time limit."""
-    apps = [ROOT / "shared" / "flight.py", *(ROOT / "benchmarks" / "apps").glob("*/function_app.py")]
+    apps = [ROOT / "shared" / "pipeline" / "finishing.py", *(ROOT / "benchmarks" / "apps").glob("*/function_app.py")]
     assert len(apps) == 4
     for app in apps:
         assert f'log.info("%r{ENDED_WORDS}' in app.read_text(encoding="utf-8"), app

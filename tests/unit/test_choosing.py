@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import typer
 
-from local.choosing import Choice, Kind, parse_since
-from shared.jobs import utc_now
+from local.choosing import KINDS, Choice, Kind, parse_since
+from local.listing import State
+from local.times import utc_now
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -54,37 +55,56 @@ def test_nothing_has_happened_since_the_future() -> None:
 @pytest.mark.parametrize(
     ("names", "kinds", "expected"),
     [
-        (["a.txt"], [], {Kind.IN_FLIGHT, Kind.FAILED, Kind.POISONED, Kind.PARTIAL}),
-        (["*.txt"], [], {Kind.IN_FLIGHT, Kind.FAILED, Kind.POISONED}),
+        (["a.txt"], [], {Kind.UNHEARD, Kind.IN_FLIGHT, Kind.FAILED, Kind.PARTIAL}),
+        (["*.txt"], [], {Kind.UNHEARD, Kind.IN_FLIGHT, Kind.FAILED}),
         (["b*", "?.txt"], [Kind.FAILED], {Kind.FAILED}),
-        (["a.txt"], [Kind.FAILED], {Kind.FAILED, Kind.PARTIAL}),
-        (["a.txt"], [Kind.IN_FLIGHT], {Kind.IN_FLIGHT}),
+        (["a.txt"], [Kind.SUCCEEDED], {Kind.SUCCEEDED}),
         (["A.TXT", "txt", "a"], [], set()),
         ([], [Kind.FAILED], {Kind.FAILED}),
-        ([], [Kind.PARTIAL], {Kind.PARTIAL}),
         (["*.txt"], [Kind.PARTIAL], {Kind.PARTIAL}),
         ([], [Kind.POISONED, Kind.IN_FLIGHT], {Kind.POISONED, Kind.IN_FLIGHT}),
     ],
 )
 def test_names_and_kinds_choose_together(names: list[str], kinds: list[Kind], expected: set[Kind]) -> None:
-    """What partly succeeded is chosen only if it is meant: by its own name, or by its kind."""
+    """A name chooses its file in any state but one: what has succeeded is chosen only by its kind."""
     choice = Choice(tuple(names), frozenset(kinds))
-    assert {kind for kind in Kind if choice.admits(kind, "a.txt", NOW)} == expected
-    assert all(choice.wants(kind) for kind in expected)
+    assert {kind for kind in Kind if choice.selects("a.txt", NOW) and choice.wants(kind, "a.txt")} == expected
+
+
+def test_every_state_has_a_kind() -> None:
+    """So that a line can be printed for each file that is named."""
+    assert set(KINDS) == set(State)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "files"), [([], True), ([Kind.POISONED], False), ([Kind.POISONED, Kind.FAILED], True)]
+)
+def test_poison_alone_asks_for_no_files(kinds: list[Kind], files: bool) -> None:
+    """An account is listed only if that is needed."""
+    assert Choice(kinds=frozenset(kinds)).wants_files is files
 
 
 @pytest.mark.parametrize("name", ["a[1].txt", "*", "[", "über/?.txt"])
 def test_a_name_that_looks_like_a_pattern_is_found(name: str) -> None:
     """A blob may have any name."""
-    assert Choice((name,)).admits(Kind.FAILED, name, NOW)
+    choice = Choice((name,))
+    assert choice.has_patterns
+    assert choice.selects(name, NOW)
+
+
+def test_plain_names_are_looked_up() -> None:
+    """Without them, or with a pattern, the account has to be listed."""
+    assert not Choice(("a.txt", "b/ü.txt")).has_patterns
+    assert Choice(("a.txt", "b/*")).has_patterns
+    assert Choice().has_patterns
 
 
 def test_a_time_excludes_what_was_before() -> None:
     """What has no time is decided by the rest."""
     choice = Choice(kinds=frozenset({Kind.FAILED}), since=NOW)
-    assert choice.admits(Kind.FAILED, "a", NOW)
-    assert choice.admits(Kind.FAILED, "a", None)
-    assert not choice.admits(Kind.FAILED, "a", NOW - timedelta(seconds=1))
+    assert choice.selects("a", NOW)
+    assert choice.selects("a", None)
+    assert not choice.selects("a", NOW - timedelta(seconds=1))
 
 
 def test_what_was_named_in_vain_is_known() -> None:

@@ -287,6 +287,16 @@ async def test_faults_happen_as_often_as_they_are_set(service: Service) -> None:
     }
 
 
+async def test_a_gateway_answers_in_its_own_shape(service: Service) -> None:
+    """A page, without an error of the API."""
+    fault = {"status": 404, "method": "GET", "page": True, "times": 1}
+    location = await service.submit(TEXT)
+    await service.http.put("/emulator/switches", json={"faults": [fault]})
+    answer = await service.http.get(location)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert (await service.http.get(location)).status_code == 200
+
+
 @pytest.mark.parametrize("switches", [{"jobSecond": 1}, {"jobSeconds": -1}, {"faults": [{"status": 200}]}, []])
 async def test_switches_that_do_not_exist_are_refused(switches: object, service: Service) -> None:
     """A test that misspelt one would test nothing."""

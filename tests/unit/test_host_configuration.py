@@ -1,5 +1,6 @@
 """host.json: ours is one that the host takes, and the host's own defaults hold for what is not said."""
 
+import math
 import os
 from pathlib import Path
 
@@ -68,10 +69,19 @@ def test_app_settings_stand_for_values_of_the_file() -> None:
     assert changed.extensions.queues.batch_size == 16
     assert changed.extensions.queues.threshold == 32
     assert changed.extensions.blobs.max_degree_of_parallelism == 3
-    assert seconds(changed.function_timeout) == 60.0
+    assert changed.timeout_seconds == 60.0
     for name, value in ((f"{queues}batchSize", "33"), (f"{queues}batchSize__more", "1"), (f"{queues}size", "1")):
         with pytest.raises(HostError):
             read_host_json(ROOT / "host.json", {name: value})
+
+
+def test_a_function_timeout_may_be_unlimited() -> None:
+    """On most plans; it may be neither nothing nor a number of seconds."""
+    name = "AzureFunctionsJobHost__functionTimeout"
+    assert read_host_json(ROOT / "host.json", {name: "-1"}).timeout_seconds == math.inf
+    for wrong in ("00:00:00", "300"):
+        with pytest.raises(HostError):
+            read_host_json(ROOT / "host.json", {name: wrong})
 
 
 def test_a_missing_host_json_is_an_error(tmp_path: Path) -> None:

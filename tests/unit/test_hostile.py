@@ -1,11 +1,13 @@
 """Answers and messages that somebody made to do harm: they reach neither a path, nor a log, nor another host."""
 
 import json
+from itertools import count
 
 import httpx
 import pytest
 
-from shared.ner.errors import NerError, Remedy
+from shared.ner.client import MOST_HOSTS
+from shared.ner.errors import NerError
 from tests.unit.test_ner_client import DOCUMENTS, ENDPOINT, JOB_ID, accepted, client
 
 HOSTILE = "first\nERROR forged line\x1b[2J \u202e\u2028 end"
@@ -20,11 +22,41 @@ HOSTILE = "first\nERROR forged line\x1b[2J \u202e\u2028 end"
         f"https://contoso.cognitiveservices.azure.com@evil.example/jobs/{JOB_ID}",
     ],
 )
-async def test_a_job_of_another_host_is_refused(location: str) -> None:
-    """It was accepted, so it is not sent again; it is not followed either, and the message says what to do."""
-    with pytest.raises(NerError, match="NER_ENDPOINT") as caught:
-        await client(accepted(location)).submit(DOCUMENTS, "a.txt")
-    assert caught.value.remedy is Remedy.NONE
+async def test_a_job_of_another_host_is_looked_for_at_the_endpoint(
+    location: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A gateway names the host that it calls; the key goes to NER_ENDPOINT all the same, and one line says so."""
+    asked: list[httpx.URL] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url)
+        if request.method == "POST":
+            return accepted(f"{location}?secret=1")(request)
+        return httpx.Response(200, json={"jobId": JOB_ID, "status": "running"})
+
+    ner = client(answer)
+    for _ in range(2):
+        await ner.look(await ner.submit(DOCUMENTS, "a.txt"))
+    assert {url.host for url in asked} == {"contoso.cognitiveservices.azure.com"}
+    assert asked[1].path.endswith(f"/{JOB_ID}")
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "evil.example" in record.getMessage()
+    assert "secret" not in record.getMessage()
+
+
+async def test_hosts_without_end_are_not_all_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Nor is a line forged by the name of one."""
+    numbers = count()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return accepted(f"https://evil{next(numbers)}\x1b\u202eexample/{JOB_ID}")(request)
+
+    ner = client(answer)
+    for _ in range(100):
+        assert await ner.submit(DOCUMENTS, "a.txt") == JOB_ID
+    assert len(caplog.records) == MOST_HOSTS
+    assert all(record.getMessage().isprintable() for record in caplog.records)
 
 
 @pytest.mark.parametrize("location", [f"{ENDPOINT.upper()}/JOBS/{JOB_ID}", f"{ENDPOINT}:443/jobs/{JOB_ID}"])

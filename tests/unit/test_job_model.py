@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from shared.ner.errors import NerError, Remedy
-from shared.ner.model import DocumentResult, Entity, Job, JobStatus, Page, Problem, Statistics, read_job
+from shared.ner.model import DocumentResult, Entity, Job, JobStatus, Page, Problem, Statistics
+from shared.ner.reading import UNREADABLE, read_job
 
 RESPONSES = Path(__file__).parents[1] / "responses"
 JOB_ID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
+ODD_RESULTS: list[Any] = [None, [], "private", {}, {"errors": None}]
+ODD_DOCUMENTS: list[Any] = [{}, "", 0, [None], [["private"]], [{"id": "1"}]]
 DOCUMENTS = [
     DocumentResult("doc1", [Entity("Government", "restaurant_name", 23, 10, 0.0551877357)]),
     DocumentResult("doc2", [Entity("David Schmidt", "artist", 0, 13, 0.8022353)]),
@@ -23,8 +26,19 @@ def response(name: str) -> Job:
 
 
 def read(**answer: Any) -> Job:
-    """Read an answer made of these parts."""
+    """Read an answer made of these parts; without others, it has results of no documents."""
+    answer = {"jobId": JOB_ID, "tasks": {"items": [{"results": {"documents": []}}]}} | answer
     return read_job(JOB_ID, json.dumps(answer).encode())
+
+
+def results(*documents: Any, **parts: Any) -> Job:
+    """Read a job that succeeded with these documents."""
+    return read(status="succeeded", tasks={"items": [{"results": {"documents": documents, **parts}}]})
+
+
+def found(**changes: Any) -> dict[str, Any]:
+    """Return an entity as the service writes it, with changes."""
+    return {"text": "Ana", "category": "guest", "offset": 0, "length": 3, "confidenceScore": 0.5} | changes
 
 
 @pytest.mark.parametrize("name", ["v3.1-preview.ct.1-completed", "v3.2-preview.2-succeeded", "2023-04-01-succeeded"])
@@ -76,7 +90,8 @@ def test_of_a_link_to_the_next_page_only_the_numbers_are_read() -> None:
     assert elsewhere.next_page == Page(5, None)
     preview = {"status": "succeeded", "@nextLink": "https://x/jobs/1?$skip=20&$top=10"}
     assert read(**preview).next_page == Page(20, 10)
-    for nonsense in ("https://x/?skip=-1", "https://x/", "", 7, None, "https://x/?skip=٣", "https://["):
+    huge = f"https://x/?skip={'9' * 5000}"
+    for nonsense in ("https://x/?skip=-1", "https://x/", "", 7, None, "https://x/?skip=٣", "https://[", huge):
         assert read(status="succeeded", nextLink=nonsense).next_page is None
 
 
@@ -109,7 +124,14 @@ def test_tasks_of_another_kind_are_passed_over() -> None:
     assert read(status="succeeded", tasks={"items": items}).documents == [DocumentResult("doc2", [])]
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"status": 1}', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *[b"", b"<html>", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"jobId": "1", "status": 1}'],
+        b'{"status": "failed", "message": "The gateway is busy."}',
+        b'{"jobId": "1", "status": "succeeded", "x": ' + b"[" * 100_000,
+    ],
+)
 def test_what_is_no_job_is_worth_another_look(body: bytes) -> None:
     """A gateway may have answered in the service's place."""
     with pytest.raises(NerError) as caught:
@@ -117,10 +139,107 @@ def test_what_is_no_job_is_worth_another_look(body: bytes) -> None:
     assert caught.value.remedy is Remedy.WAIT
 
 
-def test_results_of_an_unknown_shape_are_an_error_without_their_values() -> None:
-    """Entities that cannot be read must not become no entities; the message may be logged."""
-    documents = [{"id": "1", "entities": [{"text": "private", "category": "c", "offset": "private"}]}]
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        *[None, [], {}, {"items": None}, {"items": []}, {"items": [None]}, {"items": [{}]}],
+        *[{"items": [{"results": odd}]} for odd in ODD_RESULTS],
+        *[{"items": [{"results": {"documents": odd}}]} for odd in ODD_DOCUMENTS],
+        {"items": [{"results": {"documents": [{"id": "1", "entities": [found(offset="private")]}]}}]},
+        {"items": [{"results": {"documents": [{"id": "1", "entities": [found(offset=-1)]}]}}]},
+        {"items": [{"results": {"documents": [{"id": "1", "entities": [found(length=10**400)]}]}}]},
+        {"items": [{"results": {"documents": [{"id": "1", "entities": [found(text=None)]}]}}]},
+        {"items": [{"results": {"documents": [{"id": "1", "entities": [["private"]]}]}}]},
+        {"items": [{"results": {"documents": [{"id": 1, "entities": []}]}}]},
+    ],
+)
+@pytest.mark.parametrize("status", ["succeeded", "partiallyCompleted"])
+def test_results_of_an_unknown_shape_are_waited_for(status: str, tasks: object) -> None:
+    """They are there and paid for; the operator learns of it without their values."""
     with pytest.raises(NerError) as caught:
-        read(status="succeeded", tasks={"items": [{"results": {"documents": documents}}]})
-    assert caught.value.remedy is Remedy.NONE
-    assert "private" not in str(caught.value)
+        read(status=status, tasks=tasks)
+    assert caught.value.remedy is Remedy.MEND_SETTINGS
+    assert "NER_API_VERSION" in caught.value.for_log
+    assert "private" not in caught.value.message
+
+
+@pytest.mark.parametrize("odd", [None, [], "text", {}, {"documents": "x"}, {"documents": [None]}])
+@pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.CANCELLED])
+def test_a_job_that_failed_is_not_waited_for(status: JobStatus, odd: object) -> None:
+    """Its results have no shape."""
+    job = read(status=status, tasks={"items": [{"results": odd}]})
+    assert (job.status, job.documents) == (status, [])
+
+
+@pytest.mark.parametrize(
+    "task", [{"status": "failed"}, {"state": "cancelled"}, {"error": {"code": "c", "message": "m"}}]
+)
+def test_a_task_may_fail_in_a_job_that_succeeded(task: dict[str, Any]) -> None:
+    """Then there will never be results."""
+    assert read(status="partiallyCompleted", tasks={"items": [task]}).documents == []
+
+
+def test_null_lists_are_empty() -> None:
+    """Some serialisers write null for what is not there."""
+    document = {"id": "1", "entities": None, "warnings": None, "statistics": None}
+    job = results(document, errors=None, statistics=None)
+    assert job.documents == [DocumentResult("1", [])]
+    assert (job.problems, job.statistics) == ([], None)
+    tasks = {"items": [{"kind": None, "results": {"documents": None}, "errors": None, "error": None}]}
+    job = read(status="succeeded", errors=None, nextLink=None, createdDateTime=None, tasks=tasks)
+    assert (job.documents, job.problems) == ([], [])
+
+
+@pytest.mark.parametrize("score", [None, "high", True, [], {}, 10**400])
+def test_an_entity_without_a_score_is_an_entity(score: object) -> None:
+    """The outcome then has no score for it."""
+    without = found()
+    del without["confidenceScore"]
+    job = results({"id": "1", "entities": [without, found(confidenceScore=score), found(subcategory=score)]})
+    bare = Entity("Ana", "guest", 0, 3)
+    assert job.documents[0].entities[:2] == [bare, bare]
+    assert job.documents[0].entities[2].subcategory == (score if isinstance(score, str) else None)
+
+
+def test_a_document_that_cannot_be_read_does_not_lose_the_others() -> None:
+    """It is named, and must not look like one without entities."""
+    good, bad = {"id": "1", "entities": [found()]}, {"id": "2", "entities": [found(offset=None)]}
+    job = results(good, bad, "odd", {"id": "3", "entities": []})
+    assert [document.id for document in job.documents] == ["1", "3"]
+    assert [(problem.code, problem.document_id) for problem in job.problems] == [(UNREADABLE, "2"), (UNREADABLE, None)]
+    page = json.dumps({"jobId": JOB_ID, "status": "succeeded", "tasks": {"items": [{"results": {"documents": [bad]}}]}})
+    job = read_job(JOB_ID, page.encode(), has_documents=True)
+    assert [problem.document_id for problem in job.problems] == ["2"]
+
+
+def test_warnings_are_kept_as_far_as_any_program_can_read_them() -> None:
+    """They are the service's own, of any shape."""
+    deep: Any = []
+    for _ in range(100):
+        deep = [deep]
+    warning = {"code": "LongWords", "message": "m", "targetRef": {"a": [1, {"b": None}]}}
+    job = results({"id": "1", "entities": [], "warnings": [warning, {"deep": deep}]})
+    assert job.documents[0].warnings == [warning]
+    assert results({"id": "1", "entities": [], "warnings": [warning, "odd"]}).documents[0].warnings == [warning]
+
+
+@pytest.mark.parametrize("kind", [None, 7, [], "CustomEntityRecognitionLROResults"])
+def test_a_kind_of_an_odd_type_is_none(kind: object) -> None:
+    """The results are those of the only task that was asked for."""
+    tasks = {"items": [{"kind": kind, "results": {"documents": [{"id": "1", "entities": []}]}}]}
+    assert read(status="succeeded", tasks=tasks).documents == [DocumentResult("1", [])]
+
+
+@pytest.mark.parametrize("odd", [7, [], {}, "x" * 100_000])
+def test_a_time_of_an_odd_type_is_none(odd: object) -> None:
+    """The outcome passes on what the service wrote, but only times."""
+    job = read(status="succeeded", createdDateTime=odd, lastUpdatedDateTime=odd, expirationDateTime=odd)
+    assert (job.created, job.last_update, job.expiration, job.seconds) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    "statistics", [7, [], {"transactionsCount": None}, {"transactionsCount": -1}, {"transactionsCount": 10**400}]
+)
+def test_odd_statistics_are_none(statistics: object) -> None:
+    """The app counts what it sent."""
+    assert results({"id": "1", "entities": []}, statistics=statistics).statistics is None

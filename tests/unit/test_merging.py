@@ -10,11 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.jobs import SubmittedJob
 from shared.merging import Merger, MergeState, numbered, results_of
 from shared.ner.model import Document, DocumentResult, Entity, Job, JobStatus, Problem, Statistics
 from shared.packing import Limits, Request, pack
 from shared.source import Position
+from shared.state.batch import SubmittedJob
 from tests.unit.test_packing import limits
 from tests.unit.test_text_elements import texts
 

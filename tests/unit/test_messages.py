@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-
 from shared.jobs import JobMessage, MessageError, SubmittedJob, decode_message, encode_message
+
 from shared.source import Source
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)

@@ -1,14 +1,17 @@
 """The client against answers that no well-behaved service gives; what one gives is tested over HTTP."""
 
+import gzip
+import ssl
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 import httpx
 import pytest
 from azure.core.credentials import AccessToken
-from azure.core.exceptions import ClientAuthenticationError
+from azure.core.exceptions import AzureError, ClientAuthenticationError, ServiceRequestError
 
-from shared.ner.client import TOKEN_SCOPE, NerClient
+from shared.ner.client import TOKEN_SCOPE, YOUNG, NerClient
 from shared.ner.errors import NerError, Remedy
 from shared.ner.model import Document, JobStatus
 from shared.settings import Settings
@@ -23,6 +26,9 @@ VALUES = {
 }
 DOCUMENTS = [Document("a.txt", "text", "en")]
 JOB_ID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
+SUCCEEDED = {"jobId": JOB_ID, "status": "succeeded", "tasks": {"items": [{"results": {"documents": []}}]}}
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+GZIP = gzip.compress(b"accepted", mtime=0)
 
 Answer = Callable[[httpx.Request], httpx.Response]
 
@@ -32,9 +38,9 @@ def client(answer: Answer, **changes: str) -> NerClient:
     return NerClient(Settings.from_environ(VALUES | changes), transport=httpx.MockTransport(answer))
 
 
-def accepted(location: str) -> Answer:
+def accepted(location: str, status: int = 202) -> Answer:
     """Accept every job under a location."""
-    return lambda _request: httpx.Response(202, headers={"operation-location": location})
+    return lambda _request: httpx.Response(status, headers=[(b"operation-location", location.encode())])
 
 
 @pytest.mark.parametrize(
@@ -52,17 +58,127 @@ async def test_the_job_id_is_read_from_every_location(location: str) -> None:
 
 
 @pytest.mark.parametrize("location", ["", "/", f"{ENDPOINT}/jobs/a b", f"{ENDPOINT}/jobs/{'x' * 129}", "https://[/"])
-async def test_a_202_without_a_job_id_is_an_error(location: str) -> None:
+@pytest.mark.parametrize("status", [200, 202])
+async def test_an_accepted_job_without_an_id_is_an_error(status: int, location: str) -> None:
     """There is nothing to follow; and since it may have been paid, it is not sent again."""
-    with pytest.raises(NerError) as caught:
-        await client(accepted(location)).submit(DOCUMENTS, "a.txt")
+    with pytest.raises(NerError, match="returned no job id") as caught:
+        await client(accepted(location, status)).submit(DOCUMENTS, "a.txt")
     assert caught.value.remedy is Remedy.NONE
 
 
-async def test_a_200_for_a_submission_is_an_error() -> None:
-    """Something other than the service answers at the endpoint."""
-    with pytest.raises(NerError, match="NER_ENDPOINT"):
+@pytest.mark.parametrize("status", [200, 201, 202, 203, 204, 206, 299])
+async def test_a_job_is_accepted_with_any_status_of_success(status: int) -> None:
+    """A gateway may change the status; to send the text again would be to pay again."""
+    assert await client(accepted(f"{ENDPOINT}/jobs/{JOB_ID}", status)).submit(DOCUMENTS, "a.txt") == JOB_ID
+
+
+@pytest.mark.parametrize("status", [200, 202])
+@pytest.mark.parametrize("body", [b"", b"no gzip", GZIP[:-9], GZIP])
+async def test_the_body_of_an_accepted_job_does_not_matter(status: int, body: bytes) -> None:
+    """The header names the job."""
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        headers = {"operation-location": f"/jobs/{JOB_ID}", "content-encoding": "gzip"}
+        return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body))
+
+    assert await client(answer).submit(DOCUMENTS, "a.txt") == JOB_ID
+
+
+@pytest.mark.parametrize("body", [b"", b"no gzip"])
+async def test_a_202_without_a_header_is_not_sent_again(body: bytes) -> None:
+    """Whatever its body is."""
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(202, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(body))
+
+    with pytest.raises(NerError, match="returned no job id") as caught:
+        await client(answer).submit(DOCUMENTS, "a.txt")
+    assert caught.value.remedy is Remedy.NONE
+
+
+async def test_a_page_in_answer_to_a_submission_is_an_error() -> None:
+    """Something other than the service answers at the endpoint, and nothing was paid."""
+    with pytest.raises(NerError, match="NER_ENDPOINT") as caught:
         await client(lambda _request: httpx.Response(200, html="<h1>Welcome</h1>")).submit(DOCUMENTS, "a.txt")
+    assert caught.value.remedy is Remedy.MEND_SETTINGS
+
+
+async def test_an_answer_that_means_to_name_a_job_may_have_been_paid() -> None:
+    """Even if it has a body and no job id that the app can use."""
+    headers = {"operation-location": "https://["}
+    with pytest.raises(NerError) as caught:
+        await client(lambda _request: httpx.Response(200, headers=headers, text="OK")).submit(DOCUMENTS, "a.txt")
+    assert caught.value.remedy is Remedy.NONE
+
+
+async def test_a_cookie_of_odd_characters_does_not_stay() -> None:
+    """Else no later request could be made by this process."""
+    answers = iter([{"set-cookie": "a=\x80"}, {"set-cookie": "b=1"}, {}])
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        headers = [(name.encode(), value.encode("latin-1")) for name, value in next(answers).items()]
+        return httpx.Response(200, headers=headers, json={"jobId": JOB_ID, "status": "running"})
+
+    ner = client(answer)
+    for _ in range(3):
+        assert (await ner.look(JOB_ID)).status is JobStatus.RUNNING
+    assert not any("cookie" in request.headers for request in asked)
+
+
+async def test_a_page_that_is_cut_says_nothing_of_a_submission() -> None:
+    """As after any other lost connection, the text is sent again."""
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"no gzip"))
+
+    with pytest.raises(NerError) as caught:
+        await client(answer).submit(DOCUMENTS, "a.txt")
+    assert caught.value.remedy is Remedy.WAIT
+
+
+async def test_an_empty_success_may_have_been_paid() -> None:
+    """A gateway that strips headers is not paid again and again."""
+    with pytest.raises(NerError, match="NER_ENDPOINT") as caught:
+        await client(lambda _request: httpx.Response(200)).submit(DOCUMENTS, "a.txt")
+    assert caught.value.remedy is Remedy.NONE
+
+
+@pytest.mark.parametrize(
+    ("age", "remedy"), [(None, Remedy.NONE), (-YOUNG, Remedy.WAIT), (YOUNG / 2, Remedy.WAIT), (YOUNG, Remedy.NONE)]
+)
+async def test_a_young_job_is_not_given_up(age: timedelta | None, remedy: Remedy) -> None:
+    """The service may not show it yet."""
+    body = {"error": {"code": "NotFound", "message": "There is no such job."}}
+    ner = client(lambda _request: httpx.Response(404, json=body))
+    ner.now = lambda: NOW
+    with pytest.raises(NerError) as caught:
+        await ner.look(JOB_ID, None if age is None else NOW - age)
+    assert caught.value.remedy is remedy
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(404, html="<h1>Web Site not found</h1>"),
+        httpx.Response(404),
+        httpx.Response(404, json={"error": {"code": "404", "message": "Resource not found"}}),
+        *[httpx.Response(status, html="<h1>No</h1>") for status in (400, 405, 408, 409, 410, 421, 429, 500, 503, 599)],
+        httpx.Response(400, json={"error": {"code": "InvalidRequest", "message": "m"}}),
+        *[httpx.Response(status) for status in (204, 301, 307, 401, 403)],
+        httpx.Response(200, html="<h1>Welcome</h1>"),
+        httpx.Response(200, json={"jobId": JOB_ID, "status": "succeeded", "tasks": {"items": "x"}}),
+        httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"no gzip")),
+        httpx.Response(503, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"no gzip")),
+    ],
+    ids=lambda answer: f"{answer.status_code}",
+)
+async def test_no_odd_answer_ends_a_job(answer: httpx.Response) -> None:
+    """Only the service itself can, of a job that it must know."""
+    with pytest.raises(NerError) as caught:
+        await client(lambda _request: answer).look(JOB_ID)
+    assert caught.value.remedy is not Remedy.NONE
 
 
 @pytest.mark.parametrize("job_id", ["", "../jobs", "a/b", "a?b", "https:", "x" * 129])
@@ -92,7 +208,7 @@ async def test_the_key_follows_no_redirect_and_no_link() -> None:
     def page(request: httpx.Request) -> httpx.Response:
         asked.append(request)
         more = {} if "skip" in request.url.params else {"nextLink": "https://evil.example/?skip=20"}
-        return httpx.Response(200, json={"status": "succeeded", **more})
+        return httpx.Response(200, json={**SUCCEEDED, **more})
 
     await client(page).look(JOB_ID)
     assert len(asked) == 3
@@ -105,29 +221,78 @@ async def test_a_page_that_leads_back_is_read_once() -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         calls.append(str(request.url))
-        return httpx.Response(200, json={"status": "succeeded", "nextLink": f"{ENDPOINT}/?skip=20&top=20"})
+        return httpx.Response(200, json={**SUCCEEDED, "nextLink": f"{ENDPOINT}/?skip=20&top=20"})
 
     assert (await client(answer).look(JOB_ID)).status is JobStatus.SUCCEEDED
     assert len(calls) == 2
 
 
-@pytest.mark.parametrize("error", [httpx.ReadTimeout("slow"), httpx.ConnectError("refused"), httpx.ReadError("cut")])
-async def test_no_answer_is_worth_waiting(error: httpx.TransportError) -> None:
-    """Time-outs and lost connections."""
+async def test_pages_without_end_are_not_read() -> None:
+    """A request has no more documents than that."""
+    calls: list[str] = []
 
-    def answer(_request: httpx.Request) -> httpx.Response:
-        raise error
+    def answer(request: httpx.Request) -> httpx.Response:
+        calls.append(str(request.url))
+        return httpx.Response(200, json={**SUCCEEDED, "nextLink": f"{ENDPOINT}/?skip={len(calls)}"})
+
+    assert (await client(answer).look(JOB_ID)).status is JobStatus.SUCCEEDED
+    assert len(calls) == 1 + 25
+
+
+async def test_a_page_that_cannot_be_read_does_not_lose_the_others() -> None:
+    """Its documents are named."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        is_first = "skip" not in request.url.params
+        documents = [{"id": "01:a" if is_first else "02:b", "entities": [] if is_first else "odd"}]
+        link = {"nextLink": f"{ENDPOINT}/?skip=20"} if is_first else {}
+        return httpx.Response(
+            200, json={**SUCCEEDED, **link, "tasks": {"items": [{"results": {"documents": documents}}]}}
+        )
+
+    job = await client(answer).look(JOB_ID)
+    assert [document.id for document in job.documents] == ["01:a"]
+    assert [(problem.code, problem.document_id) for problem in job.problems] == [("InvalidResponse", "02:b")]
+
+
+async def test_a_page_of_a_running_job_is_not_the_end_of_an_ended_one() -> None:
+    """What another replica does not know yet is not missing."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "skip" in request.url.params:
+            return httpx.Response(200, json={"jobId": JOB_ID, "status": "running"})
+        return httpx.Response(200, json={**SUCCEEDED, "nextLink": f"{ENDPOINT}/?skip=20"})
 
     with pytest.raises(NerError) as caught:
         await client(answer).look(JOB_ID)
     assert caught.value.remedy is Remedy.WAIT
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        *[httpx.ReadTimeout("slow"), httpx.ConnectError("refused"), httpx.ReadError("cut"), ssl.SSLError("bad record")],
+        *[httpx.TooManyRedirects("x"), httpx.InvalidURL("x"), httpx.StreamClosed(), httpx.CookieConflict("x")],
+    ],
+)
+async def test_no_answer_is_worth_waiting(error: Exception) -> None:
+    """Time-outs, lost connections, and whatever else the HTTP client says."""
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        raise error
+
+    for call in (client(answer).look(JOB_ID), client(answer).submit(DOCUMENTS, "a.txt"), client(answer).cancel(JOB_ID)):
+        with pytest.raises(NerError) as caught:
+            await call
+        assert caught.value.remedy is Remedy.WAIT
+
+
 class Credential:
     """An identity that has tokens, or none."""
 
-    def __init__(self, tokens: Iterator[str]) -> None:
+    def __init__(self, tokens: Iterator[str], error: AzureError | None = None) -> None:
         self.tokens = tokens
+        self.error = error or ClientAuthenticationError("no identity here")
         self.closed = False
 
     async def get_token(self, *scopes: str, **_options: object) -> AccessToken:
@@ -135,7 +300,7 @@ class Credential:
         assert scopes == (TOKEN_SCOPE,)
         token = next(self.tokens, None)
         if token is None:
-            raise ClientAuthenticationError("no identity here")
+            raise self.error
         return AccessToken(token, 0)
 
     async def close(self) -> None:
@@ -173,3 +338,14 @@ async def test_without_a_key_a_token_is_sent() -> None:
     assert caught.value.remedy is Remedy.MEND_SETTINGS
     await ner.aclose()
     assert credential.closed
+
+
+async def test_an_identity_that_is_out_of_reach_is_worth_waiting() -> None:
+    """Its endpoint may fail like any other."""
+    ner = NerClient(
+        Settings.from_environ(VALUES | {"NER_KEY": ""}),
+        credential=Credential(iter([]), ServiceRequestError("no route")),
+    )
+    with pytest.raises(NerError, match="no route") as caught:
+        await ner.look(JOB_ID)
+    assert caught.value.remedy is Remedy.WAIT

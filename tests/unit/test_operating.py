@@ -10,54 +10,111 @@ import pytest
 from local import app_settings
 from local.account import chosen_values
 from local.app_settings import SAMPLE, AppSettingsError, read_values
-from local.in_flight import Record, Report, read_poisoned, read_source
-from local.listing import Ended
-from local.redrive import new_submission
-from local.show_state import age_text, printable
-from local.survey import waits_for
+from local.in_flight import InFlight, is_overdue, text_records, waits_for
+from local.listing import Claimed, Ended, File, State
+from local.poison import read_poisoned
+from local.redrive import line_of_flight, new_submission
+from local.reports import read_source
+from local.show_state import printable
+from local.times import age_text
 from shared import outcome as outcomes
-from shared.jobs import JobMessage, SubmittedJob, encode_message
+from shared.merging import MergeState
+from shared.message import BatchMessage, FileMessage, Message, encode_message
+from shared.names import result_name
 from shared.ner.model import Problem
 from shared.outcome import OutcomeStatus
 from shared.settings import BLOB_POISON_QUEUE, Settings
-from shared.source import Source
-from shared.submissions import Submission
+from shared.source import Position, Source
+from shared.state.batch import BatchKind, BatchRecord, Member, SubmittedJob
+from shared.state.claim import claim_name
+from shared.state.ledger import CollectedEntry, JobEntry, Ledger
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SOURCE = Source("incoming", "a.txt", "0x1", NOW, 5, "utf-8")
-MESSAGE = JobMessage(source=SOURCE, received_date_time=NOW, claim_id="0" * 32)
-REPORT = Report("0x9", "failed", SOURCE, [])
+BATCH = "0" * 32
+CLAIM = Claimed(claim_name("a.txt"), BATCH, NOW, "0x1")
+OUTCOME = Ended("a.txt.json", OutcomeStatus.FAILED, NOW, 1, "0x9", "0x1")
+RECORD = BatchRecord(kind=BatchKind.WAITING, members=[Member(SOURCE, "0x5")], received_date_time=NOW, due=NOW)
+
+
+def record(kind: BatchKind, *, submitted: bool = True) -> BatchRecord:
+    """Return a record of a batch."""
+    job = SubmittedJob("j", 1, 7) if kind is BatchKind.JOB else None
+    return msgspec.structs.replace(RECORD, kind=kind, job=job, submitted_date_time=NOW if submitted else None)
+
+
+def in_flight(found: BatchRecord | None = None, ledger: Ledger | None = None, problem: str = "") -> InFlight:
+    """Return a file in flight."""
+    return InFlight(CLAIM, "a.txt", SOURCE, NOW, found, "0x7" if found else "", ledger, problem)
+
+
+def ledger_of(jobs: int, collected: int = 0) -> Ledger:
+    """Return the ledger of a file with so many jobs."""
+    entry = JobEntry(job_id="j", documents_count=1, transactions_count=2, submitted_date_time=NOW, end=Position(1))
+    entries = [CollectedEntry(collected, [], [], [], MergeState())] if collected else []
+    return Ledger(BATCH, 1, None, [entry] * jobs, entries)
 
 
 @pytest.fixture
 def settings() -> Settings:
     """The sample's."""
-    return Settings.from_environ(read_values(SAMPLE))
-
-
-def test_a_failed_outcome_is_made_anew() -> None:
-    """The message names the version, a claim of its own, and the outcome that it replaces."""
-    message = new_submission(REPORT, "0x1", None, NOW)
-    assert isinstance(message, JobMessage)
-    assert message.claim_id is not None
-    assert message.claim_id != MESSAGE.claim_id
-    assert message == JobMessage(source=SOURCE, received_date_time=NOW, claim_id=message.claim_id, replaces="0x9")
+    return Settings.from_environ({**read_values(SAMPLE), "NER_SWEEP_GRACE_SECONDS": "60"})
 
 
 @pytest.mark.parametrize(
-    ("report", "newest", "known", "why"),
+    ("state", "outcome", "replaces"),
     [
-        (REPORT, None, None, "deleted from the input container"),
-        (REPORT, "0x2", None, "replaced by a newer version"),
-        (REPORT, "0x1", Record("r.json", Submission(MESSAGE)), "already in flight"),
-        (REPORT, "0x1", Record("r.json", None, "cannot be read"), "its record r.json cannot be read"),
-        (Report("0x9", "succeeded", SOURCE, []), "0x1", None, "its outcome has since been replaced"),
-        (Report("0x9", "failed", None, []), "0x1", None, "its outcome cannot be read"),
+        (State.FAILED, OUTCOME, "0x9"),
+        (State.SUCCEEDED, OUTCOME, "0x9"),
+        (State.WAITING, None, None),
+        # An outcome of an older version is replaced anyway.
+        (State.WAITING, OUTCOME, None),
+        (State.IN_FLIGHT, OUTCOME, None),
     ],
 )
-def test_what_is_not_made_anew_says_why(report: Report, newest: str | None, known: Record | None, why: str) -> None:
-    """No submission is paid for that could not become the file's outcome."""
-    assert new_submission(report, newest, known, NOW) == why
+def test_a_file_is_submitted_again_by_its_name(state: State, outcome: Ended | None, replaces: str | None) -> None:
+    """If the newest version has an outcome, the message names the one to be replaced."""
+    file = File("a.txt", state, NOW, SOURCE, None, outcome)
+    assert new_submission(file, NOW) == FileMessage(file="a.txt", replaces=replaces, due=NOW)
+
+
+@pytest.mark.parametrize("kind", [BatchKind.WAITING, BatchKind.JOB, BatchKind.LEDGER])
+def test_a_file_in_flight_gets_the_message_of_its_batch(kind: BatchKind) -> None:
+    """With the baton: whichever of two such messages comes first goes on."""
+    line = line_of_flight(File("a.txt", State.IN_FLIGHT, NOW, SOURCE, CLAIM), in_flight(record(kind)), NOW, 120)
+    assert line.message == BatchMessage(batch=BATCH, etag="0x7", record=record(kind))
+    assert line.delay_seconds == 0
+
+
+@pytest.mark.parametrize(("age", "delay"), [(0, 121), (100, 21), (121, 0), (1000, 0)])
+def test_a_claim_without_a_record_is_taken_over_once_it_is_old(age: int, delay: int) -> None:
+    """A message that came before would be dropped."""
+    now = NOW + timedelta(seconds=age)
+    line = line_of_flight(File("a.txt", State.IN_FLIGHT, NOW, SOURCE, CLAIM), in_flight(), now, 120)
+    assert line.message == FileMessage(file="a.txt", due=now + timedelta(seconds=delay))
+    assert line.delay_seconds == delay
+
+
+@pytest.mark.parametrize("found", [in_flight(), in_flight(record(BatchKind.JOB))])
+def test_the_newest_version_takes_the_place_of_an_older_one(found: InFlight) -> None:
+    """Whatever that waits for."""
+    newest = msgspec.structs.replace(SOURCE, etag="0x2")
+    line = line_of_flight(File("a.txt", State.IN_FLIGHT, NOW, newest, CLAIM), found, NOW, 120)
+    assert (line.message, line.delay_seconds) == (FileMessage(file="a.txt", due=NOW), 0)
+
+
+@pytest.mark.parametrize(
+    ("source", "found", "why"),
+    [
+        (None, in_flight(), "deleted from the input container"),
+        (SOURCE, in_flight(problem="cannot be read"), "claims/a.txt.json cannot be read"),
+    ],
+)
+def test_what_no_message_helps_says_why(source: Source | None, found: InFlight, why: str) -> None:
+    """Nothing is sent."""
+    line = line_of_flight(File("a.txt", State.IN_FLIGHT, NOW, source, CLAIM), found, NOW, 120)
+    assert line.message is None
+    assert why in line.why
 
 
 @pytest.mark.parametrize("name", ["a.txt", 'q"\\\n}{', "💥" * 511])
@@ -86,57 +143,92 @@ def test_what_is_no_outcome_has_no_source(data: bytes) -> None:
     assert read_source(data) is None
 
 
-def test_a_poison_message_of_the_app_is_read(settings: Settings) -> None:
-    """Exactly as it was written, for it is sent again so."""
-    text = encode_message(MESSAGE)
-    found = read_poisoned(settings, settings.poison_queue, base64.b64encode(text.encode()).decode(), NOW)
-    assert (found.name, found.message, found.text, found.inserted) == ("a.txt", MESSAGE, text, NOW)
+@pytest.mark.parametrize(
+    ("message", "names"),
+    [
+        (FileMessage(file="a.txt", replaces="0x9"), ("a.txt",)),
+        (BatchMessage(batch=BATCH, etag="0x7", record=RECORD), ("a.txt",)),
+        # The record was too long for a message.
+        (BatchMessage(batch=BATCH, etag="0x7"), ()),
+    ],
+)
+def test_a_poison_message_of_the_app_is_read(message: Message, names: tuple[str, ...], settings: Settings) -> None:
+    """With the files that it is about, if it names them."""
+    content = base64.b64encode(encode_message(message).encode()).decode()
+    found = read_poisoned(settings, settings.poison_queue, content, NOW)
+    assert (found.is_ours, found.names, found.message, found.inserted) == (True, names, message, NOW)
 
 
 def test_a_notice_of_the_host_is_read(settings: Settings) -> None:
-    """It names the file, and no version."""
+    """It names the file, and no version. Those of other functions, apps and containers are somebody else's."""
     notice = {"FunctionId": "Host.Functions.submit", "ContainerName": "incoming", "BlobName": "a.txt"}
     content = base64.b64encode(json.dumps(notice).encode()).decode()
     found = read_poisoned(settings, BLOB_POISON_QUEUE, content, NOW)
-    assert (found.name, found.message) == ("a.txt", None)
+    assert (found.is_ours, found.names, found.message) == (True, ("a.txt",), None)
     for changes in ({"FunctionId": "Host.Functions.other"}, {"ContainerName": "elsewhere"}, {"BlobName": ""}):
         content = base64.b64encode(json.dumps({**notice, **changes}).encode()).decode()
-        assert read_poisoned(settings, BLOB_POISON_QUEUE, content, NOW).name is None
+        assert not read_poisoned(settings, BLOB_POISON_QUEUE, content, NOW).is_ours
 
 
-@pytest.mark.parametrize("content", [None, "", "not base64", "e30=", "/w==", "é", "eyJhIjogIv8ifQ=="])
-def test_what_others_put_into_poison_queues_is_nobodys(content: str | None, settings: Settings) -> None:
+@pytest.mark.parametrize("content", [None, "", "not base64", "e30=", "/w==", "é", "eyJhIjogIv8ifQ==", "W1td" * 9000])
+def test_what_others_put_into_poison_queues_is_not_ours(content: str | None, settings: Settings) -> None:
     """Whatever it is."""
     for queue in (settings.poison_queue, BLOB_POISON_QUEUE):
-        assert read_poisoned(settings, queue, content, None).name is None
+        found = read_poisoned(settings, queue, content, None)
+        assert (found.is_ours, found.said) == (False, "not this app's message")
+
+
+def test_a_message_about_another_container_is_not_ours(settings: Settings) -> None:
+    """As if two apps had one queue."""
+    elsewhere = msgspec.structs.replace(RECORD, members=[Member(msgspec.structs.replace(SOURCE, container="x"), "0x5")])
+    text = encode_message(BatchMessage(batch=BATCH, etag="0x7", record=elsewhere))
+    found = read_poisoned(settings, settings.poison_queue, base64.b64encode(text.encode()).decode(), NOW)
+    assert not found.is_ours
 
 
 def test_a_shortened_name_is_not_taken_for_the_files() -> None:
-    """The outcome has to be read then."""
+    """Neither of an outcome nor of a claim."""
     assert Ended("a/b.txt.json", OutcomeStatus.FAILED, NOW, 1).name == "a/b.txt"
+    assert Claimed("claims/a/b.txt.json", BATCH, NOW).name == "a/b.txt"
     for name in ("n" * 1024, "💥" * 512, "n" * 1020):
-        assert Ended(outcomes.blob_name(name), OutcomeStatus.FAILED, NOW, 1).name is None
+        assert Ended(result_name(name), OutcomeStatus.FAILED, NOW, 1).name is None
+        assert Claimed(claim_name(name), BATCH, NOW).name is None
 
 
 @pytest.mark.parametrize(
-    ("submission", "jobs_count", "text"),
+    ("flight", "text", "records"),
     [
-        (Submission(MESSAGE, NOW), 0, "submitting"),
-        (Submission(MESSAGE), 0, "retrying submission"),
-        (
-            Submission(
-                msgspec.structs.replace(MESSAGE, submitted_date_time=NOW, jobs=[SubmittedJob("j", 1, 1)]),
-            ),
-            1,
-            "job running",
-        ),
-        (Submission(msgspec.structs.replace(MESSAGE, submitted_date_time=NOW, has_ledger=True)), 3, "3 jobs running"),
-        (Submission(msgspec.structs.replace(MESSAGE, submitted_date_time=NOW, has_ledger=True)), None, "jobs running"),
+        (in_flight(), "submitting", 0),
+        (in_flight(record(BatchKind.WAITING, submitted=False)), "retrying submission", 0),
+        (in_flight(record(BatchKind.JOB)), "job running", 7),
+        (in_flight(record(BatchKind.LEDGER, submitted=False)), "submitting", 0),
+        (in_flight(record(BatchKind.LEDGER, submitted=False), ledger_of(0)), "submitting", 0),
+        (in_flight(record(BatchKind.LEDGER, submitted=False), ledger_of(1)), "submitting, 1 job so far", 2),
+        (in_flight(record(BatchKind.LEDGER), ledger_of(3)), "3 jobs running", 6),
+        (in_flight(record(BatchKind.LEDGER), ledger_of(3, 1)), "1 of 3 jobs collected", 6),
+        (in_flight(record(BatchKind.LEDGER)), "jobs running", 0),
+        (in_flight(problem="cannot be read"), "cannot be read", 0),
     ],
 )
-def test_what_a_file_waits_for(submission: Submission, jobs_count: int | None, text: str) -> None:
-    """In the operator's words."""
-    assert waits_for(submission, jobs_count) == text
+def test_what_a_file_waits_for(flight: InFlight, text: str, records: int) -> None:
+    """In the operator's words, with what it costs."""
+    assert (waits_for(flight), text_records(flight)) == (text, records)
+
+
+@pytest.mark.parametrize(
+    ("flight", "seconds", "expected"),
+    [
+        (in_flight(), 119, False),
+        (in_flight(), 120, True),
+        (in_flight(record(BatchKind.JOB)), 59, False),
+        (in_flight(record(BatchKind.JOB)), 60, True),
+    ],
+)
+def test_overdue_is_what_the_sweep_sends_again(
+    flight: InFlight, seconds: int, expected: bool, settings: Settings
+) -> None:
+    """A batch after its due time and the grace, a claim without a record once it is old."""
+    assert is_overdue(flight, NOW + timedelta(seconds=seconds), settings) is expected
 
 
 def test_a_name_cannot_steer_the_terminal() -> None:

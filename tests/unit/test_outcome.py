@@ -4,13 +4,15 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from shared import outcome as outcomes
-from shared.jobs import SubmittedJob
+from shared.ner.errors import FORGOTTEN, Answer, from_answer
 from shared.ner.model import DocumentResult, Entity, Job, JobStatus, Problem, Statistics
 from shared.outcome import Outcome, OutcomeStatus
 from shared.source import Source
+from shared.state.batch import SubmittedJob
 
 SOURCE = Source("incoming", "a/report.txt", "0x8D", datetime(2026, 1, 1, tzinfo=UTC), 1234)
 API = {"version": "2023-04-01", "projectName": "p", "deploymentName": "d", "stringIndexType": "UnicodeCodePoint"}
@@ -67,28 +69,17 @@ def test_the_shape_is_the_contract() -> None:
             "transactionsCount": 2,
         },
     }
-    assert outcomes.blob_name(SOURCE.name) == "a/report.txt.json"
-    assert outcomes.metadata(outcome.status, outcome.source) == {
-        "status": "succeeded",
-        "source_etag": "0x8D",
-        "source_last_modified": outcome.source.last_modified.isoformat(),
-    }
 
 
-@pytest.mark.parametrize("length", [1019, 1020, 1024])
-@pytest.mark.parametrize("character", ["a", "é", "🍷", "/"])
-def test_a_name_that_is_too_long_is_shortened(length: int, character: str) -> None:
-    """A blob's name has up to 1,024 UTF-16 code units; two long names of one beginning still differ."""
-    names = [character * (length - 1) + end for end in "xy"]
-    made = [outcomes.blob_name(name) for name in names]
-    assert len(set(made)) == 2
-    for name, blob_name in zip(names, made, strict=True):
-        assert blob_name.endswith(".json")
-        assert len(blob_name.encode("utf-16-le")) // 2 <= 1024
-        if len(name.encode("utf-16-le")) // 2 <= 1019:
-            assert blob_name == f"{name}.json"
-        else:
-            assert name.startswith(blob_name[: -len("~0123456789abcdef.json")])
+def test_metadata_names_the_status_and_the_version() -> None:
+    """A listing shows where everything stands; only a success names its text, so only its entities are used again."""
+    described = {"source_etag": "0x8D", "source_last_modified": SOURCE.last_modified.isoformat()}
+    digest = "ab" * 32
+    for status in OutcomeStatus:
+        expected = {"status": status.value, **described}
+        assert outcomes.metadata(status, SOURCE) == expected
+        is_success = status is OutcomeStatus.SUCCEEDED
+        assert outcomes.metadata(status, SOURCE, digest) == expected | ({"digest": digest} if is_success else {})
 
 
 def test_text_stands_as_it_is() -> None:
@@ -139,6 +130,44 @@ def test_no_results_are_a_failure_even_where_the_service_gives_no_reason(status:
     assert outcome.status is OutcomeStatus.FAILED
     assert [problem.code for problem in outcome.errors] == [code]
     assert outcome.statistics == Statistics(1, 0, 1, 3)
+
+
+def test_a_job_that_ended_in_part_says_that_there_is_no_reason() -> None:
+    """The uploader must not look for one in vain; a reason of the service is enough."""
+    outcome = ended(JobStatus.PARTIALLY_SUCCEEDED, documents=[FOUND])
+    assert [(problem.code, problem.document_id) for problem in outcome.errors] == [("PartialResults", None)]
+    assert "gave no reason" in outcome.errors[0].message
+    reason = Problem("InternalServerError", "The disk is full.")
+    assert ended(JobStatus.PARTIALLY_SUCCEEDED, documents=[FOUND], problems=[reason]).errors == [reason]
+    outcome = ended(JobStatus.PARTIALLY_SUCCEEDED)
+    assert [problem.code for problem in outcome.errors] == ["MissingResults"]
+    assert "gave no reason" in outcome.errors[0].message
+
+
+@pytest.mark.parametrize("about", ["00:a", "07:odd", "odd"])
+def test_a_document_is_missed_whatever_the_errors_of_others(about: str) -> None:
+    """An error explains its own document, even if that has a result, too."""
+    problem = Problem("InvalidDocument", "Bad.", about)
+    job = Job("id", JobStatus.SUCCEEDED, documents=[DocumentResult("00:a", [ENTITY])], problems=[problem])
+    outcome = outcomes.from_job(SOURCE, API, SubmittedJob("id", 2, 2), job)
+    assert [error.code for error in outcome.errors] == ["InvalidDocument", "MissingResults"]
+    assert "1 of 2 documents" in outcome.errors[1].message
+
+
+def test_an_entity_without_a_score_has_none_in_the_outcome() -> None:
+    """Zero would be a lie, and null a surprise."""
+    bare = Entity("Bristol", "city", 5, 7)
+    body = outcomes.encode(ended(documents=[DocumentResult("report.txt", [bare])]))
+    assert json.loads(body)["documents"][0]["entities"] == [
+        {"text": "Bristol", "category": "city", "offset": 5, "length": 7}
+    ]
+    assert msgspec.json.decode(body, type=Outcome).documents[0].entities == [bare]
+
+
+def test_a_job_that_was_forgotten_is_explained_in_the_words_of_the_app() -> None:
+    """The service says only that there is no such job; that it was paid is no fault of the operator."""
+    forgotten = from_answer(Answer(404, "", {}, b'{"error": {"code": "NotFound", "message": "m"}}'), submitting=False)
+    assert outcomes.explain(forgotten, overdue=False) == FORGOTTEN == outcomes.explain(forgotten, overdue=True)
 
 
 def test_an_error_of_a_document_is_named_once() -> None:

@@ -1,4 +1,4 @@
-"""Each protection is needed: a recorded history breaks a promise of the protocol without it, and does no harm with it."""
+"""Each protection is needed: without it a recorded history breaks a promise of the protocol."""
 
 from collections.abc import Callable
 from typing import Final, TypeAlias
@@ -64,7 +64,7 @@ def has_its_ledger_deleted_while_another_worker_begins(protocol: Protocol) -> No
 
 
 def is_posted_while_another_worker_is_refused(protocol: Protocol) -> None:
-    """A message comes twice: one worker has taken the baton and posted, when storage refuses a call of the other one."""
+    """A message comes twice: one worker has posted when storage refuses a call of the other one."""
     upload(protocol)
     protocol.throttle(throttled=True, closed=True)
     protocol.deliver_event(which=0, again=False)

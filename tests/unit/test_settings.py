@@ -39,6 +39,8 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert (settings.api_version, settings.language) == ("2023-04-01", "en")
     assert (settings.poll_min_seconds, settings.poll_max_seconds) == (2, 60)
     assert (settings.job_timeout_seconds, settings.max_blob_bytes) == (86400, 20971520)
+    assert (settings.sweep_schedule, settings.sweep_grace_seconds) == ("0 */5 * * * *", 120)
+    assert settings.sweep_existing is False
     assert settings.endpoint == "https://contoso.cognitiveservices.azure.com"
 
 
@@ -79,11 +81,22 @@ def test_every_problem_is_named_at_once() -> None:
         ("NER_POLL_MAX_SECONDS", "1.5"),
         ("NER_JOB_TIMEOUT_SECONDS", "-1"),
         ("NER_MAX_BLOB_BYTES", "٣"),
+        ("NER_SWEEP_SCHEDULE", "off"),
+        ("NER_SWEEP_SCHEDULE", "*/5 * * * *"),
+        ("NER_SWEEP_GRACE_SECONDS", "0"),
+        ("NER_SWEEP_EXISTING", "yes"),
     ],
 )
 def test_a_bad_setting_is_named(name: str, value: str) -> None:
     """The sentence begins with the setting's name."""
     assert f"- {name}" in problems(**{name: value})
+
+
+def test_the_sweep_can_be_moved_but_not_switched_off() -> None:
+    """What no trigger brought, and what lost its message, would wait without end."""
+    assert read(NER_SWEEP_SCHEDULE="30 0 3 * * MON-FRI").sweep_schedule == "30 0 3 * * MON-FRI"
+    assert read(NER_SWEEP_SCHEDULE="").sweep_schedule == read().sweep_schedule
+    assert read(NER_SWEEP_EXISTING="true").sweep_existing is True
 
 
 @pytest.mark.parametrize("endpoint", ["http://localhost:10100", "http://127.0.0.1:5", "http://[::1]:5/"])

@@ -13,20 +13,24 @@ import pytest
 from rich.console import Console
 
 from local.account import Account, price_of
-from local.app_settings import AppSettingsError
+from local.app_settings import SAMPLE, AppSettingsError, read_values
 from local.export import COLUMNS, Format, rows, writer
-from local.in_flight import Record, Report
-from local.listing import Ended, State
+from local.in_flight import InFlight
+from local.listing import Claimed, Ended, File, State
+from local.poison import Poisoned
+from local.reports import Report
 from local.results import Result, Shown, shown
-from local.show_progress import live_view, on_the_way
+from local.show_progress import live_view, survey_json
 from local.show_result import BACKGROUNDS, View, bracketed, painted, show_result, styles
-from local.survey import InFlight, Survey
+from local.show_state import advices
+from local.survey import Survey
 from local.view.reading import DOCUMENTS_A_PART, Reading, classes, described
-from shared.jobs import JobMessage
 from shared.ner.model import Document, DocumentResult, Entity, Problem, Statistics
 from shared.outcome import Outcome, OutcomeStatus, encode
+from shared.settings import Settings
 from shared.source import Source
-from shared.submissions import Submission
+from shared.state.batch import BatchKind, BatchRecord, Member, SubmittedJob
+from shared.state.sweeping import SweepState, Swept
 
 TEXT = "Ana in New York"
 ANA = Entity("Ana", "guest", 0, 3, 0.9)
@@ -203,31 +207,94 @@ def reading(*texts: str) -> Reading:
     return Reading(Result("", encode(told), "0x9", told, [Shown(str(n), text, [], []) for n, text in enumerate(texts)]))
 
 
-def test_the_live_view_tells_what_is_on_its_way_and_what_failed() -> None:
-    """As many files as there is room for, and how many more there are."""
+def seen_account() -> tuple[Any, Survey]:
+    """Return an account with five files in flight and one that failed, and what was seen of it."""
     now = SOURCE.last_modified
-    sources = [msgspec.structs.replace(SOURCE, name=f"{number}.txt") for number in range(5)]
-    flying = [
-        InFlight(Record("", Submission(JobMessage(source=source, received_date_time=now, submitted_date_time=now))), 1)
-        for source in sources
-    ]
+    flying = []
+    for number in range(5):
+        source = msgspec.structs.replace(SOURCE, name=f"{number}.txt")
+        claim = Claimed(f"claims/{number}.txt.json", "0" * 32, now, source.etag)
+        job = SubmittedJob(f"job-{number}", 1, 3)
+        record = BatchRecord(
+            kind=BatchKind.JOB,
+            members=[Member(source, "0x1")],
+            job=job,
+            received_date_time=now,
+            due=now,
+            revivals=number,
+        )
+        found = InFlight(claim, source.name, source, now, record, "0x2", is_overdue=number == 4)
+        flying.append((File(source.name, State.IN_FLIGHT, now, source, claim), found))
+    ended = Ended("bad.pdf.json", OutcomeStatus.FAILED, now, 9)
     failed = (
-        Ended("bad.pdf.json", OutcomeStatus.FAILED, now, 9),
-        Report("0x9", "failed", None, [Problem("X", "No\x1b[2J text.")]),
+        File("bad.pdf", State.FAILED, now, outcome=ended),
+        Report(None, [Problem("X", "No\x1b[2J text.")]),
     )
     states = Counter({State.IN_FLIGHT: 5, State.FAILED: 1, State.SUCCEEDED: 4})
-    seen = Survey(states, 5, flying, 0, Counter(), [failed], [], {}, [], [])
-    account: Any = SimpleNamespace(blobs=SimpleNamespace(primary_hostname="here"), cost_text=str)
+    sweep = SweepState(since=now, last=now, swept=Swept(files=10, missing=2, revived=1))
+    seen = Survey(states, flying, 1, Counter({OutcomeStatus.FAILED: 1}), [failed], sweep=sweep)
+    settings = Settings.from_environ(read_values(SAMPLE))
+    return SimpleNamespace(blobs=SimpleNamespace(primary_hostname="here"), cost_text=str, settings=settings), seen
+
+
+def test_the_live_view_tells_what_is_in_flight_and_what_failed() -> None:
+    """As many files as there is room for, and how many more there are; and how the sweep is doing."""
+    account, seen = seen_account()
     for room, more in ((6, False), (3, True)):
         console = Console(file=io.StringIO(), width=100)
-        console.print(live_view(account, seen, rows=room, now=now))
+        console.print(live_view(account, seen, rows=room, now=SOURCE.last_modified))
         said = console.file.getvalue()  # type: ignore[attr-defined]  # the one given above
         assert "5 of 10 done: 4 succeeded, 0 partly succeeded, 1 failed; 5 in flight, 0 not started" in said
         assert "job running" in said
+        assert ("overdue" in said) is not more
         assert ("bad.pdf" in said) is not more
         assert ("... and 3 more" in said) is more
+        assert "Last sweep: 0 s ago, 10 files checked, 2 not picked up, 1 lost message sent again." in said
         assert "\x1b" not in said
-    assert on_the_way(seen) == 5
+    assert seen.unfinished_count == 5
+
+
+def test_the_state_of_an_account_as_json() -> None:
+    """With what a program wants to know of files in flight, of messages that must be lost, and of the sweep."""
+    account, seen = seen_account()
+    said = json.loads(survey_json(account, seen, since=None, now=SOURCE.last_modified))
+    assert (said["files"]["in flight"], said["overdueMessages"], said["existing"]) == (5, 1, 0)
+    assert said["inFlight"][4] == {
+        "name": "4.txt",
+        "receivedDateTime": "2026-11-24T00:00:00Z",
+        "submittedDateTime": None,
+        "waitsFor": "job running",
+        "due": "2026-11-24T00:00:00Z",
+        "isOverdue": True,
+        "revivals": 4,
+        "jobIds": ["job-4"],
+        "textRecords": 3,
+    }
+    assert (said["sweep"]["last"], said["sweep"]["missing"], said["sweep"]["isComplete"]) == (
+        *("2026-11-24T00:00:00Z", 2, True),
+    )
+    assert (said["failed"][0]["name"], said["failed"][0]["errors"][0]["code"]) == ("bad.pdf", "X")
+    nothing = json.loads(survey_json(account, Survey(), since=None, now=SOURCE.last_modified))
+    assert nothing["sweep"] is None
+
+
+@pytest.mark.parametrize(
+    ("survey", "option"),
+    [
+        (Survey(), None),
+        (Survey(overdue_count=1), "--in-flight"),
+        (Survey(unheard=[SOURCE]), "--unheard"),
+        (Survey(unheard=[SOURCE], existing_count=1), "NER_SWEEP_EXISTING"),
+        (Survey(poisoned=[Poisoned("q", None, is_ours=True, names=("a.txt",))]), "--poison"),
+        (Survey(poisoned=[Poisoned("q", None)], queues={"q": 1}), None),
+        (Survey(counts=Counter({OutcomeStatus.FAILED: 1})), "--failed"),
+    ],
+)
+def test_an_operator_is_told_what_to_do(survey: Survey, option: str | None) -> None:
+    """One sentence for each thing that may need a hand; somebody else's poison messages need none."""
+    found = advices(Settings.from_environ(read_values(SAMPLE)), survey, SOURCE.last_modified)
+    assert [option in advice for advice in found if option] == ([True] if option else [])
+    assert len(found) == (option is not None)
 
 
 def test_a_large_text_is_read_in_parts() -> None:

@@ -7,7 +7,7 @@ import pytest
 from azure.core.exceptions import HttpResponseError, ServiceRequestError
 from azure.storage.blob import StorageErrorCode
 
-from shared.storage_errors import describe, error_code, exists_already, is_lost_race, is_missing
+from shared.storage.errors import describe, error_code, exists_already, is_lost_race, is_missing
 
 URL = "http://127.0.0.1:10000/devstoreaccount1/results/folder/a%20b.txt.json?sig=SECRET&timeout=30"
 

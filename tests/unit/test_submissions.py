@@ -4,9 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-
 from shared.jobs import JobMessage, SubmittedJob
-from shared.source import Source
 from shared.submissions import (
     Step,
     Submission,
@@ -15,6 +13,8 @@ from shared.submissions import (
     next_step,
     watching_seconds,
 )
+
+from shared.source import Source
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 PATIENCE = timedelta(seconds=120)

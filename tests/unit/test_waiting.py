@@ -1,4 +1,4 @@
-"""When a message comes back to which the service could not be of use."""
+"""When a message comes back that the service or storage could not help with."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.jobs import JobMessage, SubmittedJob, is_overdue, waiting_delay
-from shared.source import Source
+from shared.message import is_expired, waiting_delay
+from shared.state.batch import BatchKind, BatchRecord
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-SOURCE = Source("incoming", "a.txt", "0x1", NOW, 1)
 WEEK = 7 * 24 * 3600
 
 
@@ -50,15 +49,12 @@ def test_a_backlog_comes_back_spread_out(age: float, retry_after: float | None) 
     assert max(tenths.values()) < 0.4 * len(delays)
 
 
-@pytest.mark.parametrize(("seconds", "overdue"), [(0, False), (99.9, False), (100, True), (1e6, True)])
-def test_overdue_counts_from_the_submission(seconds: float, overdue: bool) -> None:
-    """From the 202 if there was one, else from the first sight of the file."""
-    waiting = JobMessage(source=SOURCE, received_date_time=NOW)
-    assert is_overdue(waiting, NOW + timedelta(seconds=seconds), 100) is overdue
-    submitted = JobMessage(
-        source=SOURCE,
-        received_date_time=NOW - timedelta(days=3),
-        submitted_date_time=NOW,
-        jobs=[SubmittedJob("id", 1, 1)],
-    )
-    assert is_overdue(submitted, NOW + timedelta(seconds=seconds), 100) is overdue
+@pytest.mark.parametrize(("seconds", "expired"), [(0, False), (99.9, False), (100, True), (1e6, True)])
+def test_expired_counts_from_the_submission(seconds: float, *, expired: bool) -> None:
+    """From when the service accepted the file if it has, else from when the app first saw it."""
+    now = NOW + timedelta(seconds=seconds)
+    waiting = BatchRecord(kind=BatchKind.WAITING, received_date_time=NOW, due=NOW)
+    assert is_expired(waiting.since, now, 100) is expired
+    received = NOW - timedelta(days=3)
+    submitted = BatchRecord(kind=BatchKind.JOB, received_date_time=received, submitted_date_time=NOW, due=NOW)
+    assert is_expired(submitted.since, now, 100) is expired

@@ -19,7 +19,6 @@ def sweep(me: Worker) -> Steps[None]:
     """Send a message to each batch that is overdue and each file that needs one."""
     world, now = me.world, me.world.now
     state = yield from me.call(lambda: world.sweep)
-    first = state.first if state else now
     times_behind = 0
     if (yield from poll_is_behind(me)):
         times_behind = (state.times_behind if state else 0) + 1
@@ -27,7 +26,7 @@ def sweep(me: Worker) -> Steps[None]:
         times_behind = 0
         live = yield from revive_batches(me)
         yield from walk_files(me, live)
-    after = SweepState(first=first, last=now, times_behind=times_behind)
+    after = SweepState(since=now, last=now, times_behind=times_behind)
 
     def leave() -> None:
         world.sweep = after
@@ -86,7 +85,7 @@ def walk_files(me: Worker, live: set[str]) -> Steps[None]:
             has_live_batch=claim is not None and claim.value.batch in live,
             grace_seconds=GRACE_SECONDS,
             patience_seconds=PATIENCE_SECONDS,
-            first_sweep=None,
+            since=None,
         )
         if found is Finding.MISSING and me.has(Protection.ORPHANS if claim else Protection.MISSING_FILES):
             yield from me.call(world.send, FileMessage(file=name, due=now))

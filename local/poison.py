@@ -1,0 +1,91 @@
+"""The poison queues: evidence of what failed. No file depends on it: the sweep finds those that need a message.
+
+The host puts there what failed five times: messages of this app, and, in a queue that all apps of the account share,
+uploads on which a blob trigger failed.
+"""
+
+import base64
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import msgspec
+from azure.core.exceptions import ResourceNotFoundError
+
+from local.account import Account
+from shared.message import BatchMessage, Message, MessageError, decode_message
+from shared.settings import BLOB_POISON_QUEUE, Settings
+
+FUNCTION_ID: Final = "Host.Functions.submit"
+"""How the host names the function with the blob trigger."""
+MAX_PEEKED: Final = 32
+"""Storage shows no more messages without hiding them."""
+
+
+class BlobNotice(msgspec.Struct):
+    """What the host writes of an upload on which a function failed."""
+
+    function_id: str = msgspec.field(name="FunctionId")
+    container_name: str = msgspec.field(name="ContainerName")
+    blob_name: str = msgspec.field(name="BlobName")
+
+
+@dataclass(frozen=True)
+class Poisoned:
+    """A message in a poison queue.
+
+    Attributes:
+        queue: that it is in.
+        inserted: when it went there.
+        is_ours: whether it is one of this app's, or about an upload of this app's container.
+        names: of the files that it is about; none if the message does not name them.
+        message: of this app; None if it is the host's notice of an upload, or somebody else's.
+    """
+
+    queue: str
+    inserted: datetime | None
+    is_ours: bool = False
+    names: tuple[str, ...] = ()
+    message: Message | None = None
+
+    @property
+    def said(self) -> str:
+        """What it is about, for a person."""
+        if not self.is_ours:
+            return "not this app's message"
+        return ", ".join(self.names) or "a file of many jobs"
+
+
+def poison_queues(settings: Settings) -> tuple[str, str]:
+    """Return the names of the poison queues: of this app's messages, and of uploads."""
+    return (settings.poison_queue, BLOB_POISON_QUEUE)
+
+
+def read_poisoned(settings: Settings, queue: str, content: object, inserted: datetime | None) -> Poisoned:
+    """Return what a message in a poison queue is about; `content` is its text as it is stored there."""
+    try:
+        body = base64.b64decode(str(content or ""), validate=True)
+        if queue == BLOB_POISON_QUEUE:
+            notice = msgspec.json.decode(body, type=BlobNotice)
+            ours = (notice.function_id, notice.container_name) == (FUNCTION_ID, settings.input_container)
+            if not ours or not notice.blob_name:
+                return Poisoned(queue, inserted)
+            return Poisoned(queue, inserted, is_ours=True, names=(notice.blob_name,))
+        message = decode_message(body, settings.input_container)
+    except (ValueError, RecursionError, MessageError):  # of base64, of UTF-8, of JSON
+        return Poisoned(queue, inserted)
+    if isinstance(message, BatchMessage):
+        members = message.record.members if message.record else []
+        names = tuple(member.source.name for member in members)
+    else:
+        names = (message.file,)
+    return Poisoned(queue, inserted, is_ours=True, names=names, message=message)
+
+
+def peeked(account: Account, queue: str) -> list[Poisoned]:
+    """Return the first messages of a poison queue: at most MAX_PEEKED, and only those visible."""
+    try:
+        messages = account.queues.get_queue_client(queue).peek_messages(max_messages=MAX_PEEKED)
+    except ResourceNotFoundError:
+        return []
+    return [read_poisoned(account.settings, queue, message.content, message.inserted_on) for message in messages]

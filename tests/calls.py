@@ -1,0 +1,86 @@
+"""What happens just before or after a call of the app, for tests of what workers do to each other.
+
+The hooks are the SDK and the HTTP client, so that the app's code may change. What happens there may itself make calls.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import httpx
+import pytest
+from azure.core.exceptions import ServiceRequestError
+from azure.storage.blob.aio import BlobClient
+
+Action: TypeAlias = Callable[[], Awaitable[object]]
+
+
+class Times:
+    """So many times something happens; None is without end."""
+
+    def __init__(self, times: int | None) -> None:
+        """Begin to count."""
+        self.left = times
+
+    def take(self) -> bool:
+        """Return whether it happens now."""
+        if self.left is None:
+            return True
+        self.left -= 1
+        return self.left >= 0
+
+
+@contextmanager
+def before_blob_call(
+    method: str, beginning: str, action: Action, *, times: int | None = 1, ending: str = ""
+) -> Iterator[list[str]]:
+    """Let something happen before the SDK's calls for blobs with such names, as long as the block lasts.
+
+    Args:
+        method: of the SDK's blob client, such as `upload_blob`.
+        beginning: of the container and the name, with a slash between them.
+        action: what happens; the call is not made if it raises.
+        times: how often at most.
+        ending: of the name.
+
+    Yields:
+        The blobs that were called for, whether something happened then or not.
+    """
+    seen: list[str] = []
+    count = Times(times)
+    original = getattr(BlobClient, method)
+
+    async def call(client: BlobClient, *arguments: Any, **named: Any) -> Any:
+        name = f"{client.container_name}/{client.blob_name}"
+        if name.startswith(beginning) and name.endswith(ending):
+            seen.append(name)
+            if count.take():
+                await action()
+        return await original(client, *arguments, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BlobClient, method, call)
+        yield seen
+
+
+@contextmanager
+def after_submission(action: Action, *, times: int | None = 1) -> Iterator[None]:
+    """Let something happen after the service has accepted a job, and before the app learns of it."""
+    count = Times(times)
+    original = httpx.AsyncHTTPTransport.handle_async_request
+
+    async def call(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        response = await original(transport, request)
+        is_submission = request.method == "POST" and response.status_code == 202 and ":cancel" not in request.url.path
+        if is_submission and count.take():
+            await action()
+        return response
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", call)
+        yield
+
+
+async def refuse() -> None:
+    """Be a storage account that does not answer."""
+    raise ServiceRequestError("refused by the test")

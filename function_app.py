@@ -14,6 +14,7 @@ import azure.functions as func
 
 from shared.blob_reference import PROPERTIES, BlobReference, accept_references
 from shared.settings import CONNECTION, Settings
+from shared.source import read_instant
 from shared.telemetry import invocation
 from shared.time_limits import check_time_limits, read_function_timeout
 
@@ -73,8 +74,6 @@ async def poll(message: func.QueueMessage, context: func.Context) -> None:
 @app.timer_trigger(arg_name="timer", schedule=settings.sweep_schedule)
 async def sweep(timer: func.TimerRequest, context: func.Context) -> None:
     """Send messages to files that no trigger brought and to batches whose message was lost."""
-    from shared.storage.blobs import read_instant
-
     with invocation(context.invocation_id):
         status = getattr(timer, "schedule_status", {})  # the public type does not declare it
         await pipeline().sweep(read_instant(str(status.get("Next", ""))))

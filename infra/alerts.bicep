@@ -38,6 +38,22 @@ var alerts = [
     threshold: 0
   }
   {
+    name: 'swept'
+    title: 'Many files had to be found by the sweep'
+    severity: 2
+    window: 'PT1H'
+    query: loadTextContent('queries/swept.kql')
+    threshold: 5
+  }
+  {
+    name: 'poisoned'
+    title: 'Messages failed again and again'
+    severity: 2
+    window: 'PT15M'
+    query: loadTextContent('queries/poisoned.kql')
+    threshold: 0
+  }
+  {
     name: 'settings'
     title: 'The service rejects the app settings'
     severity: 1

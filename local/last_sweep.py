@@ -6,8 +6,7 @@ The sweep is what finds lost events and messages, so nothing else would show tha
 from datetime import datetime, timedelta
 from typing import Final
 
-from croniter import CroniterError, croniter
-
+from local.schedule import ScheduleError, read_schedule
 from local.times import age_text
 from shared.settings import Settings
 from shared.state.sweeping import SweepState
@@ -74,12 +73,12 @@ def sweep_warnings(
 def is_late(settings: Settings, last: datetime, now: datetime) -> bool:
     """Return whether two sweeps in a row have not run that were due after the last one."""
     try:
-        # As NCRONTAB has it, a day must fit both the day of the month and the day of the week.
-        times = croniter(settings.sweep_schedule, last, second_at_beginning=True, day_or=False)
-        second = [times.get_next(datetime) for _ in range(2)][1]
-    except CroniterError:
+        schedule = read_schedule(settings.sweep_schedule)
+    except ScheduleError:
         return False  # the host refuses such a schedule at its start
-    return now > second + timedelta(seconds=settings.sweep_grace_seconds)
+    first = schedule.next_after(last)
+    second = schedule.next_after(first) if first else None
+    return second is not None and now > second + timedelta(seconds=settings.sweep_grace_seconds)
 
 
 def counted(count: int, noun: str) -> str:

@@ -13,11 +13,11 @@ from local.account import Account
 from shared.names import LONGEST_RESULT_NAME, result_name, utf16_length
 from shared.outcome import OutcomeStatus
 from shared.settings import Settings
-from shared.source import Source
+from shared.source import Source, read_instant
 from shared.state.batch import BATCHES, BatchKind, is_overdue
 from shared.state.claim import CLAIMS, claim_name, is_old
-from shared.storage.blobs import read_instant, source_of
-from shared.storage.listings import Listed
+from shared.storage.blobs import source_of
+from shared.storage.listings import is_folder
 
 STATUSES: Final = {status.value: status for status in OutcomeStatus}
 ENDING: Final = ".json"
@@ -209,15 +209,10 @@ def list_account(account: Account) -> Listing:
     uploads = [
         source_of(container, blob.name, blob)
         for blob in account.listed(container, include=["metadata"])
-        if not is_folder(blob)
+        if not is_folder(blob.name, blob.metadata or {})
     ]
     claims, batches = list_state(account)
     return Listing(uploads, claims, batches, {outcome.blob: outcome for outcome in list_outcomes(account)})
-
-
-def is_folder(blob: BlobProperties) -> bool:
-    """Return whether a blob of the input container is none that the app submits."""
-    return Listed(blob.name, blob.etag, blob.last_modified, blob.size, blob.metadata or {}).is_folder
 
 
 def list_state(account: Account) -> tuple[dict[str, Claimed], dict[str, Batch]]:

@@ -32,3 +32,12 @@ class Position(msgspec.Struct, frozen=True, omit_defaults=True):
 
     document: Annotated[int, msgspec.Meta(ge=0)] = 0
     offset: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+def read_instant(text: str) -> datetime | None:
+    """Return the time that a blob's metadata names; None where it names none."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return instant if instant.tzinfo else None

@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob.aio import BlobServiceClient
-from croniter import CroniterBadCronError, croniter
 
 from local.host.blobs import HOSTS_CONTAINER
 from local.host.configuration import HostError
 from local.host.functions import Function, InvocationError, Invoker
 from local.host.protocol import TypedData
 from local.host.trigger_data import NEVER
+from local.schedule import ScheduleError, read_schedule
 
 log = logging.getLogger("host")
 
@@ -43,23 +43,24 @@ class TimerListener:
         """
         self.function = function
         self.workers = workers
-        self.schedule = schedule
         self.status = blobs.get_container_client(HOSTS_CONTAINER).get_blob_client(
             f"timers/{host_id}/{function.function_id}/status"
         )
         self.container = blobs.get_container_client(HOSTS_CONTAINER)
         self.stopped = asyncio.Event()
         try:
-            first = self.next_after(now())
-            self.is_monitored = (
-                bool(function.binding.get("useMonitor", True)) and self.next_after(first) - first >= SHORTEST_MONITORED
-            )
-        except (CroniterBadCronError, KeyError) as error:
-            raise HostError(f"function {function.name}: {schedule!r} is not an NCRONTAB expression: {error}") from None
+            self.schedule = read_schedule(schedule)
+        except ScheduleError as error:
+            raise HostError(f"function {function.name}: its schedule is not an NCRONTAB expression: {error}") from None
+        first = self.next_after(now())
+        is_long = self.next_after(first) - first >= SHORTEST_MONITORED
+        self.is_monitored = is_long and bool(function.binding.get("useMonitor", True))
 
     def next_after(self, moment: datetime) -> datetime:
         """Return the first time of the schedule after a moment."""
-        found: datetime = croniter(self.schedule, moment, second_at_beginning=True).get_next(datetime)
+        found = self.schedule.next_after(moment)
+        if found is None:
+            raise HostError(f"function {self.function.name}: its schedule has no next time")
         return found
 
     def stop(self) -> None:

@@ -39,7 +39,8 @@ class Worker:
         """Take invocations from the host in a thread of its own; end the process as soon as the host has ended."""
 
         def read() -> None:
-            with self.connection.makefile("rb") as stream:
+            # The connection is reset if the host has ended before it read everything.
+            with suppress(ConnectionError), self.connection.makefile("rb") as stream:
                 while (body := read_frame(stream)) is not None:
                     self.loop.call_soon_threadsafe(self.begin, FROM_HOST.decode(body))
             os._exit(0)

@@ -10,7 +10,7 @@ from shared.pipeline.services import Services
 from shared.source import Source
 from shared.state.batch import BatchKind, BatchRecord
 from shared.state.claim import BatchId, Claim, is_old
-from shared.storage.state import StateError, StoredClaim
+from shared.storage.state import StoredClaim
 
 log = logging.getLogger("ner")
 
@@ -31,6 +31,10 @@ async def take_claim(
 
     Returns:
         None if another worker has the version, or a newer one.
+
+    Raises:
+        AzureError: storage refused a call.
+        StateError: the claim that is there cannot be read.
     """
     now = services.now()
     claim = Claim(source=source, batch=batch, claimed_date_time=now, received_date_time=now, replaces=replaces)
@@ -38,11 +42,7 @@ async def take_claim(
         etag = await services.state.write_claim(claim, None)
         if etag is not None:
             return StoredClaim(claim, etag)
-        try:
-            known = await services.state.read_claim(source.name)
-        except StateError as error:
-            log.error("%r: left alone: %s", source.name, error)  # noqa: TRY400  # the message says it all
-            return None
+        known = await services.state.read_claim(source.name)
         if known is not None:
             return await take_over(services, claim, known)
     log.info("%r: other workers claim this file again and again, leaving it to them", source.name)

@@ -21,6 +21,7 @@ from shared.state.batch import BatchKind
 from shared.state.sweeping import Swept
 from shared.storage.blobs import OutcomeConflictError
 from shared.storage.errors import reason_of
+from shared.storage.state import StateError
 from shared.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class Pipeline:
             wanted = FileMessage(file=name, trace_parent=services.telemetry.trace_parent)
             try:
                 await self.within_deadline(submit(services, wanted))
+            except StateError as error:
+                log.error("%r: left alone: %s", name, error)  # noqa: TRY400  # the message says it all
             except REFUSALS as error:
                 log.warning("%r: submitting later, because %s", name, reason_of(error))
                 await self.try_to_send(wanted)
@@ -89,7 +92,10 @@ class Pipeline:
             services.telemetry.queue_length(await services.queue.length())
         if isinstance(message, FileMessage):
             with services.telemetry.go_on("submit", message.file, message.trace_parent, None):
-                await self.within_deadline(submit(services, message))
+                try:
+                    await self.within_deadline(submit(services, message))
+                except StateError as error:
+                    log.error("%r: left alone: %s", message.file, error)  # noqa: TRY400  # the message says it all
             return
         await self.poll_batch(message)
 
@@ -97,10 +103,13 @@ class Pipeline:
         """Do what is next about a batch; after a refusal it goes on later."""
         services, record = self.services, message.record
         names = names_of(record) if record else message.batch
+        files = ", ".join(member.source.name for member in record.members) if record else ""
         job_id = record.job.job_id if record and record.job else None
-        with services.telemetry.go_on("poll", names, record.trace_parent if record else None, job_id):
+        with services.telemetry.go_on("poll", files, record.trace_parent if record else None, job_id):
             try:
                 await self.within_deadline(poll(services, message))
+            except StateError as error:
+                log.error("%s: left alone: %s", names, error)  # noqa: TRY400  # the message says it all
             except REFUSALS as error:
                 log.warning("%s: retrying later, because %s", names, reason_of(error))
                 async with asyncio.timeout(LAST_SECONDS):

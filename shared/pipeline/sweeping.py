@@ -18,11 +18,10 @@ from shared.names import ALWAYS_KEPT, result_name
 from shared.pipeline.decisions import Finding, ListedClaim, is_behind, look_at_file
 from shared.pipeline.rescheduling import names_of, reschedule
 from shared.pipeline.services import Services
-from shared.source import Source
+from shared.source import Source, read_instant
 from shared.state.batch import BATCHES, BatchKind, is_overdue
 from shared.state.claim import CLAIMS, is_old
 from shared.state.sweeping import Place, SweepState, Swept
-from shared.storage.blobs import read_instant
 from shared.storage.listings import Follower, Listed, Listing, order, reordered
 from shared.storage.state import StateError
 
@@ -117,6 +116,8 @@ async def sweep(services: Services, interval: timedelta = DEFAULT_INTERVAL) -> S
     await services.state.write_sweep(
         SweepState(since=run.since, last=run.now, swept=run.swept, place=place, times_behind=times_behind)
     )
+    if poisoned := await services.queue.poisoned():
+        log.warning("%d messages lie in the poison queue: the log has the exceptions", poisoned)
     services.telemetry.swept(run.swept.missing, run.swept.revived)
     log.info("sweep: %s", describe(run.swept))
     return run.swept

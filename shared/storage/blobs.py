@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Final, TypeAlias
 
 from azure.core.exceptions import HttpResponseError
@@ -12,7 +12,7 @@ from azure.storage.blob.aio import StorageStreamDownloader
 from shared.names import result_name
 from shared.precedence import PresentOutcome
 from shared.settings import Settings
-from shared.source import Source
+from shared.source import Source, read_instant
 from shared.storage.account import Account
 from shared.storage.conditions import creating_if_missing, in_place_of, only_if
 from shared.storage.errors import is_lost_race, is_missing
@@ -151,12 +151,3 @@ def source_of(container: str, name: str, properties: BlobProperties) -> Source:
         last_modified=properties.last_modified.astimezone(UTC),
         length=properties.size,
     )
-
-
-def read_instant(text: str) -> datetime | None:
-    """Return the time that a blob's metadata names; None where it names none."""
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return instant if instant.tzinfo else None

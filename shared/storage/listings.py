@@ -33,7 +33,12 @@ class Listed(NamedTuple):
     @property
     def is_folder(self) -> bool:
         """Whether it stands for a folder of a hierarchical namespace, or of a tool that has folders."""
-        return self.name.endswith("/") or self.metadata.get("hdi_isfolder", "").lower() == "true"
+        return is_folder(self.name, self.metadata)
+
+
+def is_folder(name: str, metadata: dict[str, str]) -> bool:
+    """Tell whether a blob stands for a folder."""
+    return name.endswith("/") or metadata.get("hdi_isfolder", "").lower() == "true"
 
 
 class Listing:

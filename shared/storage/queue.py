@@ -31,6 +31,7 @@ class Queue:
             # The host's default (messageEncoding in host.json); without it every message goes straight to poison.
             message_encode_policy=TextBase64EncodePolicy(),
         )
+        self.poison: QueueClient = account.queues.get_queue_client(settings.poison_queue)
 
     async def send(self, message: Message, delay_seconds: float = 0.0) -> None:
         """Put a message into the queue that becomes visible after the delay and never expires."""
@@ -49,6 +50,15 @@ class Queue:
             # It is for watching only, and nothing that comes after it must fail for it.
             log.warning("the queue length cannot be read now: %s", describe(error))
             return None
+
+    async def poisoned(self) -> int:
+        """Return about how many messages the host has moved to the poison queue, after five tries each."""
+        try:
+            return (await self.poison.get_queue_properties()).approximate_message_count or 0
+        except HttpResponseError as error:
+            if not is_missing(error):
+                raise
+            return 0
 
     async def peek(self) -> bytes | None:
         """Return the text of a message that could be received now; None if there is none, or it is not base64."""

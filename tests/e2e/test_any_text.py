@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 from azure.storage.blob import BlobServiceClient
 
-from shared.outcome import Outcome, OutcomeStatus, blob_name
+from shared.names import result_name
+from shared.outcome import Outcome, OutcomeStatus
 from shared.settings import Settings
 from tests.conftest import LOGS, hosted
 from tests.e2e.test_whole_way import drop, outcome_of
@@ -25,8 +26,9 @@ NAMES = [
     "[1]{2}(3)'4'\"5\"<6>|7.txt",
     "no ending",
     "ends in a dot.",
-    "x" * 996 + ".txt",
-    "d" * 500 + "/" + "é" * 499,
+    # The host's scan finds no longer ones, because its receipts have longer names than the files.
+    "x" * 896 + ".txt",
+    "d" * 400 + "/" + "é" * 499,
 ]
 SENTENCE = "Please book a table at Blue Heron in Bristol for four people at eight."
 FILLER = "The weather was fine, and nobody had anything to say about it."
@@ -70,7 +72,7 @@ def test_names_of_every_kind_survive(
         etags = {name: drop(blobs, settings, name, SENTENCE.encode()) for name in NAMES}
         outcomes = {name: outcome_of(blobs, settings, name, etag) for name, etag in etags.items()}
     listed = {blob.name for blob in blobs.get_container_client(settings.results_container).list_blobs()}
-    assert listed == {blob_name(name) for name in NAMES}
+    assert listed == {result_name(name) for name in NAMES}
     for name, outcome in outcomes.items():
         assert outcome.source.name == name
         assert outcome.documents[0].id == name.rpartition("/")[2]

@@ -17,7 +17,7 @@ from shared.settings import Settings
 from tests.conftest import LOGS
 from tests.e2e.test_whole_way import drop, outcome_of
 
-LARGEST_PACKAGE = 100_000
+LARGEST_PACKAGE = 120_000
 """Bytes. It holds text alone: what it needs is installed when it is deployed."""
 
 
@@ -48,7 +48,7 @@ def test_the_package_holds_what_is_deployed_and_nothing_else(package: Path) -> N
         names = packed.namelist()
     others = [name for name in names if not (name.startswith("shared/") and name.endswith(".py"))]
     assert others == ["function_app.py", "host.json", "requirements.txt"]
-    assert {f"shared/{path.name}" for path in (ROOT / "shared").glob("*.py")} <= set(names)
+    assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "shared").rglob("*.py")} <= set(names)
     assert package.stat().st_size < LARGEST_PACKAGE
 
 

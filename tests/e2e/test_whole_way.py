@@ -1,9 +1,7 @@
 """The main job, the whole way over real HTTP: drop a file, get its entities, in every dialect of the API."""
 
-import base64
 import json
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -11,14 +9,12 @@ import pytest
 from azure.core.exceptions import ResourceExistsError
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
-from shared.jobs import JobMessage, SubmittedJob, encode_message
 
 from local.children import Child
 from local.files import SAMPLES
 from local.watch import read_outcome
 from shared.outcome import Outcome, OutcomeStatus
-from shared.settings import BLOB_POISON_QUEUE, Settings
-from shared.source import Source
+from shared.settings import Settings
 from tests.conftest import LOGS, hosted
 from tests.waiting import eventually
 
@@ -99,6 +95,8 @@ def test_outcome_blob_is_json_with_metadata(
     assert listed.name == "notes/été 1.txt.json"
     assert listed.content_settings.content_type == "application/json; charset=utf-8"
     modified = outcome.source.last_modified.isoformat()
+    digest = listed.metadata.pop("digest")
+    assert len(digest) == 64
     assert listed.metadata == {"status": "succeeded", "source_etag": etag, "source_last_modified": modified}
     body = blobs.get_blob_client(settings.results_container, listed.name).download_blob().readall()
     assert set(msgspec.json.decode(body)) == {"status", "source", "api", "jobs", "documents", "errors", "statistics"}
@@ -156,47 +154,19 @@ def test_a_wrong_key_keeps_the_file_and_says_so(
         assert outcome_of(blobs, settings, "kept.txt", etag).status is OutcomeStatus.SUCCEEDED
 
 
-def test_a_poison_message_becomes_an_outcome(
-    values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient, queues: QueueServiceClient
+def test_an_upload_that_no_trigger_reports_gets_its_outcome(
+    values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient
 ) -> None:
-    """What the host moved to the poison queue ends as failed, and the poison queue is empty again."""
-    values |= {"NER_ENDPOINT": ner_emulator}
-    settings = Settings.from_environ(values)
-    source = Source(settings.input_container, "unlucky.txt", "0x1", datetime.now(UTC), 1)
-    message = JobMessage(source=source, received_date_time=datetime.now(UTC), jobs=[SubmittedJob("job-1", 1, 1)])
-    queue = queues.create_queue(settings.poison_queue)
-    queue.send_message(base64.b64encode(encode_message(message).encode()).decode())
-    with hosted(values, LOGS / "host-poison.log"):
-        outcome = outcome_of(blobs, settings, "unlucky.txt", "0x1")
-        eventually(lambda: not queue.get_queue_properties().approximate_message_count, "the poison queue is empty")
-    assert outcome.status is OutcomeStatus.FAILED
-    assert [problem.code for problem in outcome.errors] == ["ProcessingFailed"]
-    assert [job.job_id for job in outcome.jobs] == ["job-1"]
-
-
-def test_an_upload_that_failed_as_a_new_one_is_submitted_again(
-    values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient, queues: QueueServiceClient
-) -> None:
-    """What the host gave up, in the queue that all apps of the account share; nothing is left there."""
+    """The host has a receipt of it, so it never fires; the sweep finds it."""
     values |= {"NER_ENDPOINT": ner_emulator}
     settings = Settings.from_environ(values)
     blobs.create_container(settings.input_container)
-    with suppress(ResourceExistsError):
-        queues.create_queue(BLOB_POISON_QUEUE)
-    queue = queues.get_queue_client(BLOB_POISON_QUEUE)
-    etag = drop(blobs, settings, "given-up.txt", b"A table for two at eight, please.")
-    notice = {
-        "FunctionId": "Host.Functions.submit",
-        "ContainerName": settings.input_container,
-        "BlobName": "given-up.txt",
-    }
-    # The app never hears of it otherwise: this host has seen the file already.
+    etag = drop(blobs, settings, "unheard.txt", b"A table for two at eight, please.")
     receipt = f'blobreceipts/{values["AzureFunctionsWebHost__hostid"]}/Host.Functions.submit/"{etag}"'
     hosts = blobs.get_container_client("azure-webjobs-hosts")
     with suppress(ResourceExistsError):
         hosts.create_container()
-    hosts.upload_blob(f"{receipt}/{settings.input_container}/given-up.txt", b"")
-    queue.send_message(base64.b64encode(json.dumps(notice).encode()).decode())
-    with hosted(values, LOGS / "host-given-up.log"):
-        assert outcome_of(blobs, settings, "given-up.txt", etag).status is OutcomeStatus.SUCCEEDED
-        eventually(lambda: not queue.get_queue_properties().approximate_message_count, "the queue is empty")
+    hosts.upload_blob(f"{receipt}/{settings.input_container}/unheard.txt", b"")
+    with hosted(values, LOGS / "host-unheard.log") as host:
+        assert outcome_of(blobs, settings, "unheard.txt", etag).status is OutcomeStatus.SUCCEEDED
+        assert not said(host, b"Executing 'Functions.submit'")

@@ -5,13 +5,14 @@ the clock of the app and of the service moves to when the message is due.
 """
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueClient, QueueMessage, TextBase64DecodePolicy, TextBase64EncodePolicy
 
@@ -25,6 +26,7 @@ from shared.state.claim import CLAIMS
 from shared.state.sweeping import Swept
 from tests.due_times import DueTimes, due_times
 from tests.emulator import end_jobs, move_clock, set_switches, submissions
+from tests.proxy import Proxies, Service, no_pauses, ports_of, proxies, through
 from tests.waiting import eventually
 
 TEXT = b"A table for two at Blue Heron in Bristol at eight, please."
@@ -45,8 +47,14 @@ class Way:
         self, values: dict[str, str], blobs: BlobServiceClient, ner_emulator: str, messages_due: DueTimes
     ) -> None:
         self.settings = Settings.from_environ(values)
-        create_containers_and_queues(self.settings)
+        self.queue = QueueClient.from_connection_string(
+            values["NER_STORAGE"],
+            self.settings.queue,
+            message_encode_policy=TextBase64EncodePolicy(),
+            message_decode_policy=TextBase64DecodePolicy(),
+        )
         self.blobs = blobs
+        self.create()
         self.ner_emulator = ner_emulator
         # A clock that stands, so that no pause of a busy machine looks like waiting.
         self.begun = datetime.now(UTC)
@@ -54,15 +62,18 @@ class Way:
         self.messages_due = messages_due
         messages_due.clocks[self.settings.queue] = self.now
         self.pipeline = self.another_pipeline()
-        self.queue = QueueClient.from_connection_string(
-            values["NER_STORAGE"],
-            self.settings.queue,
-            message_encode_policy=TextBase64EncodePolicy(),
-            message_decode_policy=TextBase64DecodePolicy(),
-        )
         self.hidden: list[QueueMessage] = []
         self.name = "a.txt"
         self.etag = ""
+
+    def create(self) -> None:
+        """Create the containers and the queue."""
+        create_containers_and_queues(self.settings)
+
+    @property
+    def app_settings(self) -> Settings:
+        """The settings of the pipelines; all that the tests do themselves goes by `settings`."""
+        return self.settings
 
     def another_pipeline(self, later: timedelta = timedelta()) -> Pipeline:
         """Return a pipeline as in another instance of the app, whose clock is so much later."""
@@ -71,7 +82,7 @@ class Way:
         def now() -> datetime:
             return self.now() + later
 
-        pipeline = Pipeline(self.settings, transport=transport, now=now)
+        pipeline = Pipeline(self.app_settings, transport=transport, now=now)
         pipeline.services.delays.clock = lambda: now().timestamp()
         return pipeline
 
@@ -167,6 +178,52 @@ class Way:
         return submissions(self.ner_emulator, self.name)
 
 
+class ProxiedWay(Way):
+    """A way whose pipelines reach storage and the service through proxies, and all others directly.
+
+    Attributes:
+        proxies: their rule says what the pipelines get instead of an answer, their calls are what they asked for.
+    """
+
+    def __init__(
+        self,
+        values: dict[str, str],
+        blobs: BlobServiceClient,
+        ner_emulator: str,
+        messages_due: DueTimes,
+        proxies: Proxies,
+    ) -> None:
+        self.proxies = proxies
+        connection = through(values["NER_STORAGE"], proxies.ports)
+        endpoint = f"http://127.0.0.1:{proxies.ports[Service.NER]}"
+        self.proxied_settings = Settings.from_environ(
+            {**values, "AzureWebJobsStorage": connection, "NER_STORAGE": connection, "NER_ENDPOINT": endpoint}
+        )
+        super().__init__(values, blobs, ner_emulator, messages_due)
+
+    def create(self) -> None:
+        """Create the containers, which many ways share, and the queue over connections that are there already."""
+        for name in (self.settings.input_container, self.settings.results_container):
+            with suppress(ResourceExistsError):
+                self.blobs.create_container(name)
+        self.queue.create_queue()
+
+    @property
+    def app_settings(self) -> Settings:
+        """The settings of the pipelines."""
+        return self.proxied_settings
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass for the app alone: ways that run side by side share the service."""
+        self.later += timedelta(seconds=max(seconds, 0.0))
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self.pipeline.aclose()
+        await self.proxies.aclose()
+        self.queue.close()
+
+
 @pytest.fixture
 def messages_due() -> Iterator[DueTimes]:
     """When the messages of the test's pipelines are due."""
@@ -197,3 +254,26 @@ async def way(make_way: Callable[..., Way]) -> AsyncIterator[Way]:
     way = make_way()
     yield way
     await way.pipeline.aclose()
+
+
+@pytest.fixture
+async def make_proxied_way(
+    values: dict[str, str], blobs: BlobServiceClient, ner_emulator: str, messages_due: DueTimes
+) -> AsyncIterator[Callable[..., Awaitable[ProxiedWay]]]:
+    """Return what makes a way behind proxies of its own, whose calls the SDK repeats without a pause.
+
+    The service ends jobs at once and takes any number of calls, since its clock stands while those of the ways move.
+    """
+    async with AsyncExitStack() as stack:
+        stack.enter_context(no_pauses())
+        set_switches(ner_emulator, jobSeconds=0, callsPerMinute=10**9, retentionSeconds=1e9)
+
+        async def make(**changes: str) -> ProxiedWay:
+            own = {**values, "NER_ENDPOINT": ner_emulator, **changes}
+            running = await stack.enter_async_context(proxies(ports_of(own["NER_STORAGE"], ner_emulator)))
+            way = ProxiedWay(own, blobs, ner_emulator, messages_due, running)
+            stack.callback(way.queue.close)
+            return way
+
+        stack.callback(set_switches, ner_emulator)
+        yield make

@@ -259,7 +259,8 @@ async def test_an_internal_message_that_is_not_base64_ends_the_host(rig: Rig) ->
     """Of a function's own queue, such a message goes to poison."""
     await rig.internal.send_message("not base64!")
     with pytest.raises(ExceptionGroup) as caught:
-        await rig.listener().run()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await rig.listener().run()
     assert caught.group_contains(HostError, match="not base64")
 
 

@@ -257,7 +257,8 @@ async def test_the_third_death_ends_the_host(rig: Rig) -> None:
             await run(workers, "fine")
         await fails(workers, "exit 1")
         with pytest.raises(HostError, match="3 worker processes died"):
-            await rig.replacing
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await rig.replacing
 
 
 async def test_replacements_keep_their_distance(rig: Rig) -> None:
@@ -277,7 +278,8 @@ async def test_a_worker_process_that_cannot_import_the_app_has_died(rig: Rig) ->
         with pytest.raises(InvocationError):
             await run(workers, "exit 1")
         with pytest.raises(HostError, match="3 worker processes died"):
-            await rig.replacing
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await rig.replacing
         assert len(rig.processes) == 3
 
 
@@ -287,3 +289,12 @@ async def test_a_worker_process_never_outlives_its_host(rig: Rig) -> None:
         await begin(workers, "block 600")
         rig.processes[0].writer.transport.abort()
         assert await asyncio.to_thread(rig.processes[0].process.wait, PATIENCE_SECONDS) == 0
+
+
+async def test_a_worker_process_ends_with_a_host_that_has_not_read_everything(rig: Rig) -> None:
+    """The connection is reset then, which is no reason to stay."""
+    process = rig.start()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await asyncio.to_thread(process.connection.recv, 1)
+    process.connection.close()
+    assert await asyncio.to_thread(process.process.wait, PATIENCE_SECONDS) == 0

@@ -11,43 +11,37 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from shared.jobs import decode_message
 
 from local.install import ROOT
 from shared.outcome import OutcomeStatus
-from shared.pipeline import Pipeline
 from shared.settings import Settings, SettingsError
+from shared.state.batch import MAX_REVIVALS
+from shared.state.claim import MAX_TRIES
+from tests.calls import after_submission, before_blob_call
 from tests.integration.conftest import TEXT, Way
 from tests.integration.test_many_jobs import lines
 
 SHARED = sorted((ROOT / "shared").rglob("*.py"))
 
 
-async def test_a_throttled_submission_gives_up_at_its_deadline_and_waits_longer_each_time(
-    way: Way, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_throttled_submission_gives_up_at_its_deadline_and_waits_longer_each_time(way: Way) -> None:
     """Elsewhere a counter was read under one name and written under another: it went on for ever, at one pace."""
-    delays: list[float] = []
-    send = way.pipeline.storage.send
     way.name = "throttled-for-ever.txt"
     way.switch(faults=[{"status": 429, "method": "POST"}])
     await way.submit()
-    body = way.message().content.encode()
-
-    async def keep(text: str, delay_seconds: float) -> object:
-        delays.append(delay_seconds)
-        return await send(text, 0)
-
-    monkeypatch.setattr(way.pipeline.storage, "send", keep)
-    for seconds in (10, 100, 1000, way.settings.job_timeout_seconds + 1):
-        way.later = timedelta(seconds=seconds)
+    delays = []
+    for waited in (10, 100, 1000):
+        body = way.message().content.encode()
+        way.later = timedelta(seconds=waited)
+        polled = way.now()
         await way.pipeline.poll(body)
-        way.queue.clear_messages()
-    assert len(delays) == 3
+        message = way.received()
+        delays.append((way.now() - polled).total_seconds())
+        way.hidden.append(message)
     assert delays[0] < 10
     assert min(delays[1:]) >= 25
-    outcome = way.outcome()
-    assert outcome is not None
+    way.later = timedelta(seconds=way.settings.job_timeout_seconds + 1)
+    outcome = await way.poll_until_outcome()
     assert [problem.code for problem in outcome.errors] == ["TooManyRequests"]
     assert way.submissions() == 0
 
@@ -86,18 +80,20 @@ async def test_no_status_of_a_job_submits_its_file_again(end: str, make_way: Cal
     await way.pipeline.aclose()
 
 
-async def test_what_nobody_foresaw_is_raised_and_the_message_stays(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_nobody_foresaw_is_raised_and_the_message_stays(way: Way) -> None:
     """Elsewhere a handler of all exceptions swallowed them, or failed itself: the message was lost without poison."""
-    await way.submit()
-    body = way.message().content.encode()
 
-    async def fail(_job_id: str) -> None:
+    async def fail() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(way.pipeline.ner, "look", fail)
-    with pytest.raises(ZeroDivisionError):
+    way.switch(jobSeconds=0)
+    await way.submit()
+    body = way.message().content.encode()
+    with (
+        before_blob_call("upload_blob", f"{way.settings.results_container}/", fail),
+        pytest.raises(ZeroDivisionError),
+    ):
         await way.pipeline.poll(body)
-    monkeypatch.undo()
     await way.pipeline.poll(body)
     assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
 
@@ -112,9 +108,9 @@ def test_no_handler_takes_all_exceptions() -> None:
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 408, 429])
-async def test_a_server_error_of_a_look_is_not_the_end(status: int, way: Way) -> None:
+async def test_a_server_error_of_a_poll_is_not_the_end(status: int, way: Way) -> None:
     """Elsewhere one 5xx ended the file, and Retry-After was never read."""
-    way.name = f"look-{status}.txt"
+    way.name = f"poll-{status}.txt"
     await way.submit()
     way.switch(jobSeconds=0, faults=[{"status": status, "method": "GET", "times": 2, "retryAfter": 2}])
     body = way.message().content.encode()
@@ -150,12 +146,14 @@ def test_settings_are_read_in_one_place_and_complain_all_at_once() -> None:
 
 async def test_one_client_serves_all_messages(way: Way) -> None:
     """Elsewhere each message that was sent made a client of its own."""
-    client, http = way.pipeline.storage.queue, way.pipeline.ner.http
+    services = way.pipeline.services
+    client, http = services.queue.client, services.ner.http
     for _ in range(3):
         await way.submit()
         await way.poll_until_outcome()
-    assert way.pipeline.storage.queue is client
-    assert way.pipeline.ner.http is http
+    assert way.pipeline.services is services
+    assert services.queue.client is client
+    assert services.ner.http is http
     assert not http.is_closed
 
 
@@ -216,24 +214,82 @@ async def test_a_file_in_flight_can_always_be_found(way: Way, caplog: pytest.Log
     await way.submit()
     way.queue.clear_messages()
     state = way.blobs.get_container_client(way.settings.state_container)
-    (record,) = [json.loads(state.download_blob(blob.name).readall()) for blob in state.list_blobs()]
-    assert record["message"]["source"]["name"] == way.name
+    claim = json.loads(state.download_blob("claims/stuck.txt.json").readall())
+    assert claim["source"]["name"] == way.name
+    record = json.loads(state.download_blob(f"batches/{claim['batch']}.json").readall())
+    assert record["kind"] == "waiting"
     assert "'stuck.txt': retrying later" in caplog.text
-    # Its message is lost; the one in the record goes on.
+    # Its message is lost; the sweep sends another one.
     way.switch(jobSeconds=0)
-    await way.pipeline.poll(json.dumps(record["message"]).encode())
+    assert (await way.sweep()).revived == 1
+    assert "'stuck.txt': its message was lost" in caplog.text
     assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
 
 
-async def test_the_uploader_learns_that_the_app_gave_up(way: Way) -> None:
+def lose_messages(way: Way) -> None:
+    """Lose all messages, as when each worker dies of them until the host gives them up."""
+    way.queue.clear_messages()
+    way.hidden.clear()
+
+
+async def test_the_uploader_learns_that_the_app_gave_up(way: Way, caplog: pytest.LogCaptureFixture) -> None:
     """Elsewhere there was no dead-letter queue, or nobody read it: to the uploader it was in progress for ever."""
+    way.name = "kills-workers.txt"
+    way.switch(faults=[{"status": 503}])
     await way.submit()
-    message = way.message()
-    await way.pipeline.poison.give_up(message.content.encode())
+    for _ in range(MAX_REVIVALS + 1):
+        lose_messages(way)
+        assert (await way.sweep()).revived == 1
+    outcome = await way.poll_until_outcome()
+    assert outcome.status is OutcomeStatus.FAILED
+    assert [problem.code for problem in outcome.errors] == ["ProcessingFailed"]
+    assert "gave up, because its message got lost" in caplog.text
+    assert way.submissions() == 0
+
+
+@pytest.mark.parametrize(("name", "data"), [("one.txt", TEXT), ("many.jsonl", lines(60))], ids=["one job", "many jobs"])
+async def test_a_paid_file_is_not_given_up_because_its_messages_get_lost(name: str, data: bytes, way: Way) -> None:
+    """Its jobs may have results: only the deadline ends it without them."""
+    way.name = f"paid-{name}"
+    way.switch(jobSeconds=10**6)
+    await way.submit(data)
+    paid = way.submissions()
+    for _ in range(MAX_REVIVALS + 2):
+        lose_messages(way)
+        assert (await way.sweep()).revived == 1
+    way.end_jobs()
+    assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
+    assert way.submissions() == paid
+
+
+async def test_a_file_of_which_workers_die_once_it_is_paid_is_given_up(
+    way: Way, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Between the service's answer and the record: each costs a submission, so few may try, and the outcome says so."""
+
+    async def die() -> None:
+        raise asyncio.CancelledError
+
+    await way.pipeline.sweep()
+    way.name = "paid-and-dead.txt"
+    way.upload()
+    with after_submission(die, times=None):
+        with pytest.raises(asyncio.CancelledError):
+            await way.pipeline.submit(way.name)
+        for _ in range(MAX_TRIES - 1):
+            assert (await way.sweep()).missing == 1
+            with pytest.raises(asyncio.CancelledError):
+                await way.pipeline.poll(way.message().content.encode())
+        assert (await way.sweep()).missing == 1
+        await way.pipeline.poll(way.message().content.encode())
+    assert way.submissions() == MAX_TRIES
     outcome = way.outcome()
     assert outcome is not None
-    assert outcome.status is OutcomeStatus.FAILED
-    assert decode_message(message.content).jobs[0].job_id == outcome.jobs[0].job_id
+    assert [problem.code for problem in outcome.errors] == ["ProcessingFailed"]
+    assert f"gave up, because {MAX_TRIES} workers failed" in caplog.text
+    # The records that kept late workers from recording their jobs stand for some time.
+    way.later += timedelta(hours=1)
+    await way.sweep()
     assert way.in_flight() == 0
 
 
@@ -249,5 +305,4 @@ async def test_hundreds_of_files_at_once_are_not_sent_over_and_over(make_way: Ca
     for way.name in names:
         assert way.submissions() == 1
     assert way.in_flight() == 0
-    assert isinstance(way.pipeline, Pipeline)
     await way.pipeline.aclose()

@@ -50,7 +50,9 @@ def body_of(way: Way) -> bytes:
     return str(way.message().content).encode()
 
 
-@pytest.mark.parametrize(("name", "data", "requests"), [("one.txt", TEXT, 1), ("many.jsonl", lines(60), 3)])
+@pytest.mark.parametrize(
+    ("name", "data", "requests"), [("one.txt", TEXT, 1), ("many.jsonl", lines(60), 3)], ids=["one job", "many jobs"]
+)
 async def test_one_event_twenty_times_at_once_and_again_is_one_submission(
     name: str, data: bytes, requests: int, way: Way
 ) -> None:
@@ -127,7 +129,9 @@ async def test_a_slow_worker_that_was_taken_over_cancels_its_own_job(state: str,
 
 
 @pytest.mark.parametrize("newer_first", [False, True])
-@pytest.mark.parametrize(("kind", "first", "newer"), [("txt", TEXT, NEWER), ("jsonl", lines(60), lines(2))])
+@pytest.mark.parametrize(
+    ("kind", "first", "newer"), [("txt", TEXT, NEWER), ("jsonl", lines(60), lines(2))], ids=["one job", "many jobs"]
+)
 async def test_a_replaced_version_never_has_the_outcome_again(
     kind: str, first: bytes, newer: bytes, way: Way, *, newer_first: bool
 ) -> None:
@@ -152,9 +156,10 @@ async def test_a_replaced_version_never_has_the_outcome_again(
     assert set(statuses(way)) == {"succeeded"}
 
 
-@pytest.mark.parametrize("data", [TEXT, lines(60)])
+@pytest.mark.parametrize("data", [lines(2), lines(60)], ids=["one job", "many jobs"])
 async def test_a_newer_version_of_which_nobody_hears_is_found(data: bytes, way: Way) -> None:
     """The older one's outcome is not written, and the sweep brings the newer one."""
+    await way.pipeline.sweep()
     way.name = f"unheard-{len(data)}.jsonl"
     way.switch(jobSeconds=0)
     await way.submit(data)
@@ -301,15 +306,17 @@ async def test_what_another_version_of_the_app_left_is_left_alone_until_an_opera
     data: bytes, way: Way, caplog: pytest.LogCaptureFixture
 ) -> None:
     """No outcome is made up, and nothing is paid again meanwhile; the log says why."""
+    await way.pipeline.sweep()
     way.name = f"future-{len(data)}.jsonl"
     way.switch(jobSeconds=0)
     await way.submit(lines(30))
-    way.queue.clear_messages()
+    body = body_of(way)
     state = way.blobs.get_container_client(way.settings.state_container)
     names = [blob.name for blob in state.list_blobs() if not blob.name.startswith("app/")]
     for name in names:
         state.delete_blob(name)
         state.upload_blob(name, data)
+    await way.pipeline.poll(body)
     await way.sweep()
     await way.pipeline.submit(way.name)
     await way.poll_until_empty()

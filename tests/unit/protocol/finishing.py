@@ -1,0 +1,116 @@
+"""The model of `finishing` and `calling`: how a version ends, and what comes after a call that failed."""
+
+import msgspec
+
+from shared.ner.errors import NerError
+from shared.outcome import OutcomeStatus
+from shared.pipeline.decisions import Fail, after_call
+from shared.pipeline.finishing import MAX_CONFLICTS
+from shared.precedence import Verdict, may_write
+from shared.source import Source
+from shared.state.batch import BatchKind, BatchRecord, Member
+from shared.storage.blobs import OutcomeConflictError
+from tests.unit.protocol.protections import Protection
+from tests.unit.protocol.workers import (
+    JOB_TIMEOUT_SECONDS,
+    POLL_MAX_SECONDS,
+    POLL_MIN_SECONDS,
+    Steps,
+    Worker,
+)
+
+
+def fail(me: Worker, member: Member) -> Steps[None]:
+    """End a version that gave no entities."""
+    yield from finish(me, member, OutcomeStatus.FAILED, [])
+
+
+def finish(me: Worker, member: Member, status: OutcomeStatus, jobs: list[str]) -> Steps[None]:
+    """End a version with an outcome, and release its claim."""
+    decided = yield from write_if_newest(me, member, status, jobs)
+    if decided is not Verdict.SUPERSEDED or not me.has(Protection.CLAIM_STAYS):
+        yield from release_claim(me, member)
+
+
+def release_claim(me: Worker, member: Member) -> Steps[None]:
+    """Delete a member's claim, unless another worker has taken it over."""
+
+    def release() -> None:
+        if me.has(Protection.RELEASE_CONDITION):
+            me.world.release_claim(member.source.name, member.claim_etag)
+        else:
+            me.world.claims.pop(member.source.name, None)
+
+    yield from me.call(release)
+
+
+def write_if_newest(me: Worker, member: Member, status: OutcomeStatus, jobs: list[str]) -> Steps[Verdict]:
+    """Write an outcome, unless the version has ended or been replaced."""
+    source, replaced = member.source, member.outcome_etag
+    for _ in range(MAX_CONFLICTS):
+        if not (yield from is_allowed(me, member)):
+            return Verdict.SUPERSEDED
+        try:
+            yield from me.call(me.world.write_outcome, source, status, member.digest, jobs, replaced)
+        except OutcomeConflictError:
+            present = yield from me.call(me.world.present_outcome, source.name)
+            if present is not None and present.source_etag == source.etag:
+                return Verdict.ENDED
+            replaced = present.etag if present else None
+        else:
+            return Verdict.WRITTEN
+    raise OutcomeConflictError
+
+
+def is_allowed(me: Worker, member: Member) -> Steps[bool]:
+    """Return whether an outcome may be written in place of the present one."""
+    newest: Source | None = yield from me.call(me.world.newest, member.source.name)
+    if newest is not None and not me.has(Protection.NEWEST_OUTCOME):
+        return True
+    holds_claim = newest is None and (not me.has(Protection.CLAIMED_OUTCOME) or (yield from holds(me, member)))
+    return may_write(member.source, newest, holds_claim=holds_claim)
+
+
+def holds(me: Worker, member: Member) -> Steps[bool]:
+    """Return whether a version still has its file's claim."""
+    found = yield from me.call(me.world.claims.get, member.source.name)
+    return found is not None and found.etag == member.claim_etag
+
+
+def give_up_version(me: Worker, batch: str, record: BatchRecord) -> Steps[None]:
+    """End a batch whose files were replaced or deleted."""
+    for member in record.members:
+        if not me.has(Protection.CLAIM_STAYS):
+            yield from release_claim(me, member)
+    yield from end_batch(me, batch, record)
+
+
+def end_batch(me: Worker, batch: str, record: BatchRecord) -> Steps[None]:
+    """Delete what was kept about a batch whose members have ended."""
+    if record.kind is BatchKind.LEDGER:
+        yield from me.call(me.world.ledgers.pop, batch, None)
+        yield from me.call(me.world.results.discard, batch)
+    yield from me.call(me.world.delete_batch, batch, None)
+
+
+def after_failed_call(
+    me: Worker, batch: str, record: BatchRecord, baton: str | None, error: NerError, *, has_progress: bool = False
+) -> Steps[None]:
+    """After a call that the service refused: continue the batch later, or end it."""
+    decided = after_call(
+        error,
+        record,
+        me.world.now,
+        timeout_seconds=JOB_TIMEOUT_SECONDS,
+        least=POLL_MIN_SECONDS,
+        most=POLL_MAX_SECONDS,
+        jitter=0.5,
+        since=me.world.now if has_progress else None,
+    )
+    if isinstance(decided, Fail):
+        for member in record.members:
+            yield from fail(me, member)
+        if baton is not None:
+            yield from end_batch(me, batch, record)
+        return
+    yield from me.reschedule(batch, msgspec.structs.replace(record), baton, decided.seconds)

@@ -1,0 +1,126 @@
+"""The model of `ledger_posting` and `collecting`: files of many jobs."""
+
+from typing import Final
+
+import msgspec
+from azure.core.exceptions import AzureError
+
+from shared.merging import MergeState
+from shared.message import is_expired
+from shared.ner.errors import NerError
+from shared.outcome import JobSummary, OutcomeStatus
+from shared.pipeline.ledger_posting import MAX_UNRECORDED, WORKING_SHARE
+from shared.source import Position
+from shared.state.batch import BatchRecord
+from shared.state.claim import is_old
+from shared.state.ledger import CollectedEntry, FileEntry, JobEntry, Ledger
+from shared.storage.ledgers import LedgerConflictError, ResultsGoneError
+from tests.unit.protocol.finishing import after_failed_call, end_batch, fail, finish, give_up_version
+from tests.unit.protocol.protections import Protection
+from tests.unit.protocol.workers import (
+    JOB_TIMEOUT_SECONDS,
+    PATIENCE_SECONDS,
+    POLL_MAX_SECONDS,
+    POLL_SECONDS,
+    Steps,
+    Worker,
+)
+from tests.unit.protocol.world import REQUESTS, JobState, Payment
+
+WORKING_SECONDS: Final = PATIENCE_SECONDS * WORKING_SHARE
+
+
+class UnrecordedJobError(Exception):
+    """The service has accepted a job of a ledger, and storage refused to record it."""
+
+
+def post_all(me: Worker, batch: str, record: BatchRecord, baton: str | None, ledger: Ledger | None) -> Steps[None]:
+    """Post what the ledger of a file lacks."""
+    source, end_of_work = record.members[0].source, me.world.in_seconds(WORKING_SECONDS)
+    if ledger is None:
+        ledger = yield from me.call(me.world.read_ledger, batch)
+    try:
+        if ledger.file is None:
+            yield from me.call(me.world.append, ledger, FileEntry(source, REQUESTS, []))
+        while (start := ledger.next_start) is not None:
+            yield from post_one(me, ledger, Payment(source.name, source.etag, start.document))
+            if me.world.now >= end_of_work:
+                break
+    except LedgerConflictError:
+        return
+    except UnrecordedJobError:
+        unrecorded = record.unrecorded + 1
+        if unrecorded > MAX_UNRECORDED:
+            yield from fail(me, record.members[0])
+            yield from end_batch(me, batch, record)
+            return
+        record = msgspec.structs.replace(record, unrecorded=unrecorded)
+        yield from me.reschedule(batch, record, baton, POLL_MAX_SECONDS * unrecorded)
+    except NerError as error:
+        yield from after_failed_call(me, batch, record, baton, error, has_progress=bool(ledger.jobs))
+    else:
+        ends = ledger.next_start is None
+        record = msgspec.structs.replace(record, revivals=0)
+        if ends:
+            record = msgspec.structs.replace(record, submitted_date_time=ledger.active)
+        yield from me.reschedule(batch, record, baton, POLL_SECONDS if ends else 0.0)
+
+
+def post_one(me: Worker, ledger: Ledger, payment: Payment) -> Steps[None]:
+    """Post a request of a file of many jobs, and record its job."""
+    job_id = yield from me.post([payment])
+    following = payment.request + 1
+    entry = JobEntry(
+        job_id=job_id,
+        documents_count=1,
+        transactions_count=1,
+        start=Position(payment.request),
+        end=Position(following) if following < REQUESTS else None,
+        submitted_date_time=me.world.now,
+    )
+
+    def append() -> None:
+        me.world.append(ledger, entry)
+        me.unrecorded = []
+
+    try:
+        yield from me.call(append)
+    except LedgerConflictError:
+        is_slow = is_old(me.started, me.world.now, PATIENCE_SECONDS)
+        assert is_slow, "a worker that was quick must be able to record its job"
+        me.forget()
+        yield from me.call_service(me.world.cancel, job_id)
+        raise
+    except AzureError:
+        me.forget()
+        if not me.has(Protection.UNSURE_ENTRY):
+            yield from me.call_service(me.world.cancel, job_id)
+        raise UnrecordedJobError from None
+
+
+def collect(me: Worker, batch: str, record: BatchRecord, baton: str | None, ledger: Ledger) -> Steps[None]:
+    """Collect the jobs that have ended, and write the outcome once all have."""
+    expired = is_expired(record.since, me.world.now, JOB_TIMEOUT_SECONDS)
+    before = ledger.collected_count
+    try:
+        while ledger.collected_count < len(ledger.requests):
+            job = ledger.jobs[ledger.collected_count]
+            state = yield from me.call_service(me.world.jobs.__getitem__, job.job_id)
+            if state is JobState.RUNNING and not expired:
+                yield from me.reschedule(batch, record, baton, POLL_SECONDS)
+                return
+            # What runs after the time limit counts as failed, and gives no entities.
+            summaries = [] if state is JobState.RUNNING else [JobSummary(job.job_id, state.value)]
+            yield from me.call(me.world.results.add, batch)
+            entry = CollectedEntry(requests_count=1, jobs=summaries, documents=[], errors=[], state=MergeState())
+            yield from me.call(me.world.append, ledger, entry)
+        yield from me.call(me.world.read_results, batch)
+        jobs = [job.job_id for entry in ledger.collected for job in entry.jobs]
+        yield from finish(me, record.members[0], OutcomeStatus.SUCCEEDED, jobs)
+        yield from end_batch(me, batch, record)
+    except LedgerConflictError:
+        return
+    except ResultsGoneError:
+        yield from give_up_version(me, batch, record)
+    except NerError as error:
+        yield from after_failed_call(me, batch, record, baton, error, has_progress=ledger.collected_count > before)

@@ -1,0 +1,166 @@
+"""The model of `polling` and `running`: the next step of a batch, and what comes after a refusal of storage."""
+
+import msgspec
+from azure.core.exceptions import AzureError
+
+from shared.message import BatchMessage, FileMessage, decode_message, is_expired
+from shared.ner.errors import NerError
+from shared.outcome import OutcomeStatus
+from shared.pipeline.decisions import after_refusal
+from shared.pipeline.running import LAST_SECONDS, REFUSALS, TRY_AGAIN_SECONDS
+from shared.state.batch import MAX_REVIVALS, BatchKind, BatchRecord, SubmittedJob
+from tests.unit.protocol.finishing import after_failed_call, end_batch, fail, finish, give_up_version, holds
+from tests.unit.protocol.ledgers import collect, post_all
+from tests.unit.protocol.protections import Protection
+from tests.unit.protocol.submitting import post_text, submit
+from tests.unit.protocol.workers import (
+    JOB_TIMEOUT_SECONDS,
+    POLL_MAX_SECONDS,
+    POLL_MIN_SECONDS,
+    POLL_SECONDS,
+    THROTTLED_SECONDS,
+    Steps,
+    Worker,
+)
+from tests.unit.protocol.world import JobState, Upload
+
+
+def on_event(me: Worker, name: str) -> Steps[None]:
+    """Submit a file that the host tells of."""
+    wanted = FileMessage(file=name)
+    try:
+        yield from submit(me, wanted)
+    except REFUSALS:
+        me.forget()
+        me.deadline = me.world.in_seconds(LAST_SECONDS)
+        try:
+            yield from me.call(me.world.send, wanted, TRY_AGAIN_SECONDS)
+        except (AzureError, TimeoutError):
+            return
+
+
+def on_message(me: Worker, text: str) -> Steps[None]:
+    """Do what a message says; raises AzureError and the like: the host delivers the message again."""
+    message = decode_message(text, "incoming")
+    if isinstance(message, FileMessage):
+        try:
+            yield from submit(me, message)
+        finally:
+            me.forget()
+        return
+    try:
+        yield from poll(me, message)
+    except REFUSALS:
+        me.forget()
+        me.deadline = me.world.in_seconds(LAST_SECONDS)
+        yield from back_off(me, message)
+
+
+def back_off(me: Worker, message: BatchMessage) -> Steps[None]:
+    """Continue a batch later."""
+    record, baton = message.record, message.etag
+    if baton is not None:
+        stored = yield from me.call(me.world.batches.get, message.batch)
+        if stored is None or stored.value.kind is BatchKind.VOID:
+            return
+        if me.has(Protection.OWN_BATON) and stored.etag != baton:
+            return
+        if stored.etag != message.etag or record is None or not me.has(Protection.JOB_IN_MESSAGE):
+            record = stored.value
+        baton = stored.etag
+    if record is None:
+        return
+    seconds = after_refusal(record, me.world.now, least=POLL_MIN_SECONDS, most=POLL_MAX_SECONDS, jitter=0.5)
+    if baton is None:
+        later = msgspec.structs.replace(record, due=me.world.in_seconds(seconds))
+        yield from me.send(message.batch, later, None)
+    else:
+        yield from me.reschedule(message.batch, record, baton, seconds)
+
+
+def poll(me: Worker, message: BatchMessage) -> Steps[None]:
+    """Do what is next about a batch."""
+    batch, record = message.batch, message.record
+    if record is None:
+        stored = yield from me.call(me.world.batches.get, batch)
+        if stored is None or stored.etag != message.etag:
+            return
+        record = stored.value
+    if me.world.closed and not is_expired(record.since, me.world.now, JOB_TIMEOUT_SECONDS):
+        yield from me.reschedule(batch, record, message.etag, THROTTLED_SECONDS)
+        return
+    match record.kind:
+        case BatchKind.WAITING:
+            yield from continue_posting(me, batch, record, message.etag)
+        case BatchKind.JOB if record.job is not None:
+            yield from poll_job(me, batch, record, message.etag, record.job)
+        case BatchKind.LEDGER:
+            yield from continue_with_ledger(me, batch, record, message.etag)
+        case _:
+            pass
+
+
+def poll_job(me: Worker, batch: str, record: BatchRecord, baton: str | None, submitted: SubmittedJob) -> Steps[None]:
+    """Ask for a job: end its batch if it has ended, else ask again later."""
+    try:
+        state = yield from me.call_service(me.world.jobs.__getitem__, submitted.job_id)
+    except NerError as error:
+        yield from after_failed_call(me, batch, record, baton, error)
+        return
+    is_late = is_expired(record.since, me.world.now, JOB_TIMEOUT_SECONDS)
+    if state is JobState.RUNNING and not is_late:
+        yield from me.reschedule(batch, record, baton, POLL_SECONDS)
+        return
+    for member in record.members:
+        if state is JobState.RUNNING:
+            yield from fail(me, member)
+        else:
+            yield from finish(me, member, OutcomeStatus.SUCCEEDED, [submitted.job_id])
+    yield from end_batch(me, batch, record)
+
+
+def continue_posting(me: Worker, batch: str, record: BatchRecord, baton: str | None) -> Steps[None]:
+    """Post what the service could not take before."""
+    if record.revivals > MAX_REVIVALS and me.has(Protection.MAX_REVIVALS):
+        yield from fail(me, record.members[0])
+        yield from end_batch(me, batch, record)
+        return
+    taken = yield from me.take_baton(batch, record, baton)
+    if taken is None and me.has(Protection.BATON_BEFORE_POST):
+        return
+    upload = yield from read_again(me, batch, record)
+    if upload is not None:
+        yield from post_text(me, batch, record, taken, upload)
+
+
+def read_again(me: Worker, batch: str, record: BatchRecord) -> Steps[Upload | None]:
+    """Return the text of a batch of one file; None if the file has ended, since it was replaced or deleted."""
+    source = record.members[0].source
+    upload = yield from me.call(me.world.read_upload, source.name, source.etag)
+    if upload is None:
+        yield from give_up_version(me, batch, record)
+    return upload
+
+
+def continue_with_ledger(me: Worker, batch: str, record: BatchRecord, baton: str | None) -> Steps[None]:
+    """Post or collect what is left of a file of many jobs."""
+    if not me.has(Protection.LEDGER_CLAIM) and not (yield from holds(me, record.members[0])):
+        yield from give_up_version(me, batch, record)
+        return
+    ledger = yield from me.call(me.world.read_ledger, batch)
+    if me.has(Protection.LEDGER_CLAIM) and not (yield from holds(me, record.members[0])):
+        yield from give_up_version(me, batch, record)
+        return
+    if ledger.next_start is None:
+        yield from collect(me, batch, record, baton, ledger)
+        return
+    if record.revivals > MAX_REVIVALS and me.has(Protection.MAX_REVIVALS):
+        yield from fail(me, record.members[0])
+        yield from end_batch(me, batch, record)
+        return
+    taken = yield from me.take_baton(batch, record, baton)
+    if taken is None and me.has(Protection.BATON_BEFORE_POST):
+        return
+    upload = yield from read_again(me, batch, record)
+    if upload is not None:
+        yield from post_all(me, batch, record, taken, ledger if me.has(Protection.LEDGER_CLAIM) else None)

@@ -1,0 +1,36 @@
+"""What the protocol does to keep its promises: the model can do without each, and must then be found to break one."""
+
+from enum import Enum
+
+
+class Protection(Enum):
+    """Something that a worker does for the sake of another one, or of one that died."""
+
+    CLAIM_CONDITION = "a claim is written in place of the one that was seen alone"
+    FENCE = "the batch of a dead worker is voided before its claim is taken over"
+    ASK_FOR_OTHER = "the claim of another version is taken over by the newest version alone"
+    ASK_AFTER_DEATH = "the claim of a dead worker is taken over for the newest version alone"
+    OUTCOME_SEEN = "a version that has its outcome is not posted"
+    ASK_FOR_OUTCOME = "where there is an outcome of another version, only the newest version is posted"
+    RECORD_CONDITION = "a record is written in place of the one whose etag the worker holds alone"
+    BATON_BEFORE_POST = "the baton of a record that waits is taken before the service is called"
+    OWN_BATON = "after a refusal a worker continues a batch whose baton is still that of its message alone"
+    JOB_IN_MESSAGE = "after a refusal the job that the message names is kept"
+    OUTCOME_CONDITION = "an outcome is written in place of the one that was seen alone"
+    NEWEST_OUTCOME = "an outcome is written for the newest version alone"
+    CLAIMED_OUTCOME = "where the file was deleted, an outcome is written by the holder of its claim alone"
+    RELEASE_CONDITION = "a claim is released by the worker that wrote it alone"
+    CLAIM_STAYS = "a version that ended without an outcome keeps its claim"
+    LEDGER_POSITION = "an entry of a ledger is appended where the last one was seen to end alone"
+    LEDGER_CLAIM = "a ledger is continued while its version has the claim, as seen after the ledger was read"
+    UNSURE_ENTRY = "a job whose entry may have been written is not cancelled"
+    MAX_TRIES = "a version is given up after a few workers died"
+    MAX_REVIVALS = "a batch is given up after it lost a few messages"
+    REVIVAL = "the sweep sends a message to a batch that is overdue"
+    MISSING_FILES = "the sweep sends a message to a file without a claim and an outcome"
+    ORPHANS = "the sweep sends a message to a file whose claim is old and without a record"
+    ORPHANS_OF_DELETED = "the sweep releases an old claim without a record whose file was deleted"
+    VOID_RECORDS = "the sweep deletes old void records"
+    BACKLOG_GUARD = "the sweep sends nothing while the queue is behind"
+    GUARD_GIVES_WAY = "after a few sweeps that sent nothing one sends all the same"
+    DEADLINE = "a worker ends itself before its claim is old"

@@ -1,0 +1,196 @@
+"""The model of `submitting`, `claiming`, `copying` and `posting`."""
+
+import msgspec
+from azure.core.exceptions import AzureError
+
+from shared.message import FileMessage
+from shared.ner.errors import NerError, Remedy
+from shared.outcome import OutcomeStatus
+from shared.pipeline.claiming import MAX_ATTEMPTS
+from shared.pipeline.decisions import Claiming, who_submits
+from shared.precedence import Present, look_at_outcome
+from shared.source import Source
+from shared.state.batch import BatchKind, BatchRecord, Member, SubmittedJob
+from shared.state.claim import MAX_TRIES, Claim, is_old
+from shared.state.ledger import Ledger
+from shared.storage.blobs import OutcomeConflictError
+from tests.unit.protocol.finishing import after_failed_call, fail
+from tests.unit.protocol.ledgers import post_all
+from tests.unit.protocol.protections import Protection
+from tests.unit.protocol.workers import PATIENCE_SECONDS, POLL_SECONDS, THROTTLED_SECONDS, Steps, Worker
+from tests.unit.protocol.world import Payment, Stored, Text, Upload
+
+
+def submit(me: Worker, wanted: FileMessage) -> Steps[None]:
+    """Submit the newest version of a file, unless it is in work or has its outcome."""
+    upload = yield from me.call(me.world.read_upload, wanted.file)
+    if upload is None:
+        return
+    batch = f"{me.world.new_etag():0>32}"
+    held = yield from take_claim(me, upload.source, batch, wanted.replaces)
+    if held is None:
+        return
+    member = yield from look(me, held, upload)
+    if member is None:
+        return
+    if held.value.tries > MAX_TRIES and me.has(Protection.MAX_TRIES):
+        yield from fail(me, member)
+        return
+    yield from begin(me, held.value, batch, member, upload)
+
+
+def take_claim(me: Worker, source: Source, batch: str, replaces: str | None) -> Steps[Stored[Claim] | None]:
+    """Claim a file for a version; None if another worker has the version, or a newer one."""
+    now = me.world.now
+    claim = Claim(source=source, batch=batch, claimed_date_time=now, received_date_time=now, replaces=replaces)
+    for _ in range(MAX_ATTEMPTS):
+        etag = yield from write_claim(me, claim, None)
+        if etag is not None:
+            return Stored(claim, etag)
+        known = yield from me.call(me.world.claims.get, source.name)
+        if known is not None:
+            return (yield from take_over(me, claim, known))
+    return None
+
+
+def write_claim(me: Worker, claim: Claim, known: str | None) -> Steps[str | None]:
+    """Write a claim; return its etag, None if another worker was faster."""
+
+    def write() -> str | None:
+        stored = me.world.claims.get(claim.source.name)
+        etag = known if me.has(Protection.CLAIM_CONDITION) or stored is None else stored.etag
+        return me.world.write_claim(claim, etag)
+
+    return (yield from me.call(write))
+
+
+def take_over(me: Worker, claim: Claim, known: Stored[Claim]) -> Steps[Stored[Claim] | None]:
+    """Claim a file in place of a claim that is there, if no worker has this version."""
+    kind = None
+    if is_old(known.value.claimed_date_time, claim.claimed_date_time, PATIENCE_SECONDS):
+        stored = yield from me.call(me.world.batches.get, known.value.batch)
+        kind = stored.value.kind if stored else None
+    decided = who_submits(known.value, claim.source, kind, claim.claimed_date_time, PATIENCE_SECONDS)
+    if decided is Claiming.LEAVE:
+        return None
+    if decided is Claiming.FENCE and me.has(Protection.FENCE) and not (yield from put_up_fence(me, known.value)):
+        return None
+    # Ask after the fence: then the batch of the dead worker can no longer end unseen.
+    asks = Protection.ASK_FOR_OTHER if decided is Claiming.ASK else Protection.ASK_AFTER_DEATH
+    if me.has(asks) and not (yield from is_newest(me, claim.source)):
+        return None
+    if decided is not Claiming.ASK:
+        replaces = claim.replaces or known.value.replaces
+        tries, received = known.value.tries + 1, known.value.received_date_time
+        claim = msgspec.structs.replace(claim, tries=tries, received_date_time=received, replaces=replaces)
+    etag = yield from write_claim(me, claim, known.etag)
+    return None if etag is None else Stored(claim, etag)
+
+
+def put_up_fence(me: Worker, claim: Claim) -> Steps[bool]:
+    """Void the batch of a claim, so that its worker cannot record a job any more."""
+    void = BatchRecord(kind=BatchKind.VOID, received_date_time=claim.received_date_time, due=me.world.now)
+    return (yield from me.call(me.world.write_batch, claim.batch, void, None)) is not None
+
+
+def is_newest(me: Worker, source: Source) -> Steps[bool]:
+    """Return whether a version is what the input container holds now."""
+    return (yield from me.call(me.world.newest, source.name)) == source
+
+
+def look(me: Worker, held: Stored[Claim], upload: Upload) -> Steps[Member | None]:
+    """Return a claimed version as a member of a batch; None if it has an outcome or is not the newest."""
+    source = upload.source
+    present = yield from me.call(me.world.present_outcome, source.name)
+    found = look_at_outcome(source, upload.digest, present, held.value.replaces)
+    if found is Present.ENDED and not me.has(Protection.OUTCOME_SEEN):
+        found = Present.NONE
+    member = Member(source, held.etag, present.etag if present else None, upload.digest)
+    if found is Present.NONE:
+        return member
+    if found is not Present.ENDED and (not me.has(Protection.ASK_FOR_OUTCOME) or (yield from is_newest(me, source))):
+        if found is Present.OTHER or not (yield from copy_outcome(me, member)):
+            return member
+    yield from me.call(me.world.release_claim, source.name, held.etag)
+    return None
+
+
+def copy_outcome(me: Worker, member: Member) -> Steps[bool]:
+    """Write the present outcome of a file again, as that of a version with the same text."""
+    world, name = me.world, member.source.name
+    copied = yield from me.call(world.outcomes.get, name)
+    if copied is None or copied.present.etag != member.outcome_etag:
+        return False
+    try:
+        yield from me.call(
+            world.write_outcome,
+            member.source,
+            OutcomeStatus.SUCCEEDED,
+            member.digest,
+            copied.jobs,
+            member.outcome_etag,
+        )
+    except OutcomeConflictError:
+        return False
+    return True
+
+
+def begin(me: Worker, claim: Claim, batch: str, member: Member, upload: Upload) -> Steps[None]:
+    """Send the text of a claimed version to the service, or end it with what is wrong with it."""
+    if upload.text is Text.BAD:
+        yield from fail(me, member)
+        return
+    record = BatchRecord(
+        kind=BatchKind.WAITING,
+        members=[member],
+        received_date_time=claim.received_date_time,
+        due=me.world.now,
+    )
+    if me.world.closed:
+        yield from me.reschedule(batch, record, None, THROTTLED_SECONDS)
+        return
+    yield from post_text(me, batch, record, None, upload)
+
+
+def post_text(me: Worker, batch: str, record: BatchRecord, baton: str | None, upload: Upload) -> Steps[None]:
+    """Post what was read of a file: as one job if it fits one request, else by a ledger."""
+    if upload.text is not Text.LARGE:
+        yield from post(me, batch, record, baton, upload)
+        return
+    due = me.world.in_seconds(PATIENCE_SECONDS)
+    record = msgspec.structs.replace(record, kind=BatchKind.LEDGER, due=due)
+    etag = yield from me.write_batch(batch, record, baton)
+    if etag is not None:
+        yield from post_all(me, batch, record, etag, None if not me.has(Protection.LEDGER_CLAIM) else Ledger(batch))
+
+
+def post(me: Worker, batch: str, record: BatchRecord, baton: str | None, upload: Upload) -> Steps[None]:
+    """Post a batch of one request, and record the job."""
+    payments = [Payment(member.source.name, member.source.etag, 0) for member in record.members]
+    try:
+        if upload.text is Text.REFUSED:
+            raise NerError("InvalidRequest", "", Remedy.NONE)
+        job_id = yield from me.post(payments)
+    except NerError as error:
+        yield from after_failed_call(me, batch, record, baton, error)
+        return
+    submitted = msgspec.structs.replace(
+        record,
+        kind=BatchKind.JOB,
+        job=SubmittedJob(job_id, len(payments), len(payments)),
+        submitted_date_time=me.world.now,
+        due=me.world.in_seconds(POLL_SECONDS),
+    )
+    try:
+        etag = yield from me.write_batch(batch, submitted, baton)
+    except AzureError:
+        me.forget()
+        yield from me.send(batch, submitted, baton)
+        return
+    if etag is None:
+        is_slow = is_old(me.started, me.world.now, PATIENCE_SECONDS)
+        assert is_slow, "a worker that was quick must be able to record its job"
+        me.forget()
+        yield from me.call_service(me.world.cancel, job_id)
+        return
+    yield from me.send(batch, submitted, etag)

@@ -1,0 +1,103 @@
+"""The model of `sweeping`."""
+
+from datetime import timedelta
+
+import msgspec
+
+from shared.message import BatchMessage, FileMessage, decode_message
+from shared.pipeline.decisions import Finding, ListedClaim, is_behind, look_at_file
+from shared.pipeline.sweeping import MAX_TIMES_BEHIND, VOID_TIMEOUTS
+from shared.state.batch import BatchKind, is_overdue
+from shared.state.claim import Claim, is_old
+from shared.state.sweeping import SweepState
+from tests.unit.protocol.protections import Protection
+from tests.unit.protocol.workers import GRACE_SECONDS, PATIENCE_SECONDS, Steps, Worker
+from tests.unit.protocol.world import Stored
+
+
+def sweep(me: Worker) -> Steps[None]:
+    """Send a message to each batch that is overdue and each file that needs one."""
+    world, now = me.world, me.world.now
+    state = yield from me.call(lambda: world.sweep)
+    first = state.first if state else now
+    times_behind = 0
+    if (yield from poll_is_behind(me)):
+        times_behind = (state.times_behind if state else 0) + 1
+    if not times_behind or (times_behind > MAX_TIMES_BEHIND and me.has(Protection.GUARD_GIVES_WAY)):
+        times_behind = 0
+        live = yield from revive_batches(me)
+        yield from walk_files(me, live)
+    after = SweepState(first=first, last=now, times_behind=times_behind)
+
+    def leave() -> None:
+        world.sweep = after
+
+    yield from me.call(leave)
+
+
+def poll_is_behind(me: Worker) -> Steps[bool]:
+    """Return whether messages are received too slowly."""
+    now = me.world.now
+    visible = yield from me.call(lambda: me.world.visible)
+    if not visible or not me.has(Protection.BACKLOG_GUARD):
+        return False
+    message = decode_message(visible[0].text)
+    if isinstance(message, BatchMessage):
+        due = message.record.due if message.record else None
+    else:
+        due = message.due
+    return is_behind(due, now, GRACE_SECONDS)
+
+
+def revive_batches(me: Worker) -> Steps[set[str]]:
+    """Send a message to each batch that is overdue, delete what is left of old ones; return those with a record."""
+    world, now, live = me.world, me.world.now, set()
+    longest = timedelta(seconds=VOID_TIMEOUTS * PATIENCE_SECONDS)
+    batches = yield from me.call(lambda: dict(world.batches))
+    ledgers = yield from me.call(lambda: dict.fromkeys((*world.ledgers, *world.results)))
+    for batch, (record, etag) in batches.items():
+        if record.kind is BatchKind.VOID:
+            if now - record.due > longest and me.has(Protection.VOID_RECORDS):
+                yield from me.call(world.delete_batch, batch, etag)
+            continue
+        live.add(batch)
+        if is_overdue(record.due, now, GRACE_SECONDS) and me.has(Protection.REVIVAL):
+            stored = yield from me.call(world.batches.get, batch)
+            if stored is not None and is_overdue(stored.value.due, now, GRACE_SECONDS):
+                revived = msgspec.structs.replace(stored.value, revivals=stored.value.revivals + 1)
+                yield from me.reschedule(batch, revived, stored.etag, 0.0)
+    for batch in ledgers:
+        if batch not in live and batch not in world.batches:
+            yield from me.call(world.ledgers.pop, batch, None)
+            yield from me.call(world.results.discard, batch)
+    return live
+
+
+def walk_files(me: Worker, live: set[str]) -> Steps[None]:
+    """Send a message to each file that needs one, and release claims of files that were deleted."""
+    world, now = me.world, me.world.now
+    inputs = yield from me.call(lambda: dict(world.inputs))
+    claims = yield from me.call(lambda: dict(world.claims))
+    outcomes = yield from me.call(lambda: dict(world.outcomes))
+    for name, upload in inputs.items():
+        claim, outcome = claims.get(name), outcomes.get(name)
+        found = look_at_file(
+            upload.source,
+            outcome.present.source_etag if outcome else None,
+            ListedClaim(claim.value.batch, claim.value.claimed_date_time) if claim else None,
+            now,
+            has_live_batch=claim is not None and claim.value.batch in live,
+            grace_seconds=GRACE_SECONDS,
+            patience_seconds=PATIENCE_SECONDS,
+            first_sweep=None,
+        )
+        if found is Finding.MISSING and me.has(Protection.ORPHANS if claim else Protection.MISSING_FILES):
+            yield from me.call(world.send, FileMessage(file=name, due=now))
+    for name, claim in claims.items():
+        if name not in inputs and is_orphan(me, claim, live) and me.has(Protection.ORPHANS_OF_DELETED):
+            yield from me.call(world.release_claim, name, claim.etag)
+
+
+def is_orphan(me: Worker, claim: Stored[Claim], live: set[str]) -> bool:
+    """Return whether the worker of a claim has ended without a record."""
+    return claim.value.batch not in live and is_old(claim.value.claimed_date_time, me.world.now, PATIENCE_SECONDS)

@@ -150,7 +150,7 @@ def is_overdue(flight: InFlight, now: datetime, settings: Settings) -> bool:
     """Tell whether the next sweep will send a message for a file in flight, since its own must be lost."""
     if flight.record is None:
         return is_old(flight.claim.claimed, now, settings.submit_timeout_seconds)
-    return is_late(flight.record.due, now, settings.sweep_grace_seconds)
+    return is_late(flight.record.due, now, settings.overdue_seconds)
 
 
 def text_records(flight: InFlight) -> int:

@@ -167,7 +167,7 @@ async def revive_batches(run: Sweep) -> None:
                 await services.state.delete_batch(batch, blob.etag)
             continue
         run.live.add(batch)
-        if due is None or is_overdue(due, run.now, settings.sweep_grace_seconds):
+        if due is None or is_overdue(due, run.now, settings.overdue_seconds):
             await revive(run, batch)
     run.count(calls=listing.calls)
 
@@ -180,7 +180,7 @@ async def revive(run: Sweep, batch: str) -> None:
     except StateError as error:
         log.error("left alone: %s", error)  # noqa: TRY400  # the message says it all
         return
-    if stored is None or not is_overdue(stored.record.due, run.now, services.settings.sweep_grace_seconds):
+    if stored is None or not is_overdue(stored.record.due, run.now, services.settings.overdue_seconds):
         return
     revived = msgspec.structs.replace(stored.record, due=services.now(), revivals=stored.record.revivals + 1)
     if await reschedule(services, batch, revived, stored.etag):

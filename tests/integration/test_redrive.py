@@ -81,7 +81,7 @@ def shown(account: Account, way: Way, limit: int = 10) -> str:
 def lose_messages(way: Way) -> None:
     """Lose all messages, and let time pass until that shows."""
     way.queue.clear_messages()
-    way.pass_time(way.settings.poll_max_seconds + way.settings.sweep_grace_seconds)
+    way.pass_time(way.settings.poll_max_seconds + way.settings.overdue_seconds)
 
 
 def delete_upload(way: Way) -> None:
@@ -157,7 +157,7 @@ async def test_an_upload_that_was_not_picked_up_is_submitted_once(way: Way, acco
     way.upload(TEXT)
     assert look(account).unheard == []
     assert redrive(account, Kind.UNHEARD) == []
-    way.pass_time(way.settings.sweep_grace_seconds + 1)
+    way.pass_time(way.settings.overdue_seconds + 1)
     assert [source.name for source in look(account).unheard] == ["unheard.txt"]
     said = shown(account, way)
     assert "not picked up: 1" in said
@@ -493,7 +493,7 @@ async def test_folders_are_no_files(way: Way, account: Account) -> None:
     container.upload_blob("photos/", b"")
     way.name = "letters/a.txt"
     way.upload()
-    way.pass_time(way.settings.sweep_grace_seconds + 1)
+    way.pass_time(way.settings.overdue_seconds + 1)
     assert look(account).states == {State.WAITING: 1}
     assert [line.name for line in redrive(account, Kind.UNHEARD)] == ["letters/a.txt"]
 

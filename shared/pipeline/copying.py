@@ -13,7 +13,6 @@ from shared.outcome import OutcomeStatus
 from shared.pipeline.services import Services
 from shared.source import Source
 from shared.state.batch import Member
-from shared.storage.blobs import OutcomeConflictError
 
 log = logging.getLogger("ner")
 
@@ -30,6 +29,10 @@ async def copy_outcome(services: Services, member: Member) -> bool:
 
     Returns:
         False if that is not possible: the text has to be sent.
+
+    Raises:
+        AzureError: storage refused a call.
+        OutcomeConflictError: the outcome is not the one that was seen any more.
     """
     name, source = member.source.name, member.source
 
@@ -38,11 +41,13 @@ async def copy_outcome(services: Services, member: Member) -> bool:
         async for piece in services.blobs.read_outcome(name, member.outcome_etag or ""):
             yield with_source(piece, source) if is_first else piece
             is_first = False
+        if is_first:
+            raise ShapeError
 
     try:
         metadata = outcomes.metadata(OutcomeStatus.SUCCEEDED, source, member.digest)
         await services.blobs.write_outcome(name, pieces, metadata, member.outcome_etag)
-    except (ShapeError, OutcomeConflictError):
+    except ShapeError:
         return False
     services.telemetry.ended(OutcomeStatus.SUCCEEDED.value)
     log.info("%r: wrote the outcome of its last version again, because the text is the same", name)

@@ -15,15 +15,16 @@ from shared.message import FileMessage
 from shared.ner.model import Problem
 from shared.pipeline.claiming import take_claim
 from shared.pipeline.copying import copy_outcome
-from shared.pipeline.finishing import GAVE_UP, fail, finish
+from shared.pipeline.finishing import GAVE_UP, MAX_CONFLICTS, fail, finish
 from shared.pipeline.posting import post_text
 from shared.pipeline.rescheduling import reschedule
 from shared.pipeline.services import Services
 from shared.pipeline.texts import digest_of, read_text
-from shared.precedence import Present, look_at_outcome
+from shared.precedence import Present, PresentOutcome, look_at_outcome
 from shared.source import Source
 from shared.state.batch import BatchKind, BatchRecord, Member
 from shared.state.claim import MAX_TRIES, BatchId, Claim, new_batch_id
+from shared.storage.blobs import OutcomeConflictError
 from shared.storage.state import StoredClaim
 
 log = logging.getLogger("ner")
@@ -73,25 +74,44 @@ async def submit_version(services: Services, wanted: FileMessage, source: Source
 
 
 async def look(services: Services, held: StoredClaim, digest: str) -> Member | None:
-    """Return a claimed version as a member of a batch; None if it has an outcome or is not the newest: it ends."""
-    claim = held.claim
+    """Return a claimed version as a member of a batch; None if it has an outcome or is not the newest: it ends.
+
+    Raises:
+        AzureError: storage refused a call.
+        OutcomeConflictError: other workers wrote the outcome each time.
+    """
+    for _ in range(MAX_CONFLICTS):
+        # Only now: another worker may have ended the version until the claim.
+        present = await services.blobs.present_outcome(held.claim.source.name)
+        member = Member(held.claim.source, held.etag, present.etag if present else None, digest)
+        try:
+            if not await ends(services, held.claim, member, present):
+                return member
+        except OutcomeConflictError:
+            continue
+        await services.state.release_claim(member.source.name, held.etag)
+        return None
+    raise OutcomeConflictError
+
+
+async def ends(services: Services, claim: Claim, member: Member, present: PresentOutcome | None) -> bool:
+    """Return whether a claimed version ends without being sent, because of the outcome that its file has.
+
+    Raises:
+        AzureError: storage refused a call.
+        OutcomeConflictError: the outcome is not the one that was seen any more.
+    """
     source = claim.source
-    # Only now: another worker may have ended the version until the claim.
-    present = await services.blobs.present_outcome(source.name)
-    found = look_at_outcome(source, digest, present, claim.replaces)
-    outcome_etag = present.etag if present else None
-    member = Member(source, held.etag, outcome_etag, digest)
+    found = look_at_outcome(source, member.digest, present, claim.replaces)
     if found is Present.NONE:
-        return member
+        return False
     if found is Present.ENDED:
         log.info("%r: already has an outcome, nothing to do", source.name)
-    elif await is_newest(services, source):
-        if found is Present.OTHER or not await copy_outcome(services, member):
-            return member
-    else:
+        return True
+    if not await is_newest(services, source):
         log.info("%r: replaced before it was submitted, nothing to do", source.name)
-    await services.state.release_claim(source.name, held.etag)
-    return None
+        return True
+    return found is Present.SAME_TEXT and await copy_outcome(services, member)
 
 
 async def is_newest(services: Services, source: Source) -> bool:

@@ -123,7 +123,9 @@ class Pipeline:
             stored = await services.state.read_batch(message.batch)
             if stored is None or stored.record.kind is BatchKind.VOID:
                 return
-            record, baton = stored
+            if record is None or stored.etag != baton:
+                record, baton = stored
+            # Else the message knows more: it may carry a job that storage has refused to record.
         if record is None:
             return
         seconds = after_refusal(

@@ -60,9 +60,7 @@ class Fuse:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_a_worker_may_die_at_any_call(
-    case: Case, make_proxied_way: Callable[..., Awaitable[ProxiedWay]]
-) -> None:
+async def test_a_worker_may_die_at_any_call(case: Case, make_proxied_way: Callable[..., Awaitable[ProxiedWay]]) -> None:
     """One outcome, of the newest version; nothing left over; each request submitted once, but for the one instant."""
     limit = asyncio.Semaphore(AT_ONCE)
 

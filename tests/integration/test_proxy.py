@@ -138,7 +138,7 @@ async def test_each_answer_is_what_the_sdk_reports(answer: AzureAnswer, azurite:
     """Status and code of all operations that can get it, those of a HEAD by its headers alone."""
     reported = []
     async with (
-        proxies(ports_of(azurite.connection_string)) as between,
+        proxies(ports_of(azurite.connection_string), hurry=True) as between,
         AsyncBlobServiceClient.from_connection_string(
             connection := through(azurite.connection_string, between.ports)
         ) as blobs,

@@ -206,14 +206,15 @@ async def walk_files(run: Sweep, place: Place | None) -> Place | None:
         _, outcome = await outcomes.up_to(key)
         if key <= after:
             continue
-        await release_orphans(run, orphans)
+        await release_orphans(run, [found for found in orphans if order(found.name) > after])
         await look_at(run, file, outcome, claim)
         last = file.name
         if time.monotonic() >= run.end_of_work:
             is_complete = False
             break
     if is_complete:
-        await release_orphans(run, (await claimed.up_to(None))[0])
+        orphans, _ = await claimed.up_to(None)
+        await release_orphans(run, [found for found in orphans if order(found.name) > after])
     await run.send_all()
     run.count(calls=inputs.calls + results.calls + claims.calls)
     # A file that is held back, for the sake of the order, may be on an earlier page.

@@ -25,7 +25,7 @@ RETRY_SECONDS: Final = 30.0
 """visibilityTimeout of host.json; uploads on which the trigger failed are tried again at once."""
 SWEEP_SECONDS: Final = 300.0
 """From one sweep to the next."""
-MAX_SWEEPS: Final = 12
+MAX_SWEEPS: Final = 40
 """After which everything must have ended."""
 MAX_INVOCATIONS: Final = 1000
 """Of one walk; more would have no end."""
@@ -265,7 +265,7 @@ class Case:
 
     def own_names(self, number: str) -> dict[str, str]:
         """Return app settings for one of many walks in the same account."""
-        own = f"{self.name.replace(' ', '-')}-{number}"
+        own = f"{self.name} {number}".replace(" ", "-")
         containers = {"NER_INPUT_CONTAINER": f"{own}-in", "NER_RESULTS_CONTAINER": f"{own}-out"}
         return {"NER_QUEUE": own, "NER_STATE_CONTAINER": own, **containers}
 

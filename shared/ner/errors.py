@@ -39,6 +39,7 @@ RESPONSE_ERRORS: Final = (
 """All that the HTTP client raises for a connection or a response; those of TLS and of host names it lets through."""
 
 
+TOO_LARGE: Final = 413
 GATEWAY_STATUSES: Final = frozenset({408, 502, 504})
 """Of a gateway that has passed a call on and got no answer."""
 
@@ -126,6 +127,8 @@ def from_answer(answer: Answer, *, submitting: bool, is_young: bool = False) -> 
     described = describe(body.get("error")) if isinstance(body, dict) else None
     code, message = described or (f"HTTP{status}", printable(answer.reason)[:LONGEST_LOGGED] or "no reason given")
     remedy = remedy_for(status, code, submitting=submitting, is_young=is_young)
+    if remedy is Remedy.NONE and described is None and status != TOO_LARGE:
+        remedy = Remedy.WAIT  # a gateway's words, which say nothing about the text
     if remedy is Remedy.NONE and not submitting:
         message = FORGOTTEN
     # What is wrong with settings or quota has nothing to do with a text; other messages may quote what was sent.

@@ -10,16 +10,18 @@ import msgspec
 from shared import outcome as outcomes
 from shared.delays import MOST_TRANSACTIONS
 from shared.merging import numbered
+from shared.message import is_expired
 from shared.ner.errors import NerError, Remedy
 from shared.ner.model import Problem
 from shared.packing import Request
-from shared.pipeline.decisions import Fail, after_call, after_unanswered
-from shared.pipeline.finishing import end_batch, fail
-from shared.pipeline.rescheduling import reschedule
+from shared.pipeline.decisions import Fail, after_call, after_refusal, after_unanswered
+from shared.pipeline.finishing import REFUSED, end_batch, fail
+from shared.pipeline.rescheduling import names_of, reschedule
 from shared.pipeline.services import Services
 from shared.source import Source
 from shared.state.batch import BatchRecord, SubmittedJob
 from shared.state.claim import BatchId
+from shared.storage.errors import reason_of
 
 log = logging.getLogger("ner")
 
@@ -91,6 +93,31 @@ async def after_failed_call(
         seconds = max(seconds, after_unanswered(record.unanswered, settings.submit_timeout_seconds))
     later = msgspec.structs.replace(record, due=services.in_seconds(seconds))
     await reschedule(services, batch, later, baton)
+
+
+async def after_refused_call(
+    services: Services, batch: BatchId, record: BatchRecord, baton: str, error: Exception
+) -> None:
+    """After a call that storage refused, or did not answer: let the batch go on later.
+
+    One that the service has not accepted within NER_JOB_TIMEOUT_SECONDS fails; a job has been paid, so it waits for as
+    long as it takes.
+    """
+    settings, now = services.settings, services.now()
+    log.warning("%s: retrying later, because %s", names_of(record), reason_of(error))
+    if record.submitted_date_time is None and is_expired(record.since, now, settings.job_timeout_seconds):
+        for member in record.members:
+            await fail(services, member, REFUSED)
+        await end_batch(services, batch, record)
+        return
+    seconds = after_refusal(
+        record,
+        now,
+        least=settings.poll_min_seconds,
+        most=settings.poll_max_seconds,
+        jitter=services.random.random(),
+    )
+    await reschedule(services, batch, msgspec.structs.replace(record, due=services.in_seconds(seconds)), baton)
 
 
 def display_name(source: Source) -> str:

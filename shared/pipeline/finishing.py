@@ -22,6 +22,11 @@ GAVE_UP: Final = Problem(
     "ProcessingFailed",
     "The app failed to process this file several times. Ask its operator to check the log, then upload the file again.",
 )
+REFUSED: Final = Problem(
+    "StorageUnavailable",
+    "The app could not process the file within NER_JOB_TIMEOUT_SECONDS, because the storage account refused a call. "
+    "Ask the app's operator to check the log, then upload the file again.",
+)
 TIMED_OUT: Final = Problem("JobTimeout", "The job did not end within NER_JOB_TIMEOUT_SECONDS. Upload the file again.")
 
 

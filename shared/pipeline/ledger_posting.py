@@ -14,9 +14,9 @@ from azure.core.exceptions import AzureError
 from shared.ner.errors import NerError, Remedy
 from shared.ner.model import Problem
 from shared.packing import Request, pack
-from shared.pipeline.calling import after_failed_call, next_poll, submit_request
+from shared.pipeline.calling import after_failed_call, after_refused_call, next_poll, submit_request
 from shared.pipeline.finishing import GAVE_UP, cancel, end_batch, fail
-from shared.pipeline.rescheduling import reschedule
+from shared.pipeline.rescheduling import names_of, reschedule
 from shared.pipeline.services import Services
 from shared.pipeline.texts import Text
 from shared.source import Source
@@ -54,21 +54,27 @@ async def post_all(
         log.info("%r: another worker processes this file, nothing to do", member.source.name)
     except UnrecordedJobError as error:
         await after_unrecorded_job(services, batch, record, baton, error)
+    except AzureError as error:
+        await after_refused_call(services, batch, record, baton, error)
     except NerError as error:
         # A throttled service that took some requests just now will soon take more.
         await after_failed_call(services, batch, record, baton, error, jobs=ledger.jobs, since=ledger.active)
     else:
-        ends = ledger.next_start is None
-        due = services.now()
-        record = msgspec.structs.replace(record, revivals=0)
-        if ends:
-            log.info("%r: submitted as %d jobs", member.source.name, len(ledger.jobs))
-            services.telemetry.submitted()
-            first = next(iter(ledger.jobs), None)
-            record = msgspec.structs.replace(record, submitted_date_time=ledger.active)
-            age = (services.now() - first.submitted_date_time).total_seconds() if first else 0.0
-            due = services.in_seconds(next_poll(services, first, age) if first else 0.0)
-        await reschedule(services, batch, msgspec.structs.replace(record, due=due), baton)
+        await after_posting(services, batch, record, baton, ledger)
+
+
+async def after_posting(services: Services, batch: BatchId, record: BatchRecord, baton: str, ledger: Ledger) -> None:
+    """Let a file go on: at once if there is more to post, else when its first job is due."""
+    due = services.now()
+    record = msgspec.structs.replace(record, revivals=0)
+    if ledger.next_start is None:
+        log.info("%s: submitted as %d jobs", names_of(record), len(ledger.jobs))
+        services.telemetry.submitted()
+        first = next(iter(ledger.jobs), None)
+        record = msgspec.structs.replace(record, submitted_date_time=ledger.active)
+        age = (services.now() - first.submitted_date_time).total_seconds() if first else 0.0
+        due = services.in_seconds(next_poll(services, first, age) if first else 0.0)
+    await reschedule(services, batch, msgspec.structs.replace(record, due=due), baton)
 
 
 class UnrecordedJobError(Exception):

@@ -3,13 +3,14 @@
 import logging
 
 import msgspec
+from azure.core.exceptions import AzureError
 
 from shared import outcome as outcomes
 from shared.documents import DocumentError
 from shared.message import BatchMessage, is_expired
 from shared.ner.errors import NerError
 from shared.ner.model import Job, Problem
-from shared.pipeline.calling import after_failed_call, next_poll
+from shared.pipeline.calling import after_failed_call, after_refused_call, next_poll
 from shared.pipeline.collecting import collect
 from shared.pipeline.finishing import GAVE_UP, TIMED_OUT, cancel, end_batch, fail, finish, give_up_version, holds
 from shared.pipeline.ledger_posting import post_all
@@ -102,7 +103,7 @@ async def go_on_posting(services: Services, batch: BatchId, record: BatchRecord,
         return
     async with services.reading_turn(is_large=member.source.length > LARGE_FILE):
         taken = await take_baton(services, batch, record, baton)
-        text = await read_again(services, batch, record) if taken else None
+        text = await read_again(services, batch, record, taken) if taken else None
         if taken and text:
             await post_text(services, batch, record, taken, text)
 
@@ -115,16 +116,21 @@ async def give_up_batch(services: Services, batch: BatchId, record: BatchRecord)
     await end_batch(services, batch, record)
 
 
-async def read_again(services: Services, batch: BatchId, record: BatchRecord) -> Text | None:
-    """Return the text of a batch of one file; None if the file has ended, since it was replaced or deleted."""
+async def read_again(services: Services, batch: BatchId, record: BatchRecord, baton: str) -> Text | None:
+    """Return the text of a batch of one file; None if the batch has ended, or goes on later."""
     member = record.members[0]
     source = member.source
-    upload = await services.blobs.open_upload(source.name, source.etag)
-    if upload is None:
+    try:
+        upload = await services.blobs.open_upload(source.name, source.etag)
+        data = await upload.read() if upload else None
+    except AzureError as error:
+        await after_refused_call(services, batch, record, baton, error)
+        return None
+    if data is None:
         await give_up_version(services, batch, record)
         return None
     try:
-        return read_text(services, source, await upload.read())
+        return read_text(services, source, data)
     except DocumentError as error:
         # As where NER_MAX_BLOB_BYTES was made smaller meanwhile.
         await fail(services, member, Problem(error.code, error.message))
@@ -151,6 +157,6 @@ async def go_on_with_ledger(services: Services, batch: BatchId, record: BatchRec
         return
     async with services.reading_turn(is_large=member.source.length > LARGE_FILE):
         taken = await take_baton(services, batch, record, baton)
-        text = await read_again(services, batch, record) if taken else None
+        text = await read_again(services, batch, record, taken) if taken else None
         if taken and text:
             await post_all(services, batch, record, taken, text, ledger=ledger)

@@ -10,9 +10,9 @@ import msgspec
 from azure.core.exceptions import AzureError
 
 from shared.message import BatchMessage, FileMessage, MessageError, decode_message
-from shared.pipeline.decisions import after_refusal
+from shared.pipeline.calling import after_refused_call
 from shared.pipeline.polling import poll
-from shared.pipeline.rescheduling import names_of, reschedule, send
+from shared.pipeline.rescheduling import names_of, send
 from shared.pipeline.services import Services, open_services, utc_now
 from shared.pipeline.submitting import submit
 from shared.pipeline.sweeping import DEFAULT_INTERVAL, sweep
@@ -34,6 +34,10 @@ TRY_AGAIN_SECONDS: Final = 30.0
 """When a file is submitted again after storage has refused a call."""
 REFUSALS: Final = (AzureError, TimeoutError, OutcomeConflictError)
 """After these a batch goes on later."""
+
+
+class RefusedError(Exception):
+    """Storage refuses what an invocation cannot do without. Unlike the SDK's errors, it says nothing that is secret."""
 
 
 class Pipeline:
@@ -79,7 +83,7 @@ class Pipeline:
         """Do what a message says.
 
         Raises:
-            AzureError: storage refuses everything: the host runs the message again, and so does the sweep.
+            RefusedError: storage refuses everything: the host runs the message again, and so does the sweep.
         """
         services = self.services
         try:
@@ -95,6 +99,8 @@ class Pipeline:
                     await self.within_deadline(submit(services, message))
                 except StateError as error:
                     log.error("%r: left alone: %s", message.file, error)  # noqa: TRY400  # the message says it all
+                except REFUSALS as error:
+                    raise RefusedError(f"{message.file!r}: {reason_of(error)}") from None
             return
         await self.poll_batch(message)
 
@@ -110,35 +116,28 @@ class Pipeline:
             except StateError as error:
                 log.error("%s: left alone: %s", names, error)  # noqa: TRY400  # the message says it all
             except REFUSALS as error:
-                log.warning("%s: retrying later, because %s", names, reason_of(error))
-                async with asyncio.timeout(LAST_SECONDS):
-                    await self.back_off(message)
+                try:
+                    async with asyncio.timeout(LAST_SECONDS):
+                        await self.back_off(message, error)
+                except REFUSALS as worse:
+                    raise RefusedError(f"{names}: {reason_of(error)}, and then {reason_of(worse)}") from None
 
-    async def back_off(self, message: BatchMessage) -> None:
+    async def back_off(self, message: BatchMessage, error: Exception) -> None:
         """Let a batch go on later; one whose baton was taken, by this worker or another one, is the sweep's."""
-        services, settings = self.services, self.services.settings
-        record, baton = message.record, message.etag
-        if baton is not None:
-            stored = await services.state.read_batch(message.batch)
-            if stored is None or stored.etag != baton:
-                log.info("%s: left to its worker or the sweep", message.batch)
-                return
-            # What the message says is newer where the record of an accepted job was refused.
-            record = record or stored.record
-        if record is None:
+        services, record = self.services, message.record
+        if message.etag is None:
+            if record is not None:
+                log.warning("%s: retrying later, because %s", names_of(record), reason_of(error))
+                seconds = services.settings.poll_max_seconds
+                later = msgspec.structs.replace(record, due=services.in_seconds(seconds))
+                await send(services, message.batch, later, None)
             return
-        seconds = after_refusal(
-            record,
-            services.now(),
-            least=settings.poll_min_seconds,
-            most=settings.poll_max_seconds,
-            jitter=services.random.random(),
-        )
-        later = msgspec.structs.replace(record, due=services.in_seconds(seconds))
-        if baton is None:
-            await send(services, message.batch, later, None)
-        else:
-            await reschedule(services, message.batch, later, baton)
+        stored = await services.state.read_batch(message.batch)
+        if stored is None or stored.etag != message.etag:
+            log.info("batch %s is left to its worker or the sweep", message.batch)
+            return
+        # What the message says is newer where the record of an accepted job was refused.
+        await after_refused_call(services, message.batch, record or stored.record, message.etag, error)
 
     async def sweep(self, next_run: datetime | None = None) -> Swept:
         """Send messages to files that no trigger brought and to batches whose message was lost; return what was found.
@@ -146,13 +145,17 @@ class Pipeline:
         Args:
             next_run: when the next sweep is due, if the host says so.
 
-        Raises:
-            AzureError, TimeoutError: storage refused a call or was too slow; the next sweep begins again.
+        Returns:
+            What was found; nothing if storage refused a call or was too slow. The next sweep begins again.
         """
-        with self.services.telemetry.begin("sweep", ""):
-            async with asyncio.timeout(self.services.settings.deadline_seconds):
-                interval = next_run - self.services.now() if next_run else DEFAULT_INTERVAL
-                return await sweep(self.services, interval)
+        interval = next_run - self.services.now() if next_run else DEFAULT_INTERVAL
+        try:
+            with self.services.telemetry.begin("sweep", ""):
+                async with asyncio.timeout(self.services.settings.deadline_seconds):
+                    return await sweep(self.services, interval)
+        except REFUSALS as error:
+            log.error("the sweep stopped, because %s", reason_of(error))  # noqa: TRY400  # the SDK's words may hold secrets
+            return Swept(is_complete=False)
 
     async def within_deadline(self, work: Awaitable[None]) -> None:
         """Do the work; raises TimeoutError at the deadline, which is well before the host would end the worker."""

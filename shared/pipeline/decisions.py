@@ -98,9 +98,9 @@ def after_call(
 def after_unanswered(count: int, patience_seconds: float) -> float:
     """Return in how many seconds, at least, to submit a text again after so many submissions without an answer.
 
-    Each may have been accepted, and is paid for then; so each delay is four times the last one.
+    Each may have been accepted, and is paid for then; so each delay is eight times the last one.
     """
-    return min(patience_seconds * 4.0 ** min(max(count - 1, 0), 30), MAX_UNANSWERED_DELAY_SECONDS)
+    return min(patience_seconds * 8.0 ** min(max(count - 1, 0), 30), MAX_UNANSWERED_DELAY_SECONDS)
 
 
 def after_refusal(record: BatchRecord, now: datetime, *, least: float, most: float, jitter: float) -> float:

@@ -100,7 +100,9 @@ class Pipeline:
                 except StateError as error:
                     log.error("%r: left alone: %s", message.file, error)  # noqa: TRY400  # the message says it all
                 except REFUSALS as error:
-                    raise RefusedError(f"{message.file!r}: {reason_of(error)}") from None
+                    if message.replaces is not None:  # the sweep does not know of it
+                        raise RefusedError(f"{message.file!r}: {reason_of(error)}") from None
+                    log.warning("%r: left to the next sweep, because %s", message.file, reason_of(error))
             return
         await self.poll_batch(message)
 

@@ -8,6 +8,7 @@ import logging
 from typing import Final
 
 import msgspec
+from azure.core.exceptions import AzureError
 
 from shared import outcome as outcomes
 from shared.documents import DocumentError
@@ -63,7 +64,12 @@ async def submit_version(services: Services, wanted: FileMessage, source: Source
     if held is None:
         return
     digest = digest_of(services, source.name, data)
-    member = await look(services, held, digest)
+    try:
+        member = await look(services, held, digest)
+    except AzureError:
+        # Nothing has been sent: this worker must not count as one that died.
+        await services.state.release_claim(source.name, held.etag)
+        raise
     if member is None:
         return
     if held.claim.tries > MAX_TRIES:

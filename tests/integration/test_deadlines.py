@@ -9,7 +9,7 @@ import pytest
 from shared.outcome import OutcomeStatus
 from shared.pipeline.running import Pipeline
 from shared.settings import Settings
-from tests.calls import after_listing, before_blob_call
+from tests.calls import after_storage_call, before_blob_call, lists
 from tests.integration.conftest import TEXT, Way
 from tests.integration.test_many_jobs import lines
 
@@ -114,7 +114,7 @@ async def test_a_sweep_that_hangs_ends_and_the_next_one_begins_again(way: Way, h
     way.name = "unheard.txt"
     way.upload()
     way.pass_time(3600)
-    with after_listing(way.settings.input_container, hang), pytest.raises(TimeoutError):
+    with after_storage_call(lists(way.settings.input_container), hang), pytest.raises(TimeoutError):
         await hasty.sweep()
     assert way.queue.get_queue_properties().approximate_message_count == 0
     assert (await way.pipeline.sweep()).missing == 1

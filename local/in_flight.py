@@ -65,8 +65,11 @@ def read_batch(account: Account, batch: str) -> tuple[BatchRecord, str] | None:
 def read_in_flight(account: Account, claim: Claimed) -> InFlight | None:
     """Return what is known of a file in flight; None if it has ended meanwhile."""
     flight = read_claimed(account, claim)
-    if flight is None or flight.problem:
+    if flight is None or flight.source is None:
         return flight
+    container = flight.source.container
+    if container != account.settings.input_container:
+        return replace(flight, problem=f"belongs to container {container!r}, which is not NER_INPUT_CONTAINER")
     return replace(flight, is_overdue=is_overdue(flight, utc_now(), account.settings))
 
 
@@ -84,11 +87,7 @@ def read_claimed(account: Account, claim: Claimed) -> InFlight | None:
     except UNREADABLE as error:
         problem = f"cannot be read, because another version of this app wrote it: {error}"
         return InFlight(claim, name, None, claim.claimed, problem=problem)
-    container = known.source.container
-    problem = ""
-    if container != account.settings.input_container:
-        problem = f"belongs to container {container!r}, which is not NER_INPUT_CONTAINER"
-    return InFlight(claim, known.source.name, known.source, known.received_date_time, problem=problem)
+    return InFlight(claim, known.source.name, known.source, known.received_date_time)
 
 
 def by_record(account: Account, claim: Claimed, record: BatchRecord, baton: str) -> InFlight | None:
@@ -151,7 +150,7 @@ def is_overdue(flight: InFlight, now: datetime, settings: Settings) -> bool:
     """Tell whether the next sweep will send a message for a file in flight, since its own must be lost."""
     if flight.record is None:
         return is_old(flight.claim.claimed, now, settings.submit_timeout_seconds)
-    return is_late(flight.record.due, now, settings.sweep_grace_seconds)
+    return is_late(flight.record.due, now, settings.overdue_seconds)
 
 
 def text_records(flight: InFlight) -> int:

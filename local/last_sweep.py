@@ -11,9 +11,9 @@ from local.times import age_text
 from shared.settings import Settings
 from shared.state.sweeping import SweepState
 
-MAX_MISSING_SHARE: Final = 0.01
-MIN_MISSING: Final = 10
-"""So many files that the trigger did not bring, and this share of all, are no accident."""
+MAX_MISSING_COUNT: Final = 10
+MAX_MISSING_SHARE: Final = 0.05
+"""More files than both that the trigger did not bring are no accident; the alert has the same limits."""
 
 
 def sweep_text(sweep: SweepState | None, now: datetime) -> str:
@@ -62,7 +62,7 @@ def sweep_warnings(
             f"Messages wait for longer than NER_SWEEP_GRACE_SECONDS ({settings.sweep_grace_seconds}), so the sweep "
             "sends no more of them. The app is down or has too few instances."
         )
-    if swept.missing >= MIN_MISSING and swept.missing > MAX_MISSING_SHARE * swept.files:
+    if swept.missing > MAX_MISSING_COUNT and swept.missing > MAX_MISSING_SHARE * swept.files:
         found.append(
             f"The last sweep found {swept.missing:,} of {counted(swept.files, 'file')} that the function submit had "
             "not picked up. Check that the uploads' events arrive (NER_BLOB_TRIGGER_SOURCE) and the log of submit."

@@ -178,7 +178,7 @@ class Listing:
 
     def overdue_batches(self, now: datetime, settings: Settings) -> set[str]:
         """Return the batches to which the next sweep will send a message, since theirs must be lost."""
-        grace = settings.sweep_grace_seconds
+        grace = settings.overdue_seconds
         return {
             batch
             for batch, record in self.batches.items()

@@ -98,6 +98,11 @@ class Settings:
         """How long one invocation may work: less than a claim is valid, so no late worker submits a file again."""
         return self.submit_timeout_seconds * DEADLINE_SHARE
 
+    @property
+    def overdue_seconds(self) -> int:
+        """When a message must be lost, counted from when it was due; until then it may be being worked on."""
+        return max(self.sweep_grace_seconds, self.submit_timeout_seconds)
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
         """Read and check the settings.

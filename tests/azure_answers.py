@@ -37,6 +37,7 @@ class AzureAnswer:
         source: where it is known from.
         after: the call has been carried out, and only its answer is lost.
         cut: half of the server's own answer comes.
+        never: no answer comes.
         lasts: whether it can stay for hours. What comes and goes with other callers, or with one answer on its way,
             does not.
         together: an answer that other operations on the same container or queue get as long as this one lasts.
@@ -50,13 +51,14 @@ class AzureAnswer:
     source: str = ""
     after: bool = False
     cut: bool = False
+    never: bool = False
     lasts: bool = True
     together: "AzureAnswer | None" = None
 
     def to(self, call: Call) -> Answer:
         """Return what the caller gets."""
-        if self.cut or self.status is None:
-            return Answer(cut=self.cut, carried_out=self.after)
+        if self.status is None:
+            return Answer(cut=self.cut, carried_out=self.after, never=self.never)
         headers = {
             "Server": "Windows-Azure-Blob/1.0 Microsoft-HTTPAPI/2.0",
             "x-ms-request-id": f"00000000-0000-0000-0000-{call.number:012d}",
@@ -308,6 +310,7 @@ ANSWERS: Final = (
         COMMON_CODES,
     ),
     AzureAnswer("reset", of(), None, source=COMMON_CODES),
+    AzureAnswer("silence", of(), None, source=COMMON_CODES, never=True),
     AzureAnswer("answer lost", of(), None, source=COMMON_CODES, after=True, lasts=False),
     AzureAnswer("half an answer", of("Get Blob"), None, source=COMMON_CODES, cut=True, lasts=False),
     AzureAnswer("gateway's 404", of(), 404, message="<html>404 Web Site not found</html>", source=GATEWAYS),

@@ -15,16 +15,20 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property, partial
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import httpx
 import pytest
-from azure.core.pipeline.transport import AsyncHttpTransport
+from azure.core.exceptions import ServiceResponseTimeoutError
+from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
 
 MAX_HEAD_BYTES: Final = 256 * 1024
 END_OF_HEAD: Final = b"\r\n\r\n"
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 """For SO_LINGER: closing the socket sends a reset."""
+SILENCE: Final = "x-silence"
+"""A header that stands for no answer at all."""
 
 
 class Service(StrEnum):
@@ -139,10 +143,12 @@ class Answer:
         headers: besides Content-Length.
         body: sent unless the call is a HEAD.
         carried_out: whether the call is passed on first, so that only its answer is lost.
-        never: nothing is ever sent, and the connection stays open.
+        never: nothing is ever sent, and the connection stays open; or the client learns at once that it has waited in
+            vain, if the proxies hurry.
         edit: changes the server's own answer, which then is sent.
         cut: only the first half of the server's own answer is sent, then the connection ends.
-        then: called when the call has been carried out, or has been refused, before the caller gets anything.
+        then: called when the call has been carried out, or has been refused, before the caller gets anything. With
+            it `never` is a real silence, since it ends the caller.
     """
 
     status: int | None = None
@@ -184,10 +190,11 @@ class Proxies:
         connections: of their callers.
     """
 
-    def __init__(self, targets: Mapping[Service, int], rule: Rule = pass_on) -> None:
-        """Stand before these ports of this machine."""
+    def __init__(self, targets: Mapping[Service, int], rule: Rule = pass_on, *, hurry: bool = False) -> None:
+        """Stand before these ports of this machine; `hurry` for clients in `no_pauses`, which need not wait."""
         self.targets = targets
         self.rule = rule
+        self.hurry = hurry
         self.calls: list[Call] = []
         self.ports: dict[Service, int] = {}
         self._servers: list[asyncio.Server] = []
@@ -225,7 +232,9 @@ class Proxies:
                 response = b""
                 if answer is None or answer.needs_server:
                     response = await upstream.send(call.method, request)
-                if answer is not None:
+                if answer is not None and answer.never and answer.then is None and self.hurry:
+                    response = Answer(599, {SILENCE: "1"}).encode(call.method)
+                elif answer is not None:
                     response = await answer_in_place(answer, call, response, reader)
                     if not response:
                         reset(writer)
@@ -349,9 +358,11 @@ async def read_chunks(reader: asyncio.StreamReader) -> bytes:
 
 
 @asynccontextmanager
-async def proxies(targets: Mapping[Service, int], rule: Rule = pass_on) -> AsyncIterator[Proxies]:
+async def proxies(
+    targets: Mapping[Service, int], rule: Rule = pass_on, *, hurry: bool = False
+) -> AsyncIterator[Proxies]:
     """Run proxies on this event loop until the block ends; what calls them must not hold the loop."""
-    running = Proxies(targets, rule)
+    running = Proxies(targets, rule, hurry=hurry)
     await running.start()
     try:
         yield running
@@ -404,18 +415,41 @@ passing: ContextVar[Callable[[float], None] | None] = ContextVar("passing", defa
 """What lets time pass on the tests' clock, for the pauses that are not made."""
 
 
+def let_pass(seconds: float | None) -> None:
+    """Let time pass on the tests' clock."""
+    if (tick := passing.get()) and seconds:
+        tick(seconds)
+
+
 @contextmanager
 def no_pauses() -> Iterator[None]:
-    """Let the storage SDK repeat failed calls at once.
+    """Let the HTTP clients of this process wait on the tests' clock alone.
 
-    The time that it would have waited passes on the tests' clock.
+    The storage SDK repeats failed calls at once, and a call that proxies with `hurry` never answer has timed out.
     """
+    send, handle = AioHttpTransport.send, httpx.AsyncHTTPTransport.handle_async_request
 
-    async def sleep(_transport: AsyncHttpTransport, seconds: float) -> None:  # type: ignore[type-arg]
-        if let_pass := passing.get():
-            let_pass(seconds)
+    async def sleep(_transport: AsyncHttpTransport[Any, Any], seconds: float) -> None:
+        let_pass(seconds)
         await asyncio.sleep(0)
+
+    async def send_storage(transport: AioHttpTransport, request: Any, **config: Any) -> Any:
+        response = await send(transport, request, **config)
+        if SILENCE in response.headers:
+            let_pass(config.get("read_timeout", transport.connection_config.read_timeout))
+            raise ServiceResponseTimeoutError("no response")
+        return response
+
+    async def send_ner(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        response = await handle(transport, request)
+        if SILENCE in response.headers:
+            let_pass(request.extensions["timeout"]["read"])
+            await response.aclose()
+            raise httpx.ReadTimeout("no response", request=request)
+        return response
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(AsyncHttpTransport, "sleep", sleep)
+        patch.setattr(AioHttpTransport, "send", send_storage)
+        patch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", send_ner)
         yield

@@ -15,6 +15,7 @@ from typing import Final
 
 from azure.storage.queue import QueueMessage
 
+from tests.emulator import move_clock
 from tests.integration.conftest import LEASE_SECONDS, TEXT, ProxiedWay
 from tests.proxy import passing
 
@@ -55,7 +56,11 @@ class Host:
         errors: what invocations have raised, as the host logs it.
         waiting: what it has received, or will hand over again.
         worker: the invocation that runs now.
+        is_patient: whether the service has recognised everything before anything is handed over, so that each walk of
+            a file makes the same calls.
+        down_until: until when storage is down for the host, too, which then hands over nothing.
         killed: whether it has been killed.
+        stopped: why the walk cannot go on, if it cannot.
         first_calls: numbers of the calls that each event and each message began with.
         forgets: whether what a dead worker had in hand never comes again, so that only the sweep can help.
     """
@@ -64,14 +69,21 @@ class Host:
     errors: list[str] = field(default_factory=list)
     waiting: list[Delivery] = field(default_factory=list)
     worker: "asyncio.Future[None] | None" = None
+    is_patient: bool = False
+    down_until: datetime | None = None
     killed: bool = False
+    stopped: str = ""
     first_calls: list[int] = field(default_factory=list)
     invocations: int = 0
     forgets: bool = False
 
-    def kill(self) -> None:
-        """End the invocation that runs now, as the death of its process does; it gets no answer any more."""
-        self.killed = True
+    def kill(self, stopped: str = "") -> None:
+        """End the invocation that runs now, as the death of its process does; it gets no answer any more.
+
+        Args:
+            stopped: why the walk ends with it.
+        """
+        self.killed, self.stopped = True, stopped
         if self.worker is not None:
             self.worker.cancel()
 
@@ -83,6 +95,8 @@ class Host:
         """Hand over what is due next until there is nothing left."""
         while delivery := await self.next():
             self.way.pass_time((delivery.due - self.way.now()).total_seconds())
+            if self.is_patient:
+                await asyncio.to_thread(move_clock, self.way.ner_emulator, 0)
             await self.hand_over(delivery)
 
     async def end(self) -> None:
@@ -110,7 +124,8 @@ class Host:
             self.waiting.append(Delivery(due, message.content.encode(), "message", message))
         if not self.waiting:
             return None
-        first = min(self.waiting, key=lambda delivery: delivery.due)
+        # What is due in the same minute comes in the order in which it was sent, however the delays were spread.
+        first = min(self.waiting, key=lambda delivery: round((delivery.due - self.way.begun).total_seconds() / 60))
         self.waiting.remove(first)
         return first
 
@@ -119,7 +134,10 @@ class Host:
         self.first_calls.append(len(self.way.proxies.calls) + 1)
         while True:
             delivery.tries += 1
-            if await self.invoke(lambda: self.call(delivery)):
+            has_succeeded = await self.invoke(lambda: self.call(delivery))
+            if self.down_until is not None:
+                self.way.pass_time((self.down_until - self.way.now()).total_seconds())
+            if has_succeeded:
                 await self.delete(delivery)
                 return
             is_last = delivery.tries >= MAX_TRIES
@@ -157,6 +175,7 @@ class Host:
             except asyncio.CancelledError:
                 if not self.killed:
                     raise
+                assert not self.stopped, self.stopped
                 await self.way.pipeline.aclose()
                 self.way.pipeline = self.way.another_pipeline()
                 if self.forgets:
@@ -202,6 +221,16 @@ async def overwritten(host: Host, data: bytes, newer: bytes) -> None:
     await host.end()
 
 
+async def replaced(host: Host, data: bytes, newer: bytes) -> None:
+    """A newer version after the outcome of the older one."""
+    host.way.upload(data)
+    await host.event()
+    await host.messages()
+    host.way.upload(newer)
+    await host.event()
+    await host.end()
+
+
 async def unannounced(host: Host, data: bytes, newer: bytes) -> None:
     """A newer version of which the host never says a word."""
     host.way.upload(data)
@@ -229,6 +258,11 @@ class Case:
     newer: bytes
     requests: int
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether others begin like this one."""
+        return self.walk is plain
+
     def own_names(self, number: str) -> dict[str, str]:
         """Return app settings for one of many walks in the same account."""
         own = f"{self.name.replace(' ', '-')}-{number}"
@@ -248,6 +282,8 @@ CASES: Final = (
     Case("throttled", throttled, TEXT, b"", 1),
     Case("overwritten", overwritten, TEXT, TEXT + b" Newer.", 2),
     Case("overwritten many jobs", overwritten, lines(30), lines(2), 3),
+    Case("replaced", replaced, TEXT, TEXT + b" Newer.", 2),
+    Case("replaced many jobs", replaced, lines(30), lines(31), 4),
     Case("overwritten without an event", unannounced, TEXT, TEXT + b" Newer.", 2),
 )
 

@@ -141,7 +141,7 @@ class QueueListener:
         if self.poison is not None and tries > self.options.max_dequeue_count:
             await self.move_to_poison(message)
             return
-        body = self.decode(str(message.content or ""))
+        body = self.decode(str(message.content))
         if body is None:
             if self.is_internal:
                 raise HostError(f"Message {message.id} of {self.client.queue_name} is not base64. Shutting down")
@@ -182,11 +182,11 @@ class QueueListener:
             return
         poison = self.service.get_queue_client(self.poison)
         try:
-            await poison.send_message(message.content or "")
+            await poison.send_message(message.content)
         except ResourceNotFoundError:
             with suppress(ResourceExistsError):  # created meanwhile
                 await poison.create_queue()
-            await poison.send_message(message.content or "")
+            await poison.send_message(message.content)
         await self.delete(message)
 
     async def delete(self, message: QueueMessage) -> None:

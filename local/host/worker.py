@@ -1,14 +1,14 @@
-"""`python -m local.host.worker`: the worker process, which imports the app and runs its functions for the host.
+"""`python -m local.host.worker ROOT SOCKET`: the worker process, which imports an app and runs its functions.
 
-The host starts it and ends it without asking. It never outlives the host.
+The host starts it, with a descriptor of their connection, and ends it without asking. It never outlives the host.
 """
 
-import argparse
 import asyncio
 import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -83,20 +83,17 @@ class Worker:
 
 
 def main() -> int:
-    """Parse the command line, which the host makes, and run until the host ends; return the exit code of a failure."""
-    parser = argparse.ArgumentParser(prog="python -m local.host.worker")
-    parser.add_argument("--root", type=Path, required=True, help="folder of the function app")
-    parser.add_argument("--socket", type=int, required=True, help="descriptor of the connection to the host")
-    arguments = parser.parse_args()
+    """Run until the host ends; return the exit code of a failure."""
+    root, descriptor = Path(sys.argv[1]), int(sys.argv[2])
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     # Ctrl-C in a terminal reaches this process too, but it is the host that stops.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.set_inheritable(arguments.socket, False)
+    os.set_inheritable(descriptor, False)
     loop = asyncio.new_event_loop()
-    worker = Worker(socket.socket(fileno=arguments.socket), loop)
+    worker = Worker(socket.socket(fileno=descriptor), loop)
     worker.listen()
     try:
-        worker.functions = load_functions(arguments.root)
+        worker.functions = load_functions(root)
     except (HostError, SettingsError) as error:
         worker.send(Refused(str(error)))
         return 1

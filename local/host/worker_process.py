@@ -41,8 +41,7 @@ class WorkerProcess:
         """Start the process; it imports the app while the host goes on."""
         self.connection, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-m", "local.host.worker"]
-            command += ["--root", str(root), "--socket", str(theirs.fileno())]
+            command = [sys.executable, "-m", "local.host.worker", str(root), str(theirs.fileno())]
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, env=dict(environ), pass_fds=[theirs.fileno()]
             )

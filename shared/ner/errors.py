@@ -39,6 +39,10 @@ RESPONSE_ERRORS: Final = (
 """All that the HTTP client raises for a connection or a response; those of TLS and of host names it lets through."""
 
 
+GATEWAY_STATUSES: Final = frozenset({408, 502, 504})
+"""Of a gateway that has passed a call on and got no answer."""
+
+
 class Remedy(Enum):
     """What helps against a failed call."""
 
@@ -59,6 +63,7 @@ class NerError(Exception):
         remedy: whether trying again makes sense.
         retry_after: seconds that the service asks to wait at least, or None.
         throttled: whether there were too many calls.
+        is_unanswered: whether the service may have done what was asked, since its own answer did not come.
         for_log: what the log may say: one line, without a message that might quote the text of a document.
     """
 
@@ -71,12 +76,14 @@ class NerError(Exception):
         *,
         may_quote: bool = False,
         throttled: bool = False,
+        is_unanswered: bool = False,
     ) -> None:
         self.code = code
         self.message = message
         self.remedy = remedy
         self.retry_after = retry_after
         self.throttled = throttled
+        self.is_unanswered = is_unanswered
         self.for_log = code if may_quote else f"{code}: {printable(message)[:LONGEST_LOGGED]}"
         super().__init__(self.for_log)
 
@@ -124,18 +131,27 @@ def from_answer(answer: Answer, *, submitting: bool, is_young: bool = False) -> 
     # What is wrong with settings or quota has nothing to do with a text; other messages may quote what was sent.
     throttled = status == 429
     may_quote = remedy is not Remedy.MEND_SETTINGS and not throttled
-    return NerError(code, message, remedy, retry_after(answer.headers), may_quote=may_quote, throttled=throttled)
+    return NerError(
+        code,
+        message,
+        remedy,
+        retry_after(answer.headers),
+        may_quote=may_quote,
+        throttled=throttled,
+        is_unanswered=status in GATEWAY_STATUSES,
+    )
 
 
 def from_transport(error: Exception) -> NerError:
     """Turn a connection that failed, or a response that could not be read, into the exception to raise."""
     if isinstance(error, TimeoutError):
-        return NerError("Timeout", "the service did not respond in time", Remedy.WAIT)
+        return NerError("Timeout", "the service did not respond in time", Remedy.WAIT, is_unanswered=True)
     # A request's text never goes into the message: httpx puts only the cause there.
     reason = str(error)[:LONGEST_LOGGED] or "no detail"
     is_connection = isinstance(error, (httpx.TransportError, OSError))
     what = "the service could not be reached" if is_connection else "the service's response could not be read"
-    return NerError(type(error).__name__, f"{what} ({reason})", Remedy.WAIT)
+    is_unanswered = not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
+    return NerError(type(error).__name__, f"{what} ({reason})", Remedy.WAIT, is_unanswered=is_unanswered)
 
 
 def remedy_for(status: int, code: str, *, submitting: bool, is_young: bool = False) -> Remedy:

@@ -13,7 +13,7 @@ from shared.merging import numbered
 from shared.ner.errors import NerError, Remedy
 from shared.ner.model import Problem
 from shared.packing import Request
-from shared.pipeline.decisions import Fail, after_call
+from shared.pipeline.decisions import Fail, after_call, after_unanswered
 from shared.pipeline.finishing import end_batch, fail
 from shared.pipeline.rescheduling import reschedule
 from shared.pipeline.services import Services
@@ -85,7 +85,11 @@ async def after_failed_call(
         log.error("%r: waiting until the app settings are fixed: %s", name, error.for_log)
     else:
         log.warning("%r: retrying later, because a service call failed: %s", name, error.for_log)
-    later = msgspec.structs.replace(record, due=services.in_seconds(decided.seconds))
+    seconds = decided.seconds
+    if error.is_unanswered and record.submitted_date_time is None:
+        record = msgspec.structs.replace(record, unanswered=record.unanswered + 1)
+        seconds = max(seconds, after_unanswered(record.unanswered, settings.submit_timeout_seconds))
+    later = msgspec.structs.replace(record, due=services.in_seconds(seconds))
     await reschedule(services, batch, later, baton)
 
 

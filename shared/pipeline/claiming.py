@@ -59,15 +59,15 @@ async def take_over(services: Services, claim: Claim, known: StoredClaim) -> Sto
     if decided is Claiming.LEAVE:
         log.info("%r: another worker processes this version, nothing to do", name)
         return None
-    if decided is Claiming.ASK:
-        newest = await services.blobs.newest(name)
-        if newest is None or newest.etag != claim.source.etag:
-            log.info("%r: replaced before it was submitted, nothing to do", name)
-            return None
-    else:
-        if decided is Claiming.FENCE and not await put_up_fence(services, known.claim):
-            log.info("%r: its worker has just recorded its work, nothing to do", name)
-            return None
+    if decided is Claiming.FENCE and not await put_up_fence(services, known.claim):
+        log.info("%r: its worker has just recorded its work, nothing to do", name)
+        return None
+    # Only after the fence: a batch that is gone may have been paid, and have ended since its version was replaced.
+    newest = await services.blobs.newest(name)
+    if newest is None or newest.etag != claim.source.etag:
+        log.info("%r: replaced before it was submitted, nothing to do", name)
+        return None
+    if decided is not Claiming.ASK:
         # Whoever wanted an outcome to be replaced still wants it.
         replaces = claim.replaces or known.claim.replaces
         tries, received = known.claim.tries + 1, known.claim.received_date_time

@@ -14,6 +14,9 @@ MAX_STORAGE_DELAY_SECONDS: Final = 600
 """Some refusals last until an operator acts, such as a lease without end, and each try costs calls."""
 
 
+MAX_UNANSWERED_DELAY_SECONDS: Final = 3600
+
+
 class Claiming(Enum):
     """What a worker may do about a file that has a claim already."""
 
@@ -90,6 +93,14 @@ def after_call(
         return Fail(overdue=True)
     waited = now - (since or record.since)
     return Later(waiting_delay(waited, least=least, most=most, jitter=jitter, retry_after=error.retry_after))
+
+
+def after_unanswered(count: int, patience_seconds: float) -> float:
+    """Return in how many seconds, at least, to submit a text again after so many submissions without an answer.
+
+    Each may have been accepted, and is paid for then; so the delay doubles with each.
+    """
+    return min(patience_seconds * 2.0 ** min(max(count - 1, 0), 30), MAX_UNANSWERED_DELAY_SECONDS)
 
 
 def after_refusal(record: BatchRecord, now: datetime, *, least: float, most: float, jitter: float) -> float:

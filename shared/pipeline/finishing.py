@@ -50,7 +50,11 @@ async def finish_merged(
 async def write_and_release(
     services: Services, member: Member, status: outcomes.OutcomeStatus, body: Body, described: dict[str, object]
 ) -> None:
-    """Write what stands in the outcome blob unless the version has ended or been replaced, then release its claim."""
+    """Write what stands in the outcome blob unless the version has ended or been replaced, then release its claim.
+
+    A version that was replaced keeps its claim, which is taken over by the newer one: without an outcome, nothing else
+    says to a worker that has just read the old version that it was paid.
+    """
     name = member.source.name
     metadata = outcomes.metadata(status, member.source, member.digest)
     with services.telemetry.part("outcome", status=status.value):
@@ -61,7 +65,8 @@ async def write_and_release(
     else:
         why = "already has one" if decided is Verdict.ENDED else "was replaced"
         log.info("%r: wrote no outcome, because this version %s", name, why)
-    await services.state.release_claim(name, member.claim_etag)
+    if decided is not Verdict.SUPERSEDED:
+        await services.state.release_claim(name, member.claim_etag)
 
 
 async def write_if_newest(services: Services, member: Member, body: Body, metadata: dict[str, str]) -> Verdict:
@@ -92,10 +97,9 @@ async def holds(services: Services, member: Member) -> bool:
 
 
 async def give_up_version(services: Services, batch: BatchId, record: BatchRecord) -> None:
-    """End a batch whose files were replaced or deleted: what is newer has a message or the sweep."""
+    """End a batch whose files were replaced or deleted: a newer version takes the claim over, else the sweep does."""
     for member in record.members:
         log.info("%r: this version was replaced or deleted, so the app stops processing it", member.source.name)
-        await services.state.release_claim(member.source.name, member.claim_etag)
     await end_batch(services, batch, record)
 
 

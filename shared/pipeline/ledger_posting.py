@@ -34,10 +34,11 @@ MAX_UNRECORDED: Final = 4
 """So many jobs of one file may be accepted without being recorded."""
 
 
-async def post_all(services: Services, batch: BatchId, record: BatchRecord, baton: str, text: Text) -> None:
+async def post_all(
+    services: Services, batch: BatchId, record: BatchRecord, baton: str, text: Text, *, ledger: Ledger
+) -> None:
     """Post what the ledger of a file lacks; what is left when the time is up goes on in another invocation at once."""
     member = record.members[0]
-    ledger = await services.ledgers.read_ledger(batch)
     end_of_work = time.monotonic() + services.settings.submit_timeout_seconds * WORKING_SHARE
     try:
         if ledger.file is None:
@@ -59,6 +60,7 @@ async def post_all(services: Services, batch: BatchId, record: BatchRecord, bato
     else:
         ends = ledger.next_start is None
         due = services.now()
+        record = msgspec.structs.replace(record, revivals=0)
         if ends:
             log.info("%r: submitted as %d jobs", member.source.name, len(ledger.jobs))
             services.telemetry.submitted()
@@ -84,10 +86,13 @@ async def post_one(services: Services, ledger: Ledger, request: Request, source:
     entry = await entry_of(services, request, source)
     try:
         await services.ledgers.append(ledger, entry)
-    except (AzureError, LedgerConflictError) as error:
+    except LedgerConflictError:
         if isinstance(entry, JobEntry):
             await cancel(services, source.name, entry.job_id)
-        if isinstance(error, AzureError) and isinstance(entry, JobEntry):
+        raise
+    except AzureError as error:
+        # The job is not cancelled: its entry may have been written.
+        if isinstance(entry, JobEntry):
             raise UnrecordedJobError(describe(error)) from error
         raise
 

@@ -95,9 +95,7 @@ async def go_on_posting(services: Services, batch: BatchId, record: BatchRecord,
     """Post what the service could not take before."""
     member = record.members[0]
     if record.revivals > MAX_REVIVALS:
-        log.error("%r: gave up, because its message got lost %d times", member.source.name, record.revivals)
-        await fail(services, member, GAVE_UP)
-        await end_batch(services, batch, record)
+        await give_up_batch(services, batch, record)
         return
     if services.reading.locked() and member.source.length > LARGE_FILE:
         await reschedule(services, batch, due_in(services, record, BUSY_SECONDS), baton)
@@ -107,6 +105,14 @@ async def go_on_posting(services: Services, batch: BatchId, record: BatchRecord,
         text = await read_again(services, batch, record) if taken else None
         if taken and text:
             await post_text(services, batch, record, taken, text)
+
+
+async def give_up_batch(services: Services, batch: BatchId, record: BatchRecord) -> None:
+    """End a batch whose workers die, or whose messages get lost, again and again."""
+    for member in record.members:
+        log.error("%r: gave up, because its message got lost %d times", member.source.name, record.revivals)
+        await fail(services, member, GAVE_UP)
+    await end_batch(services, batch, record)
 
 
 async def read_again(services: Services, batch: BatchId, record: BatchRecord) -> Text | None:
@@ -129,12 +135,16 @@ async def read_again(services: Services, batch: BatchId, record: BatchRecord) ->
 async def go_on_with_ledger(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> None:
     """Post or collect what is left of a file of many jobs."""
     member = record.members[0]
+    ledger = await services.ledgers.read_ledger(batch)
+    # Only now: where the file has ended, its claim is gone before its ledger is, which would seem never to have begun.
     if not await holds(services, member):
         await give_up_version(services, batch, record)
         return
-    ledger = await services.ledgers.read_ledger(batch)
     if ledger.next_start is None:
         await collect(services, batch, record, baton, ledger)
+        return
+    if record.revivals > MAX_REVIVALS:
+        await give_up_batch(services, batch, record)
         return
     if services.reading.locked() and member.source.length > LARGE_FILE:
         await reschedule(services, batch, due_in(services, record, BUSY_SECONDS), baton)
@@ -143,4 +153,4 @@ async def go_on_with_ledger(services: Services, batch: BatchId, record: BatchRec
         taken = await take_baton(services, batch, record, baton)
         text = await read_again(services, batch, record) if taken else None
         if taken and text:
-            await post_all(services, batch, record, taken, text)
+            await post_all(services, batch, record, taken, text, ledger=ledger)

@@ -18,6 +18,7 @@ from shared.pipeline.services import Services
 from shared.pipeline.texts import Text
 from shared.state.batch import BatchKind, BatchRecord, SubmittedJob
 from shared.state.claim import BatchId
+from shared.state.ledger import Ledger
 from shared.storage.errors import describe
 
 log = logging.getLogger("ner")
@@ -43,7 +44,7 @@ async def post_text(services: Services, batch: BatchId, record: BatchRecord, bat
     if etag is None:
         log.info("%r: another worker took over, nothing to do", text.source.name)
         return
-    await post_all(services, batch, ledger_record, etag, text)
+    await post_all(services, batch, ledger_record, etag, text, ledger=Ledger(batch))
 
 
 async def post(services: Services, batch: BatchId, record: BatchRecord, baton: str | None, request: Request) -> None:

@@ -17,7 +17,6 @@ from shared.pipeline.services import Services, open_services, utc_now
 from shared.pipeline.submitting import submit
 from shared.pipeline.sweeping import DEFAULT_INTERVAL, sweep
 from shared.settings import Settings
-from shared.state.batch import BatchKind
 from shared.state.sweeping import Swept
 from shared.storage.blobs import OutcomeConflictError
 from shared.storage.errors import reason_of
@@ -116,16 +115,16 @@ class Pipeline:
                     await self.back_off(message)
 
     async def back_off(self, message: BatchMessage) -> None:
-        """Let a batch go on later, whoever has its baton by now: this worker may have changed it itself."""
+        """Let a batch go on later; one whose baton was taken, by this worker or another one, is the sweep's."""
         services, settings = self.services, self.services.settings
         record, baton = message.record, message.etag
         if baton is not None:
             stored = await services.state.read_batch(message.batch)
-            if stored is None or stored.record.kind is BatchKind.VOID:
+            if stored is None or stored.etag != baton:
+                log.info("%s: left to its worker or the sweep", message.batch)
                 return
-            if record is None or stored.etag != baton:
-                record, baton = stored
-            # Else the message knows more: it may carry a job that storage has refused to record.
+            # What the message says is newer where the record of an accepted job was refused.
+            record = record or stored.record
         if record is None:
             return
         seconds = after_refusal(

@@ -167,7 +167,7 @@ async def revive_batches(run: Sweep) -> None:
                 await services.state.delete_batch(batch, blob.etag)
             continue
         run.live.add(batch)
-        if due is None or is_overdue(due, run.now, settings.sweep_grace_seconds):
+        if due is None or is_overdue(due, run.now, settings.overdue_seconds):
             await revive(run, batch)
     run.count(calls=listing.calls)
 
@@ -180,7 +180,7 @@ async def revive(run: Sweep, batch: str) -> None:
     except StateError as error:
         log.error("left alone: %s", error)  # noqa: TRY400  # the message says it all
         return
-    if stored is None or not is_overdue(stored.record.due, run.now, services.settings.sweep_grace_seconds):
+    if stored is None or not is_overdue(stored.record.due, run.now, services.settings.overdue_seconds):
         return
     revived = msgspec.structs.replace(stored.record, due=services.now(), revivals=stored.record.revivals + 1)
     if await reschedule(services, batch, revived, stored.etag):
@@ -206,14 +206,15 @@ async def walk_files(run: Sweep, place: Place | None) -> Place | None:
         _, outcome = await outcomes.up_to(key)
         if key <= after:
             continue
-        await release_orphans(run, orphans)
+        await release_orphans(run, [found for found in orphans if order(found.name) > after])
         await look_at(run, file, outcome, claim)
         last = file.name
         if time.monotonic() >= run.end_of_work:
             is_complete = False
             break
     if is_complete:
-        await release_orphans(run, (await claimed.up_to(None))[0])
+        orphans, _ = await claimed.up_to(None)
+        await release_orphans(run, [found for found in orphans if order(found.name) > after])
     await run.send_all()
     run.count(calls=inputs.calls + results.calls + claims.calls)
     # A file that is held back, for the sake of the order, may be on an earlier page.

@@ -74,6 +74,7 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     due: Instant
     revivals: int = 0
     unrecorded: int = 0
+    unanswered: int = 0
     trace_parent: TraceParent | None = None
 
     @property

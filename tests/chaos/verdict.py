@@ -9,11 +9,12 @@ import msgspec
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
-from shared.submissions import decode_submission
 
 from local.watch import read_outcome
 from shared.outcome import Outcome, OutcomeStatus
-from shared.settings import BLOB_POISON_QUEUE, Settings
+from shared.settings import Settings
+from shared.state.batch import BATCHES, BatchKind, batch_name
+from shared.state.claim import CLAIMS
 
 PATIENCE_SECONDS = 400.0
 STILL_SECONDS = 4.0
@@ -70,19 +71,19 @@ class Books:
 
 
 def claimed(account: Account) -> int:
-    """Return how many versions a worker is submitting, by their records: of each, one submission may be forgotten."""
+    """Return how many versions a worker may be submitting: of each, one submission may be forgotten.
+
+    They are claims without a record, records that wait for the service, and ledgers that are not complete.
+    """
     state = account.blobs.get_container_client(account.settings.state_container)
-    count = 0
     try:
-        for name in [blob.name for blob in state.list_blobs() if blob.name.endswith(".json")]:
-            try:
-                record = decode_submission(state.download_blob(name).readall())
-            except ResourceNotFoundError:
-                continue
-            count += record.claimed_date_time is not None
+        listed = list(state.list_blobs(include=["metadata"]))
     except ResourceNotFoundError:
         return 0
-    return count
+    recorded = {blob.name: (blob.metadata or {}).get("kind", "") for blob in listed if blob.name.startswith(BATCHES)}
+    claims = [blob for blob in listed if blob.name.startswith(CLAIMS)]
+    unrecorded = sum(batch_name((claim.metadata or {}).get("batch", "")) not in recorded for claim in claims)
+    return unrecorded + sum(kind in (BatchKind.WAITING, BatchKind.LEDGER) for kind in recorded.values())
 
 
 def wait_for_the_end(account: Account, books: Books, stats: Callable[[], Stats]) -> None:
@@ -124,10 +125,10 @@ def unfinished(account: Account, books: Books) -> list[str]:
         raise AssertionError(f"{len(results)} outcomes of {len(books.uploads)} files")
     state = account.blobs.get_container_client(account.settings.state_container)
     if state.exists():
-        found += [f"the end of {blob.name}" for blob in state.list_blobs()]
+        found += [f"the end of {blob.name}" for blob in state.list_blobs() if blob.name.startswith((CLAIMS, BATCHES))]
     settings = account.settings
     for queue in account.queues.list_queues():
-        if queue.name in (settings.queue, settings.poison_queue, BLOB_POISON_QUEUE):
+        if queue.name == settings.queue:
             properties = account.queues.get_queue_client(queue.name).get_queue_properties()
             found += [f"{properties.approximate_message_count} messages of {queue.name}"] * bool(
                 properties.approximate_message_count

@@ -6,13 +6,13 @@ the clock of the app and of the service moves to when the message is due.
 
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
-from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueClient, QueueMessage, TextBase64DecodePolicy, TextBase64EncodePolicy
 
@@ -52,6 +52,7 @@ class Way:
             self.settings.queue,
             message_encode_policy=TextBase64EncodePolicy(),
             message_decode_policy=TextBase64DecodePolicy(),
+            use_env_settings=False,  # reading the environment takes a third of a call
         )
         self.blobs = blobs
         self.create()
@@ -158,8 +159,10 @@ class Way:
     def in_flight(self) -> int:
         """Return how many blobs there are about versions in flight."""
         state = self.blobs.get_container_client(self.settings.state_container)
-        found = list(state.list_blobs()) if state.exists() else []
-        return sum(blob.name.startswith((CLAIMS, BATCHES)) for blob in found)
+        try:
+            return sum(blob.name.startswith((CLAIMS, BATCHES)) for blob in state.list_blobs())
+        except ResourceNotFoundError:
+            return 0
 
     def outcome(self) -> Outcome | None:
         """Return the outcome of the version that was uploaded last."""
@@ -183,6 +186,7 @@ class ProxiedWay(Way):
 
     Attributes:
         proxies: their rule says what the pipelines get instead of an answer, their calls are what they asked for.
+        containers: that have been created for ways side by side.
     """
 
     def __init__(
@@ -191,9 +195,12 @@ class ProxiedWay(Way):
         blobs: BlobServiceClient,
         ner_emulator: str,
         messages_due: DueTimes,
+        *,
         proxies: Proxies,
+        containers: set[str],
     ) -> None:
         self.proxies = proxies
+        self.containers = containers
         connection = through(values["NER_STORAGE"], proxies.ports)
         endpoint = f"http://127.0.0.1:{proxies.ports[Service.NER]}"
         self.proxied_settings = Settings.from_environ(
@@ -202,10 +209,10 @@ class ProxiedWay(Way):
         super().__init__(values, blobs, ner_emulator, messages_due)
 
     def create(self) -> None:
-        """Create the containers, which many ways share, and the queue over connections that are there already."""
-        for name in (self.settings.input_container, self.settings.results_container):
-            with suppress(ResourceExistsError):
-                self.blobs.create_container(name)
+        """Create the queue, and the containers unless another way has them already."""
+        for name in {self.settings.input_container, self.settings.results_container} - self.containers:
+            self.blobs.create_container(name)
+            self.containers.add(name)
         self.queue.create_queue()
 
     @property
@@ -266,12 +273,13 @@ async def make_proxied_way(
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(no_pauses())
+        containers: set[str] = set()
         set_switches(ner_emulator, jobSeconds=0, callsPerMinute=10**9, retentionSeconds=1e9)
 
         async def make(**changes: str) -> ProxiedWay:
             own = {**values, "NER_ENDPOINT": ner_emulator, **changes}
-            running = await stack.enter_async_context(proxies(ports_of(own["NER_STORAGE"], ner_emulator)))
-            way = ProxiedWay(own, blobs, ner_emulator, messages_due, running)
+            running = await stack.enter_async_context(proxies(ports_of(own["NER_STORAGE"], ner_emulator), hurry=True))
+            way = ProxiedWay(own, blobs, ner_emulator, messages_due, proxies=running, containers=containers)
             stack.callback(way.queue.close)
             return way
 

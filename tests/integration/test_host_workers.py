@@ -175,7 +175,7 @@ async def test_a_timeout_costs_the_worker_process_and_all_that_runs_in_it(
         other = await begin(workers, "wait", "two")
         late = await begin(workers, "wait", seconds=3.0)
         await fails(workers, "wait", seconds=1.0)
-        assert rig.processes[0].process.wait() == -signal.SIGKILL
+        assert rig.processes[0].process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
         await run(workers, "fine")
         rig.go()
         with pytest.raises(InvocationError):
@@ -226,7 +226,7 @@ async def test_a_function_that_cancels_itself_runs_into_its_timeout(rig: Rig) ->
     """The real worker reports nothing of it, either."""
     async with rig.workers() as workers:
         await fails(workers, "cancel", seconds=1.0)
-        assert rig.processes[0].process.wait() == -signal.SIGKILL
+        assert rig.processes[0].process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("words", [f"die {signal.SIGKILL}", "exit 0", "leave"])

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import msgspec
@@ -80,7 +81,7 @@ def shown(account: Account, way: Way, limit: int = 10) -> str:
 def lose_messages(way: Way) -> None:
     """Lose all messages, and let time pass until that shows."""
     way.queue.clear_messages()
-    way.pass_time(way.settings.poll_max_seconds + way.settings.sweep_grace_seconds)
+    way.pass_time(way.settings.poll_max_seconds + way.settings.overdue_seconds)
 
 
 def delete_upload(way: Way) -> None:
@@ -156,7 +157,7 @@ async def test_an_upload_that_was_not_picked_up_is_submitted_once(way: Way, acco
     way.upload(TEXT)
     assert look(account).unheard == []
     assert redrive(account, Kind.UNHEARD) == []
-    way.pass_time(way.settings.sweep_grace_seconds + 1)
+    way.pass_time(way.settings.overdue_seconds + 1)
     assert [source.name for source in look(account).unheard] == ["unheard.txt"]
     said = shown(account, way)
     assert "not picked up: 1" in said
@@ -469,6 +470,32 @@ async def test_a_blob_that_cannot_be_read_is_shown(prefix: str, way: Way, accoun
     (line,) = redrive(account, Kind.IN_FLIGHT)
     assert line.message is None
     assert "another version" in line.why
+
+
+@pytest.mark.parametrize("has_record", [True, False])
+async def test_a_claim_of_another_app_is_not_touched(has_record: bool, way: Way, account: Account) -> None:
+    """As if two apps had one state container: this one would drop the message."""
+    await way.submit()
+    way.queue.clear_messages()
+    if not has_record:
+        state = account.blobs.get_container_client(way.settings.state_container)
+        state.delete_blob(next(blob.name for blob in state.list_blobs(name_starts_with=BATCHES)))
+    other = Account(replace(way.settings, input_container="elsewhere"), account.blobs, account.queues)
+    assert "belongs to container" in shown(other, way)
+    (line,) = redrive(other, Kind.IN_FLIGHT)
+    assert line.message is None
+
+
+async def test_folders_are_no_files(way: Way, account: Account) -> None:
+    """A hierarchical namespace lists them with the files; the app passes over them, too."""
+    container = account.blobs.get_container_client(way.settings.input_container)
+    container.upload_blob("letters", b"", metadata={"hdi_isfolder": "true"})
+    container.upload_blob("photos/", b"")
+    way.name = "letters/a.txt"
+    way.upload()
+    way.pass_time(way.settings.overdue_seconds + 1)
+    assert look(account).states == {State.WAITING: 1}
+    assert [line.name for line in redrive(account, Kind.UNHEARD)] == ["letters/a.txt"]
 
 
 async def test_a_lost_file_of_many_jobs_goes_on_by_its_ledger(way: Way, account: Account) -> None:

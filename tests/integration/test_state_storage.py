@@ -151,7 +151,7 @@ async def test_a_sweep_leaves_word_for_the_next_one(state: State) -> None:
     """The first one finds nothing, and no container."""
     assert await state.read_sweep() is None
     place = Place(inputs="token", results=None, claims=None, after="é 🍷.txt")
-    left = SweepState(first=NOW, last=NOW + timedelta(hours=1), swept=Swept(files=7), place=place, times_behind=2)
+    left = SweepState(since=NOW, last=NOW + timedelta(hours=1), swept=Swept(files=7), place=place, times_behind=2)
     for _ in range(2):
         await state.write_sweep(left)
         assert await state.read_sweep() == left

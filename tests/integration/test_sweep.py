@@ -227,9 +227,9 @@ async def test_a_claim_of_a_deleted_file_whose_job_runs_stays(swept_way: Way) ->
     """It has been paid for, so it gets its outcome."""
     way = swept_way
     way.switch(jobSeconds=10**6)
-    version = upload(way, "deleted.txt")
-    await way.pipeline.submit("deleted.txt")
-    way.blobs.get_blob_client(way.settings.input_container, "deleted.txt").delete_blob()
+    version = upload(way, "deleted-running.txt")
+    await way.pipeline.submit("deleted-running.txt")
+    way.blobs.get_blob_client(way.settings.input_container, "deleted-running.txt").delete_blob()
     await way.sweep()
     assert len(state_blobs(way, CLAIMS)) == 1
     way.end_jobs()

@@ -155,7 +155,7 @@ async def test_the_list_says_how_the_app_is_doing(
     assert "overdue" not in page
     assert 'class="problem"' not in page
     way.queue.clear_messages()
-    way.pass_time(way.settings.poll_max_seconds + way.settings.sweep_grace_seconds)
+    way.pass_time(way.settings.poll_max_seconds + way.settings.overdue_seconds)
     monkeypatch.setattr("local.in_flight.utc_now", way.now)
     account.queues.create_queue(way.settings.poison_queue).send_message("evidence")
     long_ago = datetime.now(UTC) - timedelta(hours=2)

@@ -220,8 +220,8 @@ def test_what_a_file_waits_for(flight: InFlight, text: str, records: int) -> Non
     [
         (in_flight(), 119, False),
         (in_flight(), 120, True),
-        (in_flight(record(BatchKind.JOB)), 59, False),
-        (in_flight(record(BatchKind.JOB)), 60, True),
+        (in_flight(record(BatchKind.JOB)), 119, False),
+        (in_flight(record(BatchKind.JOB)), 120, True),
     ],
 )
 def test_overdue_is_what_the_sweep_sends_again(

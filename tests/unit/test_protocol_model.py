@@ -24,6 +24,8 @@ from tests.unit.protocol.world import FILES, JobState, Queued, Text, World
 
 EXAMPLES: Final = int(os.environ.get("PROTOCOL_EXAMPLES", "150"))
 """How many histories are tried; a change of the protocol is worth some thousands."""
+WITHOUT: Final = frozenset(Protection[name] for name in os.environ.get("PROTOCOL_WITHOUT", "").split(",") if name)
+"""Names of protections that the workers do without, to see what comes of it."""
 VISIBILITY_SECONDS: Final = 30
 """After which the host delivers a message again on which a function failed (visibilityTimeout in host.json)."""
 LEASE_SECONDS: Final = 600
@@ -38,9 +40,7 @@ WHICH = st.integers(0, 7)
 class Protocol(RuleBasedStateMachine):
     """Any order of everything that can happen."""
 
-    without: frozenset[Protection] = frozenset(
-        Protection[name] for name in os.environ.get("WITHOUT", "").split(",") if name
-    )
+    without: frozenset[Protection] = WITHOUT
 
     def __init__(self) -> None:
         super().__init__()
@@ -150,7 +150,7 @@ class Protocol(RuleBasedStateMachine):
         self.advance(self.workers[which % len(self.workers)], steps=steps)
 
     @precondition(lambda self: any(worker.deadline <= self.world.now for worker in self.workers))
-    @rule(which=WHICH, steps=st.integers(1, int(os.environ.get("LATE", "8"))))
+    @rule(which=WHICH, steps=st.integers(1, 8))
     def work_late(self, which: int, steps: int) -> None:
         """Let a worker make some calls that has not noticed that it should have ended itself."""
         late = [worker for worker in self.workers if worker.deadline <= self.world.now]
@@ -220,6 +220,12 @@ class Protocol(RuleBasedStateMachine):
                 self.end(worker)
                 worker.come_again()
 
+    def check(self) -> None:
+        """Check all invariants."""
+        self.an_outcome_is_only_replaced_by_that_of_a_newer_version()
+        self.a_version_is_paid_once()
+        self.an_outcome_holds_the_entities_of_jobs_that_succeeded()
+
     @invariant()
     def an_outcome_is_only_replaced_by_that_of_a_newer_version(self) -> None:
         """At any time; etags grow."""
@@ -265,9 +271,7 @@ class Protocol(RuleBasedStateMachine):
                     break
                 world.now = world.in_seconds(300)
                 self.invoke(sweep, lambda: None)
-            self.a_version_is_paid_once()
-            self.an_outcome_is_only_replaced_by_that_of_a_newer_version()
-            self.an_outcome_holds_the_entities_of_jobs_that_succeeded()
+            self.check()
         else:
             raise AssertionError("never came to rest")
         for name, upload in world.inputs.items():

@@ -7,7 +7,6 @@ from shared.outcome import OutcomeStatus
 from shared.pipeline.decisions import Fail, after_call
 from shared.pipeline.finishing import MAX_CONFLICTS
 from shared.precedence import Verdict, may_write
-from shared.source import Source
 from shared.state.batch import BatchKind, BatchRecord, Member
 from shared.storage.blobs import OutcomeConflictError
 from tests.unit.protocol.protections import Protection
@@ -64,7 +63,7 @@ def write_if_newest(me: Worker, member: Member, status: OutcomeStatus, jobs: lis
 
 def is_allowed(me: Worker, member: Member) -> Steps[bool]:
     """Return whether an outcome may be written in place of the present one."""
-    newest: Source | None = yield from me.call(me.world.newest, member.source.name)
+    newest = yield from me.call(me.world.newest, member.source.name)
     if newest is not None and not me.has(Protection.NEWEST_OUTCOME):
         return True
     holds_claim = newest is None and (not me.has(Protection.CLAIMED_OUTCOME) or (yield from holds(me, member)))

@@ -49,13 +49,7 @@ def post_all(me: Worker, batch: str, record: BatchRecord, baton: str | None, led
     except LedgerConflictError:
         return
     except UnrecordedJobError:
-        unrecorded = record.unrecorded + 1
-        if unrecorded > MAX_UNRECORDED:
-            yield from fail(me, record.members[0])
-            yield from end_batch(me, batch, record)
-            return
-        record = msgspec.structs.replace(record, unrecorded=unrecorded)
-        yield from me.reschedule(batch, record, baton, POLL_MAX_SECONDS * unrecorded)
+        yield from after_unrecorded_job(me, batch, record, baton)
     except NerError as error:
         yield from after_failed_call(me, batch, record, baton, error, has_progress=bool(ledger.jobs))
     else:
@@ -64,6 +58,17 @@ def post_all(me: Worker, batch: str, record: BatchRecord, baton: str | None, led
         if ends:
             record = msgspec.structs.replace(record, submitted_date_time=ledger.active)
         yield from me.reschedule(batch, record, baton, POLL_SECONDS if ends else 0.0)
+
+
+def after_unrecorded_job(me: Worker, batch: str, record: BatchRecord, baton: str | None) -> Steps[None]:
+    """Continue later after a job that was paid in vain, or give the file up after a few of them."""
+    unrecorded = record.unrecorded + 1
+    if unrecorded > MAX_UNRECORDED:
+        yield from fail(me, record.members[0])
+        yield from end_batch(me, batch, record)
+        return
+    record = msgspec.structs.replace(record, unrecorded=unrecorded)
+    yield from me.reschedule(batch, record, baton, POLL_MAX_SECONDS * unrecorded)
 
 
 def post_one(me: Worker, ledger: Ledger, payment: Payment) -> Steps[None]:

@@ -108,9 +108,11 @@ def look(me: Worker, held: Stored[Claim], upload: Upload) -> Steps[Member | None
     member = Member(source, held.etag, present.etag if present else None, upload.digest)
     if found is Present.NONE:
         return member
-    if found is not Present.ENDED and (not me.has(Protection.ASK_FOR_OUTCOME) or (yield from is_newest(me, source))):
-        if found is Present.OTHER or not (yield from copy_outcome(me, member)):
-            return member
+    is_wanted = found is not Present.ENDED
+    if is_wanted and me.has(Protection.ASK_FOR_OUTCOME):
+        is_wanted = yield from is_newest(me, source)
+    if is_wanted and (found is Present.OTHER or not (yield from copy_outcome(me, member))):
+        return member
     yield from me.call(me.world.release_claim, source.name, held.etag)
     return None
 

@@ -19,7 +19,6 @@ def sweep(me: Worker) -> Steps[None]:
     """Send a message to each batch that is overdue and each file that needs one."""
     world, now = me.world, me.world.now
     state = yield from me.call(lambda: world.sweep)
-    first = state.first if state else now
     times_behind = 0
     if (yield from poll_is_behind(me)):
         times_behind = (state.times_behind if state else 0) + 1
@@ -27,7 +26,7 @@ def sweep(me: Worker) -> Steps[None]:
         times_behind = 0
         live = yield from revive_batches(me)
         yield from walk_files(me, live)
-    after = SweepState(first=first, last=now, times_behind=times_behind)
+    after = SweepState(since=now, last=now, times_behind=times_behind)
 
     def leave() -> None:
         world.sweep = after
@@ -42,11 +41,8 @@ def poll_is_behind(me: Worker) -> Steps[bool]:
     if not visible or not me.has(Protection.BACKLOG_GUARD):
         return False
     message = decode_message(visible[0].text)
-    if isinstance(message, BatchMessage):
-        due = message.record.due if message.record else None
-    else:
-        due = message.due
-    return is_behind(due, now, GRACE_SECONDS)
+    sent = message.record if isinstance(message, BatchMessage) else message
+    return is_behind(sent.due if sent else None, now, GRACE_SECONDS)
 
 
 def revive_batches(me: Worker) -> Steps[set[str]]:
@@ -89,7 +85,7 @@ def walk_files(me: Worker, live: set[str]) -> Steps[None]:
             has_live_batch=claim is not None and claim.value.batch in live,
             grace_seconds=GRACE_SECONDS,
             patience_seconds=PATIENCE_SECONDS,
-            first_sweep=None,
+            since=None,
         )
         if found is Finding.MISSING and me.has(Protection.ORPHANS if claim else Protection.MISSING_FILES):
             yield from me.call(world.send, FileMessage(file=name, due=now))

@@ -11,12 +11,12 @@ from shared import outcome as outcomes
 from shared.message import Message, encode_message
 from shared.outcome import OutcomeStatus
 from shared.precedence import PresentOutcome
-from shared.source import Source
+from shared.source import Source, read_instant
 from shared.state.batch import BatchRecord
 from shared.state.claim import Claim
 from shared.state.ledger import Entry, Ledger, decode_ledger, encode_entry
 from shared.state.sweeping import SweepState
-from shared.storage.blobs import OutcomeConflictError, read_instant
+from shared.storage.blobs import OutcomeConflictError
 from shared.storage.ledgers import LedgerConflictError, ResultsGoneError
 from tests.unit.protocol.protections import Protection
 

@@ -6,7 +6,7 @@ The hooks are the SDK and the HTTP client, so that the app's code may change. Wh
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
 import pytest
@@ -83,24 +83,48 @@ def after_submission(action: Action, *, times: int | None = 1) -> Iterator[None]
         yield
 
 
-async def refuse() -> None:
-    """Be a storage account that does not answer."""
-    raise ServiceRequestError("refused by the test")
-
-
 @contextmanager
-def after_listing(container: str, action: Action) -> Iterator[None]:
-    """Let something happen once after a page of a container was listed, and before the app reads it."""
+def after_storage_call(matches: Callable[[str, SplitResult], bool], action: Action) -> Iterator[list[int]]:
+    """Let something happen once after storage has answered a call, and before the app reads the answer.
+
+    Args:
+        matches: tells by method and URL whether a call is meant.
+        action: what happens.
+
+    Yields:
+        The sizes of the answers to the calls that are meant, in bytes.
+    """
+    sizes: list[int] = []
     count = Times(1)
     original = AioHttpTransport.send
 
     async def send(transport: AioHttpTransport, request: Any, **named: Any) -> Any:
         response = await original(transport, request, **named)
-        url = urlsplit(request.url)
-        if "comp=list" in url.query and url.path.endswith(f"/{container}") and count.take():
-            await action()
+        if matches(request.method, urlsplit(request.url)):
+            sizes.append(int(response.headers.get("Content-Length", 0)))
+            if count.take():
+                await action()
         return response
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(AioHttpTransport, "send", send)
-        yield
+        yield sizes
+
+
+def lists(container: str) -> Callable[[str, SplitResult], bool]:
+    """Return what matches listings of a container."""
+    return lambda _method, url: "comp=list" in url.query and url.path.endswith(f"/{container}")
+
+
+def reads(container: str) -> Callable[[str, SplitResult], bool]:
+    """Return what matches calls that read blobs of a container."""
+    return lambda method, url: method == "GET" and f"/{container}/" in url.path
+
+
+async def nothing() -> None:
+    """Do nothing: the calls are only watched."""
+
+
+async def refuse() -> None:
+    """Be a storage account that does not answer."""
+    raise ServiceRequestError("refused by the test")

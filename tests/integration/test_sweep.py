@@ -18,7 +18,7 @@ from shared.source import Source
 from shared.state.batch import BATCHES, BatchKind, BatchRecord
 from shared.state.claim import CLAIMS, Claim, new_batch_id
 from shared.state.sweeping import Swept, decode_sweep
-from tests.calls import after_listing, before_blob_call
+from tests.calls import after_storage_call, before_blob_call, lists
 from tests.emulator import submissions
 from tests.integration.conftest import TEXT, Way
 from tests.integration.test_many_jobs import lines
@@ -334,7 +334,7 @@ async def test_a_file_that_is_replaced_during_a_sweep_is_paid_once(listed: str, 
         await way.submit(b"The newer text asks for a table at Blue Heron.")
         await way.pipeline.poll(way.message().content.encode())
 
-    with after_listing(container.get(listed, settings.state_container), replace_and_end):
+    with after_storage_call(lists(container.get(listed, settings.state_container)), replace_and_end):
         await other.sweep()
     outcome = way.outcome()
     assert outcome is not None

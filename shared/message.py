@@ -4,6 +4,7 @@ A message names either a file, whose newest version is to be submitted unless it
 is due. None has a property of the trigger metadata's names: the host would take it for its own, letter case aside.
 """
 
+import re
 from datetime import datetime, timedelta
 from typing import Annotated, Final, Literal
 
@@ -20,6 +21,8 @@ WAIT_JITTER: Final = 0.5
 """That delay is shortened by up to this fraction: what could not be taken at once should not come back at once."""
 MAX_MESSAGE_BYTES: Final = 48 * 1024
 """Of a message's text: base64 makes it a third longer, and a queue message holds 64 KiB."""
+QUOTED: Final = re.compile("'.*'", re.DOTALL)
+"""What the decoder quotes of a message: the value of a property that has a few values alone."""
 
 
 class MessageError(Exception):
@@ -78,7 +81,7 @@ def decode_message(body: bytes | str, container: str | None = None) -> Message:
     try:
         message: Message = msgspec.json.decode(body, type=FileMessage | BatchMessage)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        reason = "nested too deeply" if isinstance(error, RecursionError) else QUOTED.sub("...", str(error))
         raise MessageError(f"the queue message was not written by this version of the app: {reason}") from None
     if container is not None and isinstance(message, BatchMessage):
         members = message.record.members if message.record else []

@@ -7,8 +7,8 @@ import msgspec
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
-JobId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
-TraceParent = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")]
+JobId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,128}\Z")]
+TraceParent = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")]
 """W3C Trace Context, https://www.w3.org/TR/trace-context/."""
 
 
@@ -21,7 +21,7 @@ class Source(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
     container: Name
     name: Name
-    etag: Annotated[str, msgspec.Meta(pattern=r'^[^"\s]{1,128}$')]
+    etag: Annotated[str, msgspec.Meta(pattern=r'^[^"\s]{1,128}\Z')]
     last_modified: Instant
     length: Annotated[int, msgspec.Meta(ge=0)]
     encoding: Annotated[str, msgspec.Meta(max_length=64)] | None = None

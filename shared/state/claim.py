@@ -18,7 +18,7 @@ MAX_TRIES: Final = 4
 """So many workers may claim a version. Each after the first one took over from one that never recorded its work: it
 died, or was refused by storage, perhaps after the service had accepted the text."""
 
-BatchId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
+BatchId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

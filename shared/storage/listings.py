@@ -127,8 +127,12 @@ class PageReader:
 
     def begin(self, name: str, attributes: dict[str, str]) -> None:
         """Begin an element."""
+        is_metadata = self.path[-1:] == ["Metadata"]
         self.path.append(name)
         self.text = ""
+        # The uploader chooses the names of metadata.
+        if is_metadata:
+            return
         if name == "Blob":
             self.fields, self.metadata = {}, {}
         elif name == "Name":

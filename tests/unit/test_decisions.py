@@ -1,0 +1,303 @@
+"""What is decided about a file, a batch and a call, in tables of all cases."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.message import is_expired
+from shared.ner.errors import NerError, Remedy
+from shared.pipeline.decisions import (
+    MAX_STORAGE_DELAY_SECONDS,
+    MAX_UNANSWERED_DELAY_SECONDS,
+    Claiming,
+    Fail,
+    Finding,
+    Later,
+    ListedClaim,
+    after_call,
+    after_refusal,
+    after_unanswered,
+    is_behind,
+    look_at_file,
+    who_submits,
+)
+from shared.source import Source
+from shared.state.batch import BatchKind, BatchRecord, is_overdue
+from shared.state.claim import Claim, is_old
+
+NOW: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+SOURCE: Final = Source("incoming", "a.txt", "mine", NOW, 1)
+BATCH: Final = "0" * 32
+PATIENCE: Final = 120
+GRACE: Final = 60
+TIMEOUT: Final = 1000
+LEAST: Final = 2
+MOST: Final = 60
+EACH_KIND: Final = [None, *BatchKind]
+
+
+def claim_of(etag: str) -> Claim:
+    """Return a claim of a version."""
+    source = msgspec.structs.replace(SOURCE, etag=etag)
+    return Claim(source=source, batch=BATCH, claimed_date_time=NOW, received_date_time=NOW)
+
+
+def record_of(kind: BatchKind = BatchKind.WAITING, submitted: datetime | None = None) -> BatchRecord:
+    """Return a record of a batch that was received at NOW."""
+    return BatchRecord(kind=kind, received_date_time=NOW, submitted_date_time=submitted, due=NOW)
+
+
+def after(seconds: float) -> datetime:
+    """Return the time in that many seconds."""
+    return NOW + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("etag", "kind", "seconds", "expected"),
+    [
+        # Another version is asked for, whatever its worker does.
+        *(("other", kind, seconds, Claiming.ASK) for kind in EACH_KIND for seconds in (-10, 0, 119, 120, 1e6)),
+        # The worker of this version may be at work.
+        *(("mine", kind, seconds, Claiming.LEAVE) for kind in EACH_KIND for seconds in (-1e6, 0, 119.9)),
+        # It has ended: what it left decides.
+        *(("mine", None, seconds, Claiming.FENCE) for seconds in (120, 1e6)),
+        *(("mine", BatchKind.VOID, seconds, Claiming.TAKE_OVER) for seconds in (120, 1e6)),
+        *(
+            ("mine", kind, seconds, Claiming.LEAVE)
+            for kind in (BatchKind.WAITING, BatchKind.JOB, BatchKind.LEDGER)
+            for seconds in (120, 1e6)
+        ),
+    ],
+)
+def test_one_worker_submits_a_version(etag: str, kind: BatchKind | None, seconds: float, expected: Claiming) -> None:
+    """A record is proof of work; without one, age decides."""
+    assert who_submits(claim_of(etag), SOURCE, kind, after(seconds), PATIENCE) is expected
+
+
+def test_a_claim_is_taken_over_whatever_else_it_says() -> None:
+    """How often, since when and in place of what it was made is not looked at."""
+    claim = msgspec.structs.replace(claim_of("mine"), tries=99, received_date_time=after(-1e6), replaces="0x1")
+    assert who_submits(claim, SOURCE, None, after(PATIENCE), PATIENCE) is Claiming.FENCE
+
+
+def error_of(remedy: Remedy, retry_after: float | None = None) -> NerError:
+    """Return what a call failed with."""
+    return NerError("Code", "words", remedy, retry_after)
+
+
+def after_error(
+    error: NerError, record: BatchRecord, now: datetime, *, jitter: float = 0.0, since: datetime | None = None
+) -> Later | Fail:
+    """Decide with the settings of this file."""
+    return after_call(error, record, now, timeout_seconds=TIMEOUT, least=LEAST, most=MOST, jitter=jitter, since=since)
+
+
+WAITING: Final = record_of()
+FOLLOWED: Final = record_of(BatchKind.JOB, after(500))
+
+
+@pytest.mark.parametrize(
+    ("error", "record", "seconds", "since", "expected"),
+    [
+        # No time helps.
+        (error_of(Remedy.NONE), WAITING, 0, None, Fail(overdue=False)),
+        (error_of(Remedy.NONE, 30), WAITING, 1e6, 1e6, Fail(overdue=False)),
+        # Half of the time that it has waited, between the least and the most.
+        (error_of(Remedy.WAIT), WAITING, 0, None, Later(2)),
+        (error_of(Remedy.WAIT), WAITING, 3, None, Later(2)),
+        (error_of(Remedy.WAIT), WAITING, 20, None, Later(10)),
+        (error_of(Remedy.WAIT), WAITING, 200, None, Later(60)),
+        (error_of(Remedy.WAIT), WAITING, -50, None, Later(2)),
+        (error_of(Remedy.MEND_SETTINGS), WAITING, 20, None, Later(10)),
+        # What the service asks for.
+        (error_of(Remedy.WAIT, 30), WAITING, 20, None, Later(30)),
+        (error_of(Remedy.WAIT, 3600), WAITING, 20, None, Later(3600)),
+        (error_of(Remedy.WAIT, 0), WAITING, 20, None, Later(10)),
+        # Progress makes the delay short again.
+        (error_of(Remedy.WAIT), WAITING, 200, 200, Later(2)),
+        (error_of(Remedy.WAIT), WAITING, 200, 180, Later(10)),
+        # The deadline, which progress does not move, and Retry-After does not either.
+        (error_of(Remedy.WAIT), WAITING, 999, None, Later(60)),
+        (error_of(Remedy.WAIT), WAITING, 1000, None, Fail(overdue=True)),
+        (error_of(Remedy.WAIT, 30), WAITING, 1000, 1000, Fail(overdue=True)),
+        (error_of(Remedy.MEND_SETTINGS), WAITING, 1000, None, Fail(overdue=True)),
+        # It counts from the submission, once there is one.
+        (error_of(Remedy.WAIT), FOLLOWED, 1499, None, Later(60)),
+        (error_of(Remedy.WAIT), FOLLOWED, 520, None, Later(10)),
+        (error_of(Remedy.WAIT), FOLLOWED, 1500, None, Fail(overdue=True)),
+    ],
+)
+def test_a_call_that_failed_is_made_again_later_or_ends_the_batch(
+    error: NerError, record: BatchRecord, seconds: float, since: float | None, expected: Later | Fail
+) -> None:
+    """Who can do something about it decides, and how long it has been waited for."""
+    began = None if since is None else after(since)
+    assert after_error(error, record, after(seconds), since=began) == expected
+
+
+@given(
+    seconds=st.floats(0, 2 * TIMEOUT),
+    jitter=st.floats(0, 1),
+    retry_after=st.none() | st.floats(0, 3600),
+    remedy=st.sampled_from([Remedy.WAIT, Remedy.MEND_SETTINGS]),
+)
+def test_a_batch_waits_until_its_deadline(
+    seconds: float, jitter: float, retry_after: float | None, remedy: Remedy
+) -> None:
+    """It fails then and not before; a call is never made earlier than the service asks."""
+    decided = after_error(error_of(remedy, retry_after), WAITING, after(seconds), jitter=jitter)
+    assert isinstance(decided, Fail) == is_expired(NOW, after(seconds), TIMEOUT)
+    if isinstance(decided, Later):
+        assert decided.seconds >= max(LEAST, retry_after or 0)
+        assert decided.seconds <= max(MOST, 1.5 * max(retry_after or 0, LEAST))
+
+
+@pytest.mark.parametrize(
+    ("count", "patience", "expected"),
+    [
+        (0, 120, 120),
+        (1, 120, 120),
+        (2, 120, 240),
+        (3, 120, 480),
+        (5, 120, 1920),
+        (6, 120, 3600),
+        (100, 120, 3600),
+        (10**9, 120, 3600),
+        (1, 900, 900),
+        (3, 900, 3600),
+    ],
+)
+def test_a_text_that_may_have_been_accepted_is_sent_again_after_doubling_delays(
+    count: int, patience: float, expected: float
+) -> None:
+    """At most an hour, after which nothing is out of the sweep's sight."""
+    assert after_unanswered(count, patience) == expected <= MAX_UNANSWERED_DELAY_SECONDS
+
+
+def test_unanswered_submissions_of_a_day_are_few() -> None:
+    """Each may have been paid: a gateway that swallows all answers for a day must not cost hundreds of them."""
+    seconds, count = 0.0, 0
+    while seconds < 24 * 3600:
+        count += 1
+        seconds += after_unanswered(count, PATIENCE)
+    assert count <= 30
+
+
+@pytest.mark.parametrize(
+    ("record", "seconds", "most", "jitter", "expected"),
+    [
+        (WAITING, 0, 60, 0, 2),
+        (WAITING, -50, 60, 0, 2),
+        (WAITING, 100, 60, 0, 50),
+        (WAITING, 100, 60, 1, 25),
+        # Longer than a call of the service waits.
+        (WAITING, 400, 60, 0, 200),
+        (WAITING, 1e6, 60, 0, 600),
+        (WAITING, 1e6, 60, 1, 300),
+        (WAITING, 1e6, 900, 0, 900),
+        (FOLLOWED, 600, 60, 0, 50),
+    ],
+)
+def test_a_refusal_of_storage_never_ends_a_batch(
+    record: BatchRecord, seconds: float, most: float, jitter: float, expected: float
+) -> None:
+    """It has no deadline: the outcome could not be written either."""
+    assert after_refusal(record, after(seconds), least=LEAST, most=most, jitter=jitter) == expected
+    assert expected <= max(most, MAX_STORAGE_DELAY_SECONDS)
+
+
+def found(
+    age: float = 1e6,
+    outcome_of: str | None = None,
+    claim_age: float | None = None,
+    *,
+    is_live: bool = False,
+    since: float | None = None,
+) -> Finding:
+    """Return what the sweep finds about a file that is `age` seconds old; `since` is how long ago the app began."""
+    return look_at_file(
+        SOURCE,
+        outcome_of,
+        None if claim_age is None else ListedClaim(BATCH, after(age - claim_age)),
+        after(age),
+        has_live_batch=is_live,
+        grace_seconds=GRACE,
+        patience_seconds=PATIENCE,
+        since=None if since is None else after(since),
+    )
+
+
+@pytest.mark.parametrize("since", [None, -1, 0])
+@pytest.mark.parametrize("outcome_of", [None, "older", ""])
+@pytest.mark.parametrize(("age", "expected"), [(-5, Finding.WELL), (59, Finding.WELL), (60, Finding.MISSING)])
+def test_a_file_without_claim_and_outcome_is_missing_after_the_grace(
+    age: float, outcome_of: str | None, since: float | None, expected: Finding
+) -> None:
+    """An outcome of another version, or of one that is not known, is none."""
+    assert found(age, outcome_of, since=since) is expected
+
+
+@pytest.mark.parametrize("outcome_of", [None, "older"])
+@pytest.mark.parametrize(("age", "expected"), [(59, Finding.WELL), (60, Finding.EXISTING), (1e6, Finding.EXISTING)])
+def test_a_file_from_before_the_deployment_is_counted(age: float, outcome_of: str | None, expected: Finding) -> None:
+    """It is submitted only if NER_SWEEP_EXISTING asks for it."""
+    assert found(age, outcome_of, since=1) is expected
+
+
+@pytest.mark.parametrize("since", [None, 0, 1])
+@pytest.mark.parametrize("age", [0, 60, 1e6])
+def test_a_file_with_its_outcome_is_well(age: float, since: float | None) -> None:
+    """At any age."""
+    assert found(age, "mine", since=since) is Finding.WELL
+
+
+@pytest.mark.parametrize("since", [None, 0, 1])
+@pytest.mark.parametrize("outcome_of", [None, "mine", "older"])
+@pytest.mark.parametrize(
+    ("claim_age", "is_live", "expected"),
+    [
+        (-5, False, Finding.WELL),
+        (119, False, Finding.WELL),
+        (119, True, Finding.WELL),
+        (120, True, Finding.WELL),
+        (1e6, True, Finding.WELL),
+        (120, False, Finding.MISSING),
+        (1e6, False, Finding.MISSING),
+    ],
+)
+def test_a_claim_without_a_record_is_an_orphan_once_it_is_old(
+    claim_age: float, outcome_of: str | None, since: float | None, *, is_live: bool, expected: Finding
+) -> None:
+    """Whatever the outcome, which the claim may be about to replace, and however old the file."""
+    assert found(1e6, outcome_of, claim_age, is_live=is_live, since=since) is expected
+
+
+@pytest.mark.parametrize("age", [0, 1, 59])
+def test_a_young_file_with_an_old_claim_is_missing(age: float) -> None:
+    """The claim is of its last version, whose worker died: the event of the new one may have come before that."""
+    assert found(age, None, PATIENCE) is Finding.MISSING
+
+
+@pytest.mark.parametrize(
+    ("due", "expected"),
+    [(None, False), (-1000, False), (0, False), (59.9, False), (60, True), (1e6, True)],
+)
+def test_poll_is_behind_once_a_message_is_late(due: float | None, *, expected: bool) -> None:
+    """`due` counts in seconds before now; an empty queue is not late, and neither is a clock that went backwards."""
+    assert is_behind(None if due is None else after(-due), NOW, GRACE) is expected
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(-1, False), (0, False), (59.9, False), (60, True), (1e6, True)])
+def test_a_record_is_overdue_after_the_grace(seconds: float, *, expected: bool) -> None:
+    """Until then its message may still come."""
+    assert is_overdue(NOW, after(seconds), GRACE) is expected
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(-1, False), (0, False), (119.9, False), (120, True), (1e6, True)])
+def test_a_claim_is_old_once_its_worker_must_have_ended(seconds: float, *, expected: bool) -> None:
+    """Each worker ends itself before."""
+    assert is_old(NOW, after(seconds), PATIENCE) is expected

@@ -11,8 +11,12 @@ from tests.refusals import Row, rows_of
 
 SHARE: Final = 0.3
 """Of the calls, while they are refused."""
-NEVER_AGAIN: Final = frozenset({"silence"})
+SLOW: Final = frozenset({"silence"})
 """Answers that would only make a run longer: each holds an invocation until its deadline."""
+NOT_YET: Final = frozenset(
+    {"not visible yet", "accepted behind another name", *(f"{status} of a gateway" for status in (400, 404, 409, 421))}
+)
+"""Answers that the app takes for the end of a file, which the tests of refusals know of."""
 
 
 class Refusing:
@@ -43,18 +47,17 @@ class Refusing:
         kind = "odd answers" if call.service is Service.NER else "refusals"
         if self.clock() >= self.until[kind] or not self.is_the_apps(call) or self.chance.random() >= SHARE:
             return None
-        rows = [row for row in rows_of(call, self.settings) if row.name not in NEVER_AGAIN]
-        if not rows:
-            return None
-        row = self.chance.choice(rows)
-        self.note(call, row)
-        return row.to(call)
+        if rows := [row for row in rows_of(call, self.settings) if row.name not in SLOW | NOT_YET]:
+            row = self.chance.choice(rows)
+            self.note(call, row)
+            return row.to(call)
+        return None
 
     def is_the_apps(self, call: Call) -> bool:
         """Return whether the app makes such calls; the host has containers and queues of its own."""
         settings = self.settings
         mine = (settings.input_container, settings.results_container, settings.state_container, settings.queue)
-        return call.service is Service.NER or (call.container in mine and not call.operation.startswith("Get Messages"))
+        return call.service is Service.NER or (call.container in mine and call.operation != "Get Messages")
 
     def note(self, call: Call, row: Row) -> None:
         """Take note of a call after which the app cannot know that a job was accepted."""

@@ -185,16 +185,28 @@ class Proxies:
 
     Attributes:
         rule: for all calls from now on; it must be quick, since everything waits for it.
-        calls: that have come so far, in their order.
+        calls: that have come so far, in their order, unless they are not kept.
+        count: of these calls.
         ports: where the proxies listen.
         connections: of their callers.
     """
 
-    def __init__(self, targets: Mapping[Service, int], rule: Rule = pass_on, *, hurry: bool = False) -> None:
-        """Stand before these ports of this machine; `hurry` for clients in `no_pauses`, which need not wait."""
+    def __init__(
+        self, targets: Mapping[Service, int], rule: Rule = pass_on, *, hurry: bool = False, keep: bool = True
+    ) -> None:
+        """Stand before these ports of this machine.
+
+        Args:
+            targets: the ports of the servers.
+            rule: for all calls.
+            hurry: for clients in `no_pauses`, which need not wait for what never comes.
+            keep: whether to keep the calls, of which a long run has many.
+        """
         self.targets = targets
         self.rule = rule
         self.hurry = hurry
+        self.keep = keep
+        self.count = 0
         self.calls: list[Call] = []
         self.ports: dict[Service, int] = {}
         self._servers: list[asyncio.Server] = []
@@ -252,8 +264,10 @@ class Proxies:
     def _call(self, service: Service, head: bytes) -> Call:
         """Return the next call."""
         method, target, _ = head[: head.index(b"\r\n")].decode("latin-1").split(" ")
-        call = Call(len(self.calls) + 1, service, method, target, headers_of(head))
-        self.calls.append(call)
+        self.count += 1
+        call = Call(self.count, service, method, target, headers_of(head))
+        if self.keep:
+            self.calls.append(call)
         return call
 
 
@@ -359,10 +373,10 @@ async def read_chunks(reader: asyncio.StreamReader) -> bytes:
 
 @asynccontextmanager
 async def proxies(
-    targets: Mapping[Service, int], rule: Rule = pass_on, *, hurry: bool = False
+    targets: Mapping[Service, int], rule: Rule = pass_on, *, hurry: bool = False, keep: bool = True
 ) -> AsyncIterator[Proxies]:
     """Run proxies on this event loop until the block ends; what calls them must not hold the loop."""
-    running = Proxies(targets, rule, hurry=hurry)
+    running = Proxies(targets, rule, hurry=hurry, keep=keep)
     await running.start()
     try:
         yield running
@@ -372,13 +386,13 @@ async def proxies(
 
 @contextmanager
 def proxies_in_thread(targets: Mapping[Service, int], rule: Rule = pass_on) -> Iterator[Proxies]:
-    """Run proxies in a thread until the block ends, for callers that hold their own thread."""
+    """Run proxies in a thread until the block ends, for callers that hold their own thread; no call is kept."""
     started: Future[Proxies] = Future()
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
 
     async def run() -> None:
-        async with proxies(targets, rule) as running:
+        async with proxies(targets, rule, keep=False) as running:
             started.set_result(running)
             await stop.wait()
 

@@ -70,12 +70,14 @@ class Site:
         number: the how many-th of its kind it is; of ANY and EVERYTHING, the how many-th call of the walk.
         before: the kinds of the two calls before it.
         call: itself, as an example.
+        rows: what it can get.
     """
 
     kind: str
     number: int
     before: tuple[str, str]
     call: Call = field(compare=False, repr=False)
+    rows: tuple[Row, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def place(self) -> str:
@@ -115,25 +117,26 @@ def sites_of(calls: Iterable[Call], settings: Settings) -> Iterator[Site]:
     for call in calls:
         kind = kind_of(call, settings)
         seen[kind] += 1
-        yield Site(kind, seen[kind], before, call)
+        yield Site(kind, seen[kind], before, call, tuple(rows_of(call, settings)))
         before = (before[1], kind)
 
 
-def rows_of(site: Site) -> list[Row]:
-    """Return what a call can get."""
-    table: Sequence[Row] = SERVICE_ANSWERS if site.call.service is Service.NER else ANSWERS
-    return [row for row in table if row.fits(site.call) and not is_believed(site, row)]
+def rows_of(call: Call, settings: Settings) -> list[Row]:
+    """Return what a call of the app can get."""
+    table: Sequence[Row] = SERVICE_ANSWERS if call.service is Service.NER else ANSWERS
+    kind = kind_of(call, settings)
+    return [row for row in table if row.fits(call) and not is_believed(call, kind, row)]
 
 
-def is_believed(site: Site, row: Row) -> bool:
+def is_believed(call: Call, kind: str, row: Row) -> bool:
     """Return whether the app may believe an answer although it is not true here.
 
     A missing container holds no file, no record and no outcome any more. And nobody but the app writes its records, so
     that it may take a lost race for one against another of its workers, which then goes on.
     """
     if row.code == "ContainerNotFound":
-        return not site.call.operation.startswith("Put")
-    return " state" in site.kind and family(row) == "race"
+        return not call.operation.startswith("Put")
+    return " state" in kind and family(row) == "race"
 
 
 def family(row: Row) -> str:
@@ -181,7 +184,7 @@ class Choice:
         if not is_new or (self.lasting and not is_first):
             return []
         families: dict[str, list[Row]] = {}
-        for row in rows_of(site):
+        for row in site.rows:
             if row.lasts or not self.lasting:
                 own = row.name if site.call.service is Service.NER else family(row)
                 families.setdefault(own, []).append(row)

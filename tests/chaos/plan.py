@@ -21,6 +21,8 @@ KINDS: Final = (
     ("lost answers", 4),
     ("slow service", 4),
     ("failing jobs", 3),
+    ("refusals", 5),
+    ("odd answers", 5),
     ("calm", 10),
 )
 """Kinds of actions and how often each is drawn."""
@@ -46,7 +48,7 @@ class Action:
         name: of the file, where it is about one.
         data: what is uploaded.
         requests: how many jobs that takes.
-        times: how many events, or for how many seconds a second instance runs.
+        times: how many events, or for how many seconds a second instance runs, or calls are refused.
     """
 
     kind: str

@@ -29,9 +29,11 @@ from local.install import STATE
 from local.storage_emulator import Azurite
 from shared.settings import Settings
 from tests.chaos.plan import SWITCHES, Action, make_plan
+from tests.chaos.refusing import Refusing
 from tests.chaos.verdict import Account, Books, Uploaded, claimed, wait_for_the_end
 from tests.emulator import set_switches, stats
 from tests.ports import free_port, free_ports
+from tests.proxy import Service, ports_of, proxies_in_thread, through
 
 LOGS = STATE / "logs" / "tests" / "chaos"
 ACTIONS = 60
@@ -56,20 +58,25 @@ class Run:
         shutil.rmtree(self.data, ignore_errors=True)
         self.azurite = Azurite(LOGS / f"azurite-{seed}.log", data=self.data, ports=free_ports())
         processes.callback(self.stop_storage)
-        connection = self.azurite.connection_string
+        direct = self.azurite.connection_string
+        # What is done to the run goes past the proxies, and so does the verdict.
+        values = {**read_values(SAMPLE), "AzureWebJobsStorage": direct, "NER_STORAGE": direct}
+        settings = Settings.from_environ(values)
+        self.refusing = Refusing(seed, settings)
+        between = processes.enter_context(proxies_in_thread(ports_of(direct, emulator), self.refusing))
+        connection = through(direct, between.ports)
         self.values = {
-            **read_values(SAMPLE),
+            **values,
             "AzureWebJobsStorage": connection,
             "NER_STORAGE": connection,
-            "NER_ENDPOINT": emulator,
+            "NER_ENDPOINT": f"http://127.0.0.1:{between.ports[Service.NER]}",
             "AzureFunctionsWebHost__hostid": f"chaos-{seed}",
             **TIMES,
         }
-        settings = Settings.from_environ(self.values)
         self.account = Account(
             settings,
-            processes.enter_context(BlobServiceClient.from_connection_string(connection)),
-            processes.enter_context(QueueServiceClient.from_connection_string(connection)),
+            processes.enter_context(BlobServiceClient.from_connection_string(direct)),
+            processes.enter_context(QueueServiceClient.from_connection_string(direct)),
         )
         stack.create_containers_and_queues(settings)
         self.books = Books(stats(emulator))
@@ -109,6 +116,8 @@ class Run:
                 self.kill(other)
             case "storage restart":
                 self.restart_storage()
+            case "refusals" | "odd answers":
+                self.refusing.begin(action.kind, action.times)
             case kind:
                 set_switches(self.emulator, **({"jobSeconds": 0.5} | SWITCHES[kind]))
         time.sleep(action.pause)
@@ -157,6 +166,8 @@ class Run:
 
     def finish(self) -> None:
         """End all faults, and wait until everything has come to rest."""
+        self.refusing.end()
+        self.books.allowances.append(len(self.refusing.forgotten))
         set_switches(self.emulator, jobSeconds=0.2)
         wait_for_the_end(self.account, self.books, lambda: stats(self.emulator))
         assert [host.is_running for host in self.hosts] == [True], "one instance is up"

@@ -1,0 +1,67 @@
+"""Answers that storage and the service may give to a share of the app's calls, drawn from all that are known."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import Final
+
+from shared.settings import Settings
+from tests.proxy import Answer, Call, Service
+from tests.refusals import Row, rows_of
+
+SHARE: Final = 0.3
+"""Of the calls, while they are refused."""
+SLOW: Final = frozenset({"silence"})
+"""Answers that would only make a run longer: each holds an invocation until its deadline."""
+NOT_YET: Final = frozenset(
+    {"not visible yet", "accepted behind another name", *(f"{status} of a gateway" for status in (400, 404, 409, 421))}
+)
+"""Answers that the app takes for the end of a file, which the tests of refusals know of."""
+
+
+class Refusing:
+    """The rule of a run: for a while, answers a share of the calls itself.
+
+    Attributes:
+        forgotten: requests that may have been accepted by the service without a record of it.
+    """
+
+    def __init__(self, seed: int, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        """Refuse nothing yet."""
+        self.chance = random.Random(seed)  # noqa: S311
+        self.settings = settings
+        self.clock = clock
+        self.until = {"refusals": 0.0, "odd answers": 0.0}
+        self.forgotten: set[str] = set()
+
+    def begin(self, kind: str, seconds: float) -> None:
+        """Refuse calls for a time."""
+        self.until[kind] = self.clock() + seconds
+
+    def end(self) -> None:
+        """Refuse nothing any more."""
+        self.until = dict.fromkeys(self.until, 0.0)
+
+    def __call__(self, call: Call) -> Answer | None:
+        """Say what a caller gets."""
+        kind = "odd answers" if call.service is Service.NER else "refusals"
+        if self.clock() >= self.until[kind] or not self.is_the_apps(call) or self.chance.random() >= SHARE:
+            return None
+        if rows := [row for row in rows_of(call, self.settings) if row.name not in SLOW | NOT_YET]:
+            row = self.chance.choice(rows)
+            self.note(call, row)
+            return row.to(call)
+        return None
+
+    def is_the_apps(self, call: Call) -> bool:
+        """Return whether the app makes such calls; the host has containers and queues of its own."""
+        settings = self.settings
+        mine = (settings.input_container, settings.results_container, settings.state_container, settings.queue)
+        return call.service is Service.NER or (call.container in mine and call.operation != "Get Messages")
+
+    def note(self, call: Call, row: Row) -> None:
+        """Take note of a call after which the app cannot know that a job was accepted."""
+        is_record = call.container == self.settings.state_container and call.method == "PUT"
+        is_accepted = call.operation == "Submit Job" and row.to(call).needs_server
+        if is_record or is_accepted:
+            self.forgotten.add(call.headers.get("x-ms-client-request-id", str(call.number)))

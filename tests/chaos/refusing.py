@@ -13,10 +13,6 @@ SHARE: Final = 0.3
 """Of the calls, while they are refused."""
 SLOW: Final = frozenset({"silence"})
 """Answers that would only make a run longer: each holds an invocation until its deadline."""
-NOT_YET: Final = frozenset(
-    {"not visible yet", "accepted behind another name", *(f"{status} of a gateway" for status in (400, 404, 409, 421))}
-)
-"""Answers that the app takes for the end of a file, which the tests of refusals know of."""
 
 
 class Refusing:
@@ -47,7 +43,7 @@ class Refusing:
         kind = "odd answers" if call.service is Service.NER else "refusals"
         if self.clock() >= self.until[kind] or not self.is_the_apps(call) or self.chance.random() >= SHARE:
             return None
-        if rows := [row for row in rows_of(call, self.settings) if row.name not in SLOW | NOT_YET]:
+        if rows := [row for row in rows_of(call, self.settings) if row.name not in SLOW]:
             row = self.chance.choice(rows)
             self.note(call, row)
             return row.to(call)

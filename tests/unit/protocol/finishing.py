@@ -1,10 +1,13 @@
 """The model of `finishing` and `calling`: how a version ends, and what comes after a call that failed."""
 
+from datetime import datetime
+
 import msgspec
 
+from shared.message import is_expired
 from shared.ner.errors import NerError
 from shared.outcome import OutcomeStatus
-from shared.pipeline.decisions import Fail, after_call
+from shared.pipeline.decisions import Fail, after_call, after_refusal, after_unanswered
 from shared.pipeline.finishing import MAX_CONFLICTS
 from shared.precedence import Verdict, may_write
 from shared.state.batch import BatchKind, BatchRecord, Member
@@ -12,6 +15,7 @@ from shared.storage.blobs import OutcomeConflictError
 from tests.unit.protocol.protections import Protection
 from tests.unit.protocol.workers import (
     JOB_TIMEOUT_SECONDS,
+    PATIENCE_SECONDS,
     POLL_MAX_SECONDS,
     POLL_MIN_SECONDS,
     Steps,
@@ -93,7 +97,7 @@ def end_batch(me: Worker, batch: str, record: BatchRecord) -> Steps[None]:
 
 
 def after_failed_call(
-    me: Worker, batch: str, record: BatchRecord, baton: str | None, error: NerError, *, has_progress: bool = False
+    me: Worker, batch: str, record: BatchRecord, baton: str | None, error: NerError, *, since: datetime | None = None
 ) -> Steps[None]:
     """After a call that the service refused: continue the batch later, or end it."""
     decided = after_call(
@@ -104,12 +108,31 @@ def after_failed_call(
         least=POLL_MIN_SECONDS,
         most=POLL_MAX_SECONDS,
         jitter=0.5,
-        since=me.world.now if has_progress else None,
+        since=since,
     )
     if isinstance(decided, Fail):
-        for member in record.members:
-            yield from fail(me, member)
-        if baton is not None:
-            yield from end_batch(me, batch, record)
+        yield from fail_all(me, batch, record, baton)
         return
-    yield from me.reschedule(batch, msgspec.structs.replace(record), baton, decided.seconds)
+    seconds = decided.seconds
+    if error.is_unanswered and record.submitted_date_time is None and me.has(Protection.UNANSWERED_DELAYS):
+        record = msgspec.structs.replace(record, unanswered=record.unanswered + 1)
+        seconds = max(seconds, after_unanswered(record.unanswered, PATIENCE_SECONDS))
+    yield from me.reschedule(batch, record, baton, seconds)
+
+
+def fail_all(me: Worker, batch: str, record: BatchRecord, baton: str | None) -> Steps[None]:
+    """End a batch whose members gave no entities."""
+    for member in record.members:
+        yield from fail(me, member)
+    if baton is not None:
+        yield from end_batch(me, batch, record)
+
+
+def after_refused_call(me: Worker, batch: str, record: BatchRecord, baton: str) -> Steps[None]:
+    """After a call that storage refused, or did not answer: continue the batch later."""
+    now = me.world.now
+    if record.submitted_date_time is None and is_expired(record.since, now, JOB_TIMEOUT_SECONDS):
+        yield from fail_all(me, batch, record, baton)
+        return
+    seconds = after_refusal(record, now, least=POLL_MIN_SECONDS, most=POLL_MAX_SECONDS, jitter=0.5)
+    yield from me.reschedule(batch, record, baton, seconds)

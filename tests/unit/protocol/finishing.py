@@ -1,5 +1,6 @@
 """The model of `finishing` and `calling`: how a version ends, and what comes after a call that failed."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
@@ -28,9 +29,11 @@ def fail(me: Worker, member: Member) -> Steps[None]:
     yield from finish(me, member, OutcomeStatus.FAILED, [])
 
 
-def finish(me: Worker, member: Member, status: OutcomeStatus, jobs: list[str]) -> Steps[None]:
-    """End a version with an outcome, and release its claim."""
-    decided = yield from write_if_newest(me, member, status, jobs)
+def finish(
+    me: Worker, member: Member, status: OutcomeStatus, jobs: list[str], read: Callable[[], None] | None = None
+) -> Steps[None]:
+    """End a version with an outcome, for which something may have to be read, and release its claim."""
+    decided = yield from write_if_newest(me, member, status, jobs, read)
     if decided is not Verdict.SUPERSEDED or not me.has(Protection.CLAIM_STAYS):
         yield from release_claim(me, member)
 
@@ -47,12 +50,16 @@ def release_claim(me: Worker, member: Member) -> Steps[None]:
     yield from me.call(release)
 
 
-def write_if_newest(me: Worker, member: Member, status: OutcomeStatus, jobs: list[str]) -> Steps[Verdict]:
+def write_if_newest(
+    me: Worker, member: Member, status: OutcomeStatus, jobs: list[str], read: Callable[[], None] | None
+) -> Steps[Verdict]:
     """Write an outcome, unless the version has ended or been replaced."""
     source, replaced = member.source, member.outcome_etag
     for _ in range(MAX_CONFLICTS):
         if not (yield from is_allowed(me, member)):
             return Verdict.SUPERSEDED
+        if read is not None:
+            yield from me.call(read)
         try:
             yield from me.call(me.world.write_outcome, source, status, member.digest, jobs, replaced)
         except OutcomeConflictError:

@@ -133,9 +133,8 @@ def collect(me: Worker, batch: str, record: BatchRecord, baton: str | None, ledg
             kept = yield from me.call(me.world.append_results, ledger)
             entry = CollectedEntry(requests_count=1, jobs=summaries, documents=kept, errors=[], state=MergeState())
             yield from me.call(me.world.append, ledger, entry)
-        yield from me.call(me.world.read_results, batch)
         jobs = [job.job_id for entry in ledger.collected for job in entry.jobs]
-        yield from finish(me, record.members[0], OutcomeStatus.SUCCEEDED, jobs)
+        yield from finish(me, record.members[0], OutcomeStatus.SUCCEEDED, jobs, lambda: me.world.read_results(batch))
         yield from end_batch(me, batch, record)
     except LedgerConflictError:
         return

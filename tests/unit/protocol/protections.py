@@ -36,4 +36,3 @@ class Protection(Enum):
     VOID_RECORDS = "the sweep deletes old void records"
     BACKLOG_GUARD = "the sweep sends nothing while the queue is behind"
     GUARD_GIVES_WAY = "after a few sweeps that sent nothing one sends all the same"
-    DEADLINE = "a worker ends itself before its claim is old"

@@ -101,6 +101,23 @@ def submit_and_end(protocol: Protocol, which: int = 0) -> None:
     protocol.check()
 
 
+def has_its_results_deleted_while_another_worker_collects(protocol: Protocol) -> None:
+    """A worker is about to read what was collected when another one ends the version, which was replaced."""
+    upload(protocol, Text.LARGE)
+    protocol.deliver_event(which=0, again=True)
+    protocol.work(which=0, steps=ALL)
+    protocol.wait(seconds=10, jobs_end=True)
+    protocol.deliver_event(which=0, again=False)
+    protocol.work(which=0, steps=1)
+    protocol.deliver_message(which=0, again=True)
+    protocol.work(which=1, steps=8)
+    protocol.deliver_message(which=0, again=False)
+    protocol.work(which=2, steps=3)
+    upload(protocol, is_heard=False)
+    for which in (1, 1, 0):
+        protocol.work(which=which, steps=ALL)
+
+
 def is_claimed_by_two_workers(protocol: Protocol) -> None:
     """An event comes twice, and both workers read the file before one claims it."""
     upload(protocol)
@@ -299,6 +316,27 @@ def kills_each_worker_after_waiting(protocol: Protocol) -> None:
     run_on(protocol, dies=True)
 
 
+def kills_or_refuses_each_worker(protocol: Protocol) -> None:
+    """A worker that takes over is refused its next call; one that has posted dies."""
+    upload(protocol)
+    for _ in range(200):
+        protocol.wait(seconds=300, jobs_end=False)
+        if not protocol.world.visible:
+            protocol.begin_sweep()
+            protocol.work(which=0, steps=ALL)
+            continue
+        protocol.deliver_message(which=0, again=False)
+        while protocol.workers and not protocol.workers[0].unrecorded:
+            before = protocol.world.claims.get(NAME)
+            protocol.work(which=0, steps=1)
+            after = protocol.world.claims.get(NAME)
+            if before and after and after.value.tries > before.value.tries:
+                protocol.refuse(which=0, answer=Answer.REFUSED)
+        if protocol.workers:
+            protocol.die(which=0, comes_again=False)
+        protocol.check()
+
+
 def is_posted_in_silence(protocol: Protocol) -> None:
     """The service accepts all that it is sent, and its answers never come."""
     upload(protocol)
@@ -386,12 +424,14 @@ HISTORIES: Final[list[tuple[Protection, History]]] = [
     (Protection.CLAIMED_OUTCOME, ends_after_a_newer_version_and_the_file),
     (Protection.RELEASE_CONDITION, is_claimed_while_the_older_version_ends),
     (Protection.CLAIM_STAYS, is_replaced_while_another_worker_reads_it),
+    (Protection.CLAIM_STAYS, has_its_results_deleted_while_another_worker_collects),
     (Protection.LEDGER_POSITION, has_an_entry_that_comes_late),
     (Protection.LEDGER_CLAIM, has_its_ledger_deleted_while_another_worker_begins),
     (Protection.UNSURE_ENTRY, has_an_entry_whose_answer_is_lost),
     (Protection.LOOK_AGAIN, is_copied_by_two_workers),
     (Protection.UNANSWERED_DELAYS, is_posted_in_silence),
     (Protection.MAX_TRIES, kills_each_worker),
+    (Protection.TRIES_STAY, kills_or_refuses_each_worker),
     (Protection.MAX_REVIVALS, kills_each_worker_after_waiting),
     (Protection.REVIVAL, loses_its_message),
     (Protection.MISSING_FILES, has_no_event),

@@ -22,7 +22,6 @@ from tests.unit.protocol.finishing import (
     fail_all,
     finish,
     give_up_version,
-    release_claim,
 )
 from tests.unit.protocol.protections import Protection
 from tests.unit.protocol.workers import (
@@ -139,7 +138,6 @@ def collect(me: Worker, batch: str, record: BatchRecord, baton: str | None, ledg
     except LedgerConflictError:
         return
     except ResultsGoneError:
-        yield from release_claim(me, record.members[0])
         yield from give_up_version(me, batch, record)
     except NerError as error:
         since = me.world.now if ledger.collected_count > before else None

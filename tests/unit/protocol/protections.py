@@ -27,6 +27,7 @@ class Protection(Enum):
     LOOK_AGAIN = "an outcome that changed meanwhile is looked at again before the text is posted"
     UNANSWERED_DELAYS = "a text that may have been accepted is posted again after growing delays"
     MAX_TRIES = "a version is given up after a few workers died"
+    TRIES_STAY = "a claim of which nothing was sent is given back with the workers that died before"
     MAX_REVIVALS = "a batch is given up after it lost a few messages"
     REVIVAL = "the sweep sends a message to a batch that is overdue"
     MISSING_FILES = "the sweep sends a message to a file without a claim and an outcome"

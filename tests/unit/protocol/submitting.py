@@ -34,7 +34,7 @@ def submit(me: Worker, wanted: FileMessage) -> Steps[None]:
     try:
         member = yield from look(me, held, upload)
     except AzureError:
-        yield from me.call(me.world.release_claim, wanted.file, held.etag)
+        yield from give_back(me, held)
         raise
     if member is None:
         return
@@ -101,6 +101,15 @@ def put_up_fence(me: Worker, claim: Claim) -> Steps[bool]:
 def is_newest(me: Worker, source: Source) -> Steps[bool]:
     """Return whether a version is what the input container holds now."""
     return (yield from me.call(me.world.newest, source.name)) == source
+
+
+def give_back(me: Worker, held: Stored[Claim]) -> Steps[None]:
+    """Give a claim back of which nothing was sent."""
+    tries = held.value.tries - 1
+    if tries and me.has(Protection.TRIES_STAY):
+        yield from write_claim(me, msgspec.structs.replace(held.value, tries=tries), held.etag)
+    else:
+        yield from me.call(me.world.release_claim, held.value.source.name, held.etag)
 
 
 def look(me: Worker, held: Stored[Claim], upload: Upload) -> Steps[Member | None]:

@@ -25,7 +25,7 @@ from tests.unit.protocol.sweeping import sweep
 from tests.unit.protocol.workers import Answer, Steps, Worker
 from tests.unit.protocol.world import FILES, JobState, Queued, Text, World
 
-EXAMPLES: Final = int(os.environ.get("PROTOCOL_EXAMPLES", "150"))
+EXAMPLES: Final = int(os.environ.get("PROTOCOL_EXAMPLES", "120"))
 """How many histories are tried; a change of the protocol is worth some thousands."""
 WITHOUT: Final = frozenset(Protection[name] for name in os.environ.get("PROTOCOL_WITHOUT", "").split(",") if name)
 """Names of protections that the workers do without, to see what comes of it."""

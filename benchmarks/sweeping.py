@@ -7,6 +7,8 @@ app: writing so many blobs to a storage emulator would take half an hour.
 import argparse
 import asyncio
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Final
@@ -25,6 +27,7 @@ from shared.settings import Settings
 from tests.ports import free_port
 
 PAGE: Final = 5000
+WRITTEN: Final = "Wed, 25 Nov 2026 08:00:00 GMT"
 PROPERTIES: Final = (
     "<Creation-Time>Wed, 25 Nov 2026 08:00:00 GMT</Creation-Time><Last-Modified>Wed, 25 Nov 2026 08:00:00 GMT"
     "</Last-Modified><Etag>0x8DD{number:08X}</Etag><Content-Length>1200</Content-Length><Content-Type>text/plain"
@@ -52,7 +55,9 @@ def make_server(files: int) -> Starlette:
     async def answer(request: Request) -> Response:
         query = request.query_params
         if request.method == "PUT":
-            return Response(status_code=201, headers={"ETag": '"0x1"', "Last-Modified": "Wed, 25 Nov 2026 08:00:00 GMT"})
+            return Response(
+                status_code=201, headers={"ETag": '"0x1"', "Last-Modified": "Wed, 25 Nov 2026 08:00:00 GMT"}
+            )
         if query.get("comp") != "list":
             code = "BlobNotFound" if "ner-state" in request.url.path else "QueueNotFound"
             return Response(status_code=404, headers={"x-ms-error-code": code})
@@ -69,8 +74,8 @@ def make_server(files: int) -> Starlette:
     return Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "HEAD", "PUT"])])
 
 
-async def measure(files: int, port: int) -> None:
-    """Sweep twice, and print what the second one took."""
+async def measure(port: int) -> None:
+    """Sweep, and print what it took."""
     at = f"http://127.0.0.1:{port}/devstoreaccount1"
     connection = f"AccountName=devstoreaccount1;AccountKey={KEY};BlobEndpoint={at};QueueEndpoint={at};"
     values = {**read_values(SAMPLE), "NER_STORAGE": connection, "AzureWebJobsStorage": connection}
@@ -96,15 +101,12 @@ def main() -> None:
     if arguments.serve:
         uvicorn.run(make_server(arguments.files), port=arguments.serve, log_level="warning")
         return
-    import subprocess
-    import sys
-
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.sweeping", "--files", str(arguments.files), "--serve", str(port)]
     with subprocess.Popen(command) as server:
         time.sleep(2.0)
         try:
-            asyncio.run(measure(arguments.files, port))
+            asyncio.run(measure(port))
         finally:
             server.terminate()
 

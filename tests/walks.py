@@ -283,7 +283,6 @@ CASES: Final = (
     Case("overwritten", overwritten, TEXT, TEXT + b" Newer.", 2),
     Case("overwritten many jobs", overwritten, lines(30), lines(2), 3),
     Case("replaced", replaced, TEXT, TEXT + b" Newer.", 2),
-    Case("replaced many jobs", replaced, lines(30), lines(31), 4),
     Case("overwritten without an event", unannounced, TEXT, TEXT + b" Newer.", 2),
 )
 

@@ -25,7 +25,7 @@ from shared.state.batch import BATCHES
 from shared.state.claim import CLAIMS
 from shared.state.sweeping import Swept
 from tests.due_times import DueTimes, due_times
-from tests.emulator import end_jobs, move_clock, set_switches, submissions
+from tests.emulator import end_jobs, move_clock, set_switches, stats, submissions
 from tests.proxy import Proxies, Service, no_pauses, ports_of, proxies, through
 from tests.waiting import eventually
 
@@ -66,6 +66,7 @@ class Way:
         self.hidden: list[QueueMessage] = []
         self.name = "a.txt"
         self.etag = ""
+        self.accepted_before = self.accepted()
 
     def create(self) -> None:
         """Create the containers and the queue."""
@@ -176,9 +177,13 @@ class Way:
         """Let all jobs of the service end now."""
         end_jobs(self.ner_emulator)
 
+    def accepted(self) -> dict[str, int]:
+        """Return how many jobs the service has accepted so far, by the names of files: tests use the same ones."""
+        return stats(self.ner_emulator)["submissions"]
+
     def submissions(self) -> int:
-        """Return how many jobs the service has accepted under the file's name, in all tests so far."""
-        return submissions(self.ner_emulator, self.name)
+        """Return how many jobs the service has accepted under the file's name since the way began."""
+        return submissions(self.ner_emulator, self.name) - self.accepted_before.get(self.name, 0)
 
 
 class ProxiedWay(Way):
@@ -219,6 +224,10 @@ class ProxiedWay(Way):
     def app_settings(self) -> Settings:
         """The settings of the pipelines."""
         return self.proxied_settings
+
+    def accepted(self) -> dict[str, int]:
+        """Return nothing: these ways have names of their own, and there are many of them."""
+        return {}
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass for the app alone: ways that run side by side share the service."""

@@ -11,7 +11,7 @@ from azure.storage.queue.aio import QueueClient
 
 from shared.outcome import OutcomeStatus
 from shared.pipeline.ledger_posting import MAX_UNRECORDED
-from shared.pipeline.running import RefusedError
+from shared.pipeline.running import Pipeline, RefusedError
 from shared.state.batch import BATCHES
 from shared.state.claim import MAX_TRIES
 from tests.calls import before_blob_call, refuse
@@ -51,14 +51,15 @@ async def test_a_job_that_cannot_be_recorded_is_paid_once(times: int, way: Way, 
     assert way.submissions() == 1
 
 
-async def deliver(way: Way) -> None:
+async def deliver(way: Way, pipeline: Pipeline | None = None) -> None:
     """Hand over the next message, again if that fails, as the host does."""
     body = way.message().content.encode()
+    pipeline = pipeline or way.pipeline
     for _ in range(HOST_TRIES - 1):
         with suppress(RefusedError):
-            await way.pipeline.poll(body)
+            await pipeline.poll(body)
             return
-    await way.pipeline.poll(body)
+    await pipeline.poll(body)
 
 
 def refuse_after(made: int, refused: int) -> Refused:

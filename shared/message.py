@@ -87,6 +87,8 @@ def decode_message(body: bytes | str, container: str | None = None) -> Message:
         members = message.record.members if message.record else []
         if any(member.source.container != container for member in members):
             raise MessageError("the queue message names a container that is not NER_INPUT_CONTAINER")
+    if isinstance(message, BatchMessage) and message.record is not None and not message.record.members:
+        raise MessageError("the queue message names no file")
     return message
 
 

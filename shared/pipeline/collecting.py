@@ -46,9 +46,8 @@ async def collect(services: Services, batch: BatchId, record: BatchRecord, baton
     except LedgerConflictError:
         log.info("%r: another worker processes this file, nothing to do", source.name)
     except ResultsGoneError:
-        # Most likely another worker has just written the outcome; else the sweep finds that there is none.
+        # Most likely another worker has just ended the version. If not, the sweep finds its claim without a record.
         log.warning("%r: what was collected is gone, so the app begins again", source.name)
-        await services.state.release_claim(source.name, record.members[0].claim_etag)
         await give_up_version(services, batch, record)
     except NerError as error:
         # As long as results come, it is a throttled service and no outage.

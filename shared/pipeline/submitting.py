@@ -67,8 +67,7 @@ async def submit_version(services: Services, wanted: FileMessage, source: Source
     try:
         member = await look(services, held, digest)
     except AzureError:
-        # Nothing has been sent: this worker must not count as one that died.
-        await services.state.release_claim(source.name, held.etag)
+        await give_back(services, held)
         raise
     if member is None:
         return
@@ -77,6 +76,15 @@ async def submit_version(services: Services, wanted: FileMessage, source: Source
         await fail(services, member, GAVE_UP)
         return
     await begin(services, held.claim, batch, member, data)
+
+
+async def give_back(services: Services, held: StoredClaim) -> None:
+    """Give a claim back of which nothing was sent: its worker must not count as one that died, but those before do."""
+    claim = held.claim
+    if claim.tries == 1:
+        await services.state.release_claim(claim.source.name, held.etag)
+    else:
+        await services.state.write_claim(msgspec.structs.replace(claim, tries=claim.tries - 1), held.etag)
 
 
 async def look(services: Services, held: StoredClaim, digest: str) -> Member | None:

@@ -293,3 +293,10 @@ def test_an_error_does_not_repeat_the_message(body: str) -> None:
         decode_message(body)
     assert "secret" not in str(caught.value)
     assert str(caught.value).isprintable()
+
+
+def test_a_batch_without_files_is_refused() -> None:
+    """Nothing could be done about it."""
+    text = encode_message(BatchMessage(batch="0" * 32, etag="0x1", record=msgspec.structs.replace(RECORD, members=[])))
+    with pytest.raises(MessageError, match="no file"):
+        decode_message(text)

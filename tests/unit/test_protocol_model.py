@@ -15,6 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from shared.message import FileMessage
+from shared.pipeline.ledger_posting import MAX_UNRECORDED
+from shared.state.batch import MAX_REVIVALS
+from shared.state.claim import MAX_TRIES
 from shared.storage.blobs import OutcomeConflictError
 from tests.unit.protocol.polling import on_event, on_message
 from tests.unit.protocol.protections import Protection
@@ -22,7 +25,7 @@ from tests.unit.protocol.sweeping import sweep
 from tests.unit.protocol.workers import Answer, Steps, Worker
 from tests.unit.protocol.world import FILES, JobState, Queued, Text, World
 
-EXAMPLES: Final = int(os.environ.get("PROTOCOL_EXAMPLES", "150"))
+EXAMPLES: Final = int(os.environ.get("PROTOCOL_EXAMPLES", "120"))
 """How many histories are tried; a change of the protocol is worth some thousands."""
 WITHOUT: Final = frozenset(Protection[name] for name in os.environ.get("PROTOCOL_WITHOUT", "").split(",") if name)
 """Names of protections that the workers do without, to see what comes of it."""
@@ -34,6 +37,10 @@ MAX_DELIVERIES: Final = 5
 LIFETIME_SECONDS: Final = 1200
 """After which the host ends a worker."""
 SOON_SECONDS: Final = 10
+MAX_UNANSWERED: Final = 28
+"""So often a text is posted without an answer within a day, by the delays between."""
+MAX_PAID: Final = MAX_TRIES + MAX_REVIVALS + 1 + MAX_UNRECORDED + MAX_UNANSWERED
+"""So often a version is paid at most, whatever dies, gets lost or is refused."""
 WHICH = st.integers(0, 7)
 
 
@@ -133,15 +140,20 @@ class Protocol(RuleBasedStateMachine):
         """Lose a message, as if its workers had failed each time."""
         del self.world.queue[which % len(self.world.queue)]
 
-    @rule()
-    def begin_sweep(self) -> None:
-        """Start a sweep, perhaps beside another one."""
-        self.invoke(sweep, lambda: None)
+    @rule(is_short=st.booleans())
+    def begin_sweep(self, is_short: bool = False) -> None:
+        """Start a sweep, perhaps beside another one, and perhaps one that has time for one file alone."""
+        self.invoke(lambda me: sweep(me, is_short=is_short), lambda: None)
 
     @rule(throttled=st.booleans(), closed=st.booleans())
     def throttle(self, throttled: bool, closed: bool) -> None:
         """Let the service refuse all calls, or take them again; and let the workers know that it refuses calls."""
         self.world.throttled, self.world.closed = throttled, closed
+
+    @rule(is_silent=st.booleans())
+    def be_silent(self, is_silent: bool) -> None:
+        """Let the service's answers to submissions get lost, or come again."""
+        self.world.silent = is_silent
 
     @precondition(lambda self: self.workers)
     @rule(which=WHICH, steps=st.integers(1, 20))
@@ -240,6 +252,8 @@ class Protocol(RuleBasedStateMachine):
         pending = Counter(payment for worker in self.workers for payment in worker.unrecorded)
         resubmitted = Counter((name, etag) for name, etag, _ in self.resubmitted)
         for payment, count in self.world.paid.items():
+            times = 1 + resubmitted[payment.name, payment.etag]
+            assert count <= MAX_PAID * times, f"{payment} paid {count} times, which is never allowed"
             allowed = 1 + resubmitted[payment.name, payment.etag] + self.world.forgotten[payment] + pending[payment]
             assert count <= allowed, f"{payment} paid {count} times, allowed are {allowed}"
 
@@ -252,7 +266,7 @@ class Protocol(RuleBasedStateMachine):
     def teardown(self) -> None:
         """In the end, left alone, everything comes to rest with the outcome of each newest version."""
         world = self.world
-        world.throttled = world.closed = False
+        world.throttled = world.closed = world.silent = False
         idle = 0
         for _ in range(3000):
             world.now = world.in_seconds(1)

@@ -1,10 +1,14 @@
 """The model of `finishing` and `calling`: how a version ends, and what comes after a call that failed."""
 
+from collections.abc import Callable
+from datetime import datetime
+
 import msgspec
 
+from shared.message import is_expired
 from shared.ner.errors import NerError
 from shared.outcome import OutcomeStatus
-from shared.pipeline.decisions import Fail, after_call
+from shared.pipeline.decisions import Fail, after_call, after_refusal, after_unanswered
 from shared.pipeline.finishing import MAX_CONFLICTS
 from shared.precedence import Verdict, may_write
 from shared.state.batch import BatchKind, BatchRecord, Member
@@ -12,6 +16,7 @@ from shared.storage.blobs import OutcomeConflictError
 from tests.unit.protocol.protections import Protection
 from tests.unit.protocol.workers import (
     JOB_TIMEOUT_SECONDS,
+    PATIENCE_SECONDS,
     POLL_MAX_SECONDS,
     POLL_MIN_SECONDS,
     Steps,
@@ -24,9 +29,11 @@ def fail(me: Worker, member: Member) -> Steps[None]:
     yield from finish(me, member, OutcomeStatus.FAILED, [])
 
 
-def finish(me: Worker, member: Member, status: OutcomeStatus, jobs: list[str]) -> Steps[None]:
-    """End a version with an outcome, and release its claim."""
-    decided = yield from write_if_newest(me, member, status, jobs)
+def finish(
+    me: Worker, member: Member, status: OutcomeStatus, jobs: list[str], read: Callable[[], None] | None = None
+) -> Steps[None]:
+    """End a version with an outcome, for which something may have to be read, and release its claim."""
+    decided = yield from write_if_newest(me, member, status, jobs, read)
     if decided is not Verdict.SUPERSEDED or not me.has(Protection.CLAIM_STAYS):
         yield from release_claim(me, member)
 
@@ -43,12 +50,16 @@ def release_claim(me: Worker, member: Member) -> Steps[None]:
     yield from me.call(release)
 
 
-def write_if_newest(me: Worker, member: Member, status: OutcomeStatus, jobs: list[str]) -> Steps[Verdict]:
+def write_if_newest(
+    me: Worker, member: Member, status: OutcomeStatus, jobs: list[str], read: Callable[[], None] | None
+) -> Steps[Verdict]:
     """Write an outcome, unless the version has ended or been replaced."""
     source, replaced = member.source, member.outcome_etag
     for _ in range(MAX_CONFLICTS):
         if not (yield from is_allowed(me, member)):
             return Verdict.SUPERSEDED
+        if read is not None:
+            yield from me.call(read)
         try:
             yield from me.call(me.world.write_outcome, source, status, member.digest, jobs, replaced)
         except OutcomeConflictError:
@@ -93,7 +104,7 @@ def end_batch(me: Worker, batch: str, record: BatchRecord) -> Steps[None]:
 
 
 def after_failed_call(
-    me: Worker, batch: str, record: BatchRecord, baton: str | None, error: NerError, *, has_progress: bool = False
+    me: Worker, batch: str, record: BatchRecord, baton: str | None, error: NerError, *, since: datetime | None = None
 ) -> Steps[None]:
     """After a call that the service refused: continue the batch later, or end it."""
     decided = after_call(
@@ -104,12 +115,31 @@ def after_failed_call(
         least=POLL_MIN_SECONDS,
         most=POLL_MAX_SECONDS,
         jitter=0.5,
-        since=me.world.now if has_progress else None,
+        since=since,
     )
     if isinstance(decided, Fail):
-        for member in record.members:
-            yield from fail(me, member)
-        if baton is not None:
-            yield from end_batch(me, batch, record)
+        yield from fail_all(me, batch, record, baton)
         return
-    yield from me.reschedule(batch, msgspec.structs.replace(record), baton, decided.seconds)
+    seconds = decided.seconds
+    if error.is_unanswered and record.submitted_date_time is None and me.has(Protection.UNANSWERED_DELAYS):
+        record = msgspec.structs.replace(record, unanswered=record.unanswered + 1)
+        seconds = max(seconds, after_unanswered(record.unanswered, PATIENCE_SECONDS))
+    yield from me.reschedule(batch, record, baton, seconds)
+
+
+def fail_all(me: Worker, batch: str, record: BatchRecord, baton: str | None) -> Steps[None]:
+    """End a batch whose members gave no entities."""
+    for member in record.members:
+        yield from fail(me, member)
+    if baton is not None:
+        yield from end_batch(me, batch, record)
+
+
+def after_refused_call(me: Worker, batch: str, record: BatchRecord, baton: str) -> Steps[None]:
+    """After a call that storage refused, or did not answer: continue the batch later."""
+    now = me.world.now
+    if record.submitted_date_time is None and is_expired(record.since, now, JOB_TIMEOUT_SECONDS):
+        yield from fail_all(me, batch, record, baton)
+        return
+    seconds = after_refusal(record, now, least=POLL_MIN_SECONDS, most=POLL_MAX_SECONDS, jitter=0.5)
+    yield from me.reschedule(batch, record, baton, seconds)

@@ -15,7 +15,14 @@ from shared.state.batch import BatchRecord
 from shared.state.claim import is_old
 from shared.state.ledger import CollectedEntry, FileEntry, JobEntry, Ledger
 from shared.storage.ledgers import LedgerConflictError, ResultsGoneError
-from tests.unit.protocol.finishing import after_failed_call, end_batch, fail, finish, give_up_version
+from tests.unit.protocol.finishing import (
+    after_failed_call,
+    after_refused_call,
+    end_batch,
+    fail_all,
+    finish,
+    give_up_version,
+)
 from tests.unit.protocol.protections import Protection
 from tests.unit.protocol.workers import (
     JOB_TIMEOUT_SECONDS,
@@ -34,7 +41,7 @@ class UnrecordedJobError(Exception):
     """The service has accepted a job of a ledger, and storage refused to record it."""
 
 
-def post_all(me: Worker, batch: str, record: BatchRecord, baton: str | None, ledger: Ledger | None) -> Steps[None]:
+def post_all(me: Worker, batch: str, record: BatchRecord, baton: str, ledger: Ledger | None) -> Steps[None]:
     """Post what the ledger of a file lacks."""
     source, end_of_work = record.members[0].source, me.world.in_seconds(WORKING_SECONDS)
     if ledger is None:
@@ -50,22 +57,28 @@ def post_all(me: Worker, batch: str, record: BatchRecord, baton: str | None, led
         return
     except UnrecordedJobError:
         yield from after_unrecorded_job(me, batch, record, baton)
+    except AzureError:
+        yield from after_refused_call(me, batch, record, baton)
     except NerError as error:
-        yield from after_failed_call(me, batch, record, baton, error, has_progress=bool(ledger.jobs))
+        yield from after_failed_call(me, batch, record, baton, error, since=ledger.active)
     else:
-        ends = ledger.next_start is None
-        record = msgspec.structs.replace(record, revivals=0)
-        if ends:
-            record = msgspec.structs.replace(record, submitted_date_time=ledger.active)
-        yield from me.reschedule(batch, record, baton, POLL_SECONDS if ends else 0.0)
+        yield from after_posting(me, batch, record, baton, ledger)
 
 
-def after_unrecorded_job(me: Worker, batch: str, record: BatchRecord, baton: str | None) -> Steps[None]:
+def after_posting(me: Worker, batch: str, record: BatchRecord, baton: str, ledger: Ledger) -> Steps[None]:
+    """Continue a file: at once if there is more to post, else when its first job is due."""
+    ends = ledger.next_start is None
+    record = msgspec.structs.replace(record, revivals=0)
+    if ends:
+        record = msgspec.structs.replace(record, submitted_date_time=ledger.active)
+    yield from me.reschedule(batch, record, baton, POLL_SECONDS if ends else 0.0)
+
+
+def after_unrecorded_job(me: Worker, batch: str, record: BatchRecord, baton: str) -> Steps[None]:
     """Continue later after a job that was paid in vain, or give the file up after a few of them."""
     unrecorded = record.unrecorded + 1
     if unrecorded > MAX_UNRECORDED:
-        yield from fail(me, record.members[0])
-        yield from end_batch(me, batch, record)
+        yield from fail_all(me, batch, record, baton)
         return
     record = msgspec.structs.replace(record, unrecorded=unrecorded)
     yield from me.reschedule(batch, record, baton, POLL_MAX_SECONDS * unrecorded)
@@ -94,12 +107,12 @@ def post_one(me: Worker, ledger: Ledger, payment: Payment) -> Steps[None]:
         is_slow = is_old(me.started, me.world.now, PATIENCE_SECONDS)
         assert is_slow, "a worker that was quick must be able to record its job"
         me.forget()
-        yield from me.call_service(me.world.cancel, job_id)
+        yield from me.cancel(job_id)
         raise
     except AzureError:
         me.forget()
         if not me.has(Protection.UNSURE_ENTRY):
-            yield from me.call_service(me.world.cancel, job_id)
+            yield from me.cancel(job_id)
         raise UnrecordedJobError from None
 
 
@@ -116,16 +129,16 @@ def collect(me: Worker, batch: str, record: BatchRecord, baton: str | None, ledg
                 return
             # What runs after the time limit counts as failed, and gives no entities.
             summaries = [] if state is JobState.RUNNING else [JobSummary(job.job_id, state.value)]
-            yield from me.call(me.world.results.add, batch)
-            entry = CollectedEntry(requests_count=1, jobs=summaries, documents=[], errors=[], state=MergeState())
+            kept = yield from me.call(me.world.append_results, ledger)
+            entry = CollectedEntry(requests_count=1, jobs=summaries, documents=kept, errors=[], state=MergeState())
             yield from me.call(me.world.append, ledger, entry)
-        yield from me.call(me.world.read_results, batch)
         jobs = [job.job_id for entry in ledger.collected for job in entry.jobs]
-        yield from finish(me, record.members[0], OutcomeStatus.SUCCEEDED, jobs)
+        yield from finish(me, record.members[0], OutcomeStatus.SUCCEEDED, jobs, lambda: me.world.read_results(batch))
         yield from end_batch(me, batch, record)
     except LedgerConflictError:
         return
     except ResultsGoneError:
         yield from give_up_version(me, batch, record)
     except NerError as error:
-        yield from after_failed_call(me, batch, record, baton, error, has_progress=ledger.collected_count > before)
+        since = me.world.now if ledger.collected_count > before else None
+        yield from after_failed_call(me, batch, record, baton, error, since=since)

@@ -6,17 +6,24 @@ from azure.core.exceptions import AzureError
 from shared.message import BatchMessage, FileMessage, decode_message, is_expired
 from shared.ner.errors import NerError
 from shared.outcome import OutcomeStatus
-from shared.pipeline.decisions import after_refusal
 from shared.pipeline.running import LAST_SECONDS, REFUSALS, TRY_AGAIN_SECONDS
 from shared.state.batch import MAX_REVIVALS, BatchKind, BatchRecord, SubmittedJob
-from tests.unit.protocol.finishing import after_failed_call, end_batch, fail, finish, give_up_version, holds
+from tests.unit.protocol.finishing import (
+    after_failed_call,
+    after_refused_call,
+    end_batch,
+    fail,
+    fail_all,
+    finish,
+    give_up_version,
+    holds,
+)
 from tests.unit.protocol.ledgers import collect, post_all
 from tests.unit.protocol.protections import Protection
 from tests.unit.protocol.submitting import post_text, submit
 from tests.unit.protocol.workers import (
     JOB_TIMEOUT_SECONDS,
     POLL_MAX_SECONDS,
-    POLL_MIN_SECONDS,
     POLL_SECONDS,
     THROTTLED_SECONDS,
     Steps,
@@ -40,13 +47,15 @@ def on_event(me: Worker, name: str) -> Steps[None]:
 
 
 def on_message(me: Worker, text: str) -> Steps[None]:
-    """Do what a message says; raises AzureError and the like: the host delivers the message again."""
+    """Do what a message says; raises what the app raises, after which the host delivers it again."""
     message = decode_message(text, "incoming")
     if isinstance(message, FileMessage):
         try:
             yield from submit(me, message)
-        finally:
+        except REFUSALS:
             me.forget()
+            if message.replaces is not None:
+                raise
         return
     try:
         yield from poll(me, message)
@@ -59,23 +68,19 @@ def on_message(me: Worker, text: str) -> Steps[None]:
 def back_off(me: Worker, message: BatchMessage) -> Steps[None]:
     """Continue a batch later."""
     record, baton = message.record, message.etag
-    if baton is not None:
-        stored = yield from me.call(me.world.batches.get, message.batch)
-        if stored is None or stored.value.kind is BatchKind.VOID:
-            return
-        if me.has(Protection.OWN_BATON) and stored.etag != baton:
-            return
-        if stored.etag != message.etag or record is None or not me.has(Protection.JOB_IN_MESSAGE):
-            record = stored.value
-        baton = stored.etag
-    if record is None:
-        return
-    seconds = after_refusal(record, me.world.now, least=POLL_MIN_SECONDS, most=POLL_MAX_SECONDS, jitter=0.5)
     if baton is None:
-        later = msgspec.structs.replace(record, due=me.world.in_seconds(seconds))
-        yield from me.send(message.batch, later, None)
-    else:
-        yield from me.reschedule(message.batch, record, baton, seconds)
+        if record is not None:
+            later = msgspec.structs.replace(record, due=me.world.in_seconds(POLL_MAX_SECONDS))
+            yield from me.send(message.batch, later, None)
+        return
+    stored = yield from me.call(me.world.batches.get, message.batch)
+    if stored is None or stored.value.kind is BatchKind.VOID:
+        return
+    if stored.etag != baton and me.has(Protection.OWN_BATON):
+        return
+    if stored.etag != baton or record is None or not me.has(Protection.JOB_IN_MESSAGE):
+        record = stored.value
+    yield from after_refused_call(me, message.batch, record, stored.etag)
 
 
 def poll(me: Worker, message: BatchMessage) -> Steps[None]:
@@ -117,26 +122,31 @@ def poll_job(me: Worker, batch: str, record: BatchRecord, baton: str | None, sub
         else:
             yield from finish(me, member, OutcomeStatus.SUCCEEDED, [submitted.job_id])
     yield from end_batch(me, batch, record)
+    if state is JobState.RUNNING:
+        yield from me.cancel(submitted.job_id)
 
 
 def continue_posting(me: Worker, batch: str, record: BatchRecord, baton: str | None) -> Steps[None]:
     """Post what the service could not take before."""
     if record.revivals > MAX_REVIVALS and me.has(Protection.MAX_REVIVALS):
-        yield from fail(me, record.members[0])
-        yield from end_batch(me, batch, record)
+        yield from fail_all(me, batch, record, baton or "")
         return
     taken = yield from me.take_baton(batch, record, baton)
-    if taken is None and me.has(Protection.BATON_BEFORE_POST):
+    if taken is None:
         return
-    upload = yield from read_again(me, batch, record)
+    upload = yield from read_again(me, batch, record, taken)
     if upload is not None:
         yield from post_text(me, batch, record, taken, upload)
 
 
-def read_again(me: Worker, batch: str, record: BatchRecord) -> Steps[Upload | None]:
-    """Return the text of a batch of one file; None if the file has ended, since it was replaced or deleted."""
+def read_again(me: Worker, batch: str, record: BatchRecord, baton: str) -> Steps[Upload | None]:
+    """Return the text of a batch of one file; None if the batch has ended, or is continued later."""
     source = record.members[0].source
-    upload = yield from me.call(me.world.read_upload, source.name, source.etag)
+    try:
+        upload = yield from me.call(me.world.read_upload, source.name, source.etag)
+    except AzureError:
+        yield from after_refused_call(me, batch, record, baton)
+        return None
     if upload is None:
         yield from give_up_version(me, batch, record)
     return upload
@@ -155,12 +165,11 @@ def continue_with_ledger(me: Worker, batch: str, record: BatchRecord, baton: str
         yield from collect(me, batch, record, baton, ledger)
         return
     if record.revivals > MAX_REVIVALS and me.has(Protection.MAX_REVIVALS):
-        yield from fail(me, record.members[0])
-        yield from end_batch(me, batch, record)
+        yield from fail_all(me, batch, record, baton or "")
         return
     taken = yield from me.take_baton(batch, record, baton)
-    if taken is None and me.has(Protection.BATON_BEFORE_POST):
+    if taken is None:
         return
-    upload = yield from read_again(me, batch, record)
+    upload = yield from read_again(me, batch, record, taken)
     if upload is not None:
         yield from post_all(me, batch, record, taken, ledger if me.has(Protection.LEDGER_CLAIM) else None)

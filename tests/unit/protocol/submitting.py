@@ -8,7 +8,8 @@ from shared.ner.errors import NerError, Remedy
 from shared.outcome import OutcomeStatus
 from shared.pipeline.claiming import MAX_ATTEMPTS
 from shared.pipeline.decisions import Claiming, who_submits
-from shared.precedence import Present, look_at_outcome
+from shared.pipeline.finishing import MAX_CONFLICTS
+from shared.precedence import Present, PresentOutcome, look_at_outcome
 from shared.source import Source
 from shared.state.batch import BatchKind, BatchRecord, Member, SubmittedJob
 from shared.state.claim import MAX_TRIES, Claim, is_old
@@ -30,7 +31,11 @@ def submit(me: Worker, wanted: FileMessage) -> Steps[None]:
     held = yield from take_claim(me, upload.source, batch, wanted.replaces)
     if held is None:
         return
-    member = yield from look(me, held, upload)
+    try:
+        member = yield from look(me, held, upload)
+    except AzureError:
+        yield from give_back(me, held)
+        raise
     if member is None:
         return
     if held.value.tries > MAX_TRIES and me.has(Protection.MAX_TRIES):
@@ -98,43 +103,56 @@ def is_newest(me: Worker, source: Source) -> Steps[bool]:
     return (yield from me.call(me.world.newest, source.name)) == source
 
 
+def give_back(me: Worker, held: Stored[Claim]) -> Steps[None]:
+    """Give a claim back of which nothing was sent."""
+    tries = held.value.tries - 1
+    if tries and me.has(Protection.TRIES_STAY):
+        yield from write_claim(me, msgspec.structs.replace(held.value, tries=tries), held.etag)
+    else:
+        yield from me.call(me.world.release_claim, held.value.source.name, held.etag)
+
+
 def look(me: Worker, held: Stored[Claim], upload: Upload) -> Steps[Member | None]:
     """Return a claimed version as a member of a batch; None if it has an outcome or is not the newest."""
     source = upload.source
-    present = yield from me.call(me.world.present_outcome, source.name)
-    found = look_at_outcome(source, upload.digest, present, held.value.replaces)
-    if found is Present.ENDED and not me.has(Protection.OUTCOME_SEEN):
-        found = Present.NONE
-    member = Member(source, held.etag, present.etag if present else None, upload.digest)
+    for _ in range(MAX_CONFLICTS):
+        present = yield from me.call(me.world.present_outcome, source.name)
+        member = Member(source, held.etag, present.etag if present else None, upload.digest)
+        try:
+            if not (yield from ends(me, held.value, member, present)):
+                return member
+        except OutcomeConflictError:
+            if not me.has(Protection.LOOK_AGAIN):
+                return member
+            continue
+        yield from me.call(me.world.release_claim, source.name, held.etag)
+        return None
+    raise OutcomeConflictError
+
+
+def ends(me: Worker, claim: Claim, member: Member, present: PresentOutcome | None) -> Steps[bool]:
+    """Return whether a claimed version ends without being sent, because of the outcome that its file has."""
+    found = look_at_outcome(member.source, member.digest, present, claim.replaces)
     if found is Present.NONE:
-        return member
-    is_wanted = found is not Present.ENDED
-    if is_wanted and me.has(Protection.ASK_FOR_OUTCOME):
-        is_wanted = yield from is_newest(me, source)
-    if is_wanted and (found is Present.OTHER or not (yield from copy_outcome(me, member))):
-        return member
-    yield from me.call(me.world.release_claim, source.name, held.etag)
-    return None
+        return False
+    if found is Present.ENDED:
+        return me.has(Protection.OUTCOME_SEEN)
+    if me.has(Protection.ASK_FOR_OUTCOME) and not (yield from is_newest(me, member.source)):
+        return True
+    if found is Present.SAME_TEXT:
+        yield from copy_outcome(me, member)
+        return True
+    return False
 
 
-def copy_outcome(me: Worker, member: Member) -> Steps[bool]:
+def copy_outcome(me: Worker, member: Member) -> Steps[None]:
     """Write the present outcome of a file again, as that of a version with the same text."""
-    world, name = me.world, member.source.name
+    world, name, etag = me.world, member.source.name, member.outcome_etag
     copied = yield from me.call(world.outcomes.get, name)
-    if copied is None or copied.present.etag != member.outcome_etag:
-        return False
-    try:
-        yield from me.call(
-            world.write_outcome,
-            member.source,
-            OutcomeStatus.SUCCEEDED,
-            member.digest,
-            copied.jobs,
-            member.outcome_etag,
-        )
-    except OutcomeConflictError:
-        return False
-    return True
+    if copied is None or copied.present.etag != etag:
+        raise OutcomeConflictError
+    status = OutcomeStatus.SUCCEEDED
+    yield from me.call(world.write_outcome, member.source, status, member.digest, copied.jobs, etag)
 
 
 def begin(me: Worker, claim: Claim, batch: str, member: Member, upload: Upload) -> Steps[None]:
@@ -193,6 +211,6 @@ def post(me: Worker, batch: str, record: BatchRecord, baton: str | None, upload:
         is_slow = is_old(me.started, me.world.now, PATIENCE_SECONDS)
         assert is_slow, "a worker that was quick must be able to record its job"
         me.forget()
-        yield from me.call_service(me.world.cancel, job_id)
+        yield from me.cancel(job_id)
         return
     yield from me.send(batch, submitted, etag)

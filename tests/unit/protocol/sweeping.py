@@ -9,24 +9,24 @@ from shared.pipeline.decisions import Finding, ListedClaim, is_behind, look_at_f
 from shared.pipeline.sweeping import MAX_TIMES_BEHIND, VOID_TIMEOUTS
 from shared.state.batch import BatchKind, is_overdue
 from shared.state.claim import Claim, is_old
-from shared.state.sweeping import SweepState
+from shared.state.sweeping import Place, SweepState
 from tests.unit.protocol.protections import Protection
-from tests.unit.protocol.workers import GRACE_SECONDS, PATIENCE_SECONDS, Steps, Worker
+from tests.unit.protocol.workers import GRACE_SECONDS, OVERDUE_SECONDS, PATIENCE_SECONDS, Steps, Worker
 from tests.unit.protocol.world import Stored
 
 
-def sweep(me: Worker) -> Steps[None]:
-    """Send a message to each batch that is overdue and each file that needs one."""
+def sweep(me: Worker, *, is_short: bool = False) -> Steps[None]:
+    """Send a message to each batch that is overdue and each file that needs one; a short one stops after one file."""
     world, now = me.world, me.world.now
     state = yield from me.call(lambda: world.sweep)
-    times_behind = 0
+    times_behind, place = 0, state.place if state else None
     if (yield from poll_is_behind(me)):
         times_behind = (state.times_behind if state else 0) + 1
     if not times_behind or (times_behind > MAX_TIMES_BEHIND and me.has(Protection.GUARD_GIVES_WAY)):
         times_behind = 0
         live = yield from revive_batches(me)
-        yield from walk_files(me, live)
-    after = SweepState(since=now, last=now, times_behind=times_behind)
+        place = yield from walk_files(me, live, place, is_short=is_short)
+    after = SweepState(since=now, last=now, times_behind=times_behind, place=place)
 
     def leave() -> None:
         world.sweep = after
@@ -57,26 +57,31 @@ def revive_batches(me: Worker) -> Steps[set[str]]:
                 yield from me.call(world.delete_batch, batch, etag)
             continue
         live.add(batch)
-        if is_overdue(record.due, now, GRACE_SECONDS) and me.has(Protection.REVIVAL):
+        if is_overdue(record.due, now, OVERDUE_SECONDS) and me.has(Protection.REVIVAL):
             stored = yield from me.call(world.batches.get, batch)
-            if stored is not None and is_overdue(stored.value.due, now, GRACE_SECONDS):
+            if stored is not None and is_overdue(stored.value.due, now, OVERDUE_SECONDS):
                 revived = msgspec.structs.replace(stored.value, revivals=stored.value.revivals + 1)
                 yield from me.reschedule(batch, revived, stored.etag, 0.0)
     for batch in ledgers:
-        if batch not in live and batch not in world.batches:
+        if batch not in live and now - world.written[batch] > longest:
             yield from me.call(world.ledgers.pop, batch, None)
             yield from me.call(world.results.discard, batch)
     return live
 
 
-def walk_files(me: Worker, live: set[str]) -> Steps[None]:
+def walk_files(me: Worker, live: set[str], place: Place | None, *, is_short: bool) -> Steps[Place | None]:
     """Send a message to each file that needs one, and release claims of files that were deleted."""
     world, now = me.world, me.world.now
     inputs = yield from me.call(lambda: dict(world.inputs))
     claims = yield from me.call(lambda: dict(world.claims))
     outcomes = yield from me.call(lambda: dict(world.outcomes))
-    for name, upload in inputs.items():
-        claim, outcome = claims.get(name), outcomes.get(name)
+    after = place.after if place else ""
+    # A sweep that continues another one does not list the files before its place.
+    files = sorted(name for name in inputs if name > after)
+    last = files[0] if is_short and len(files) > 1 else None
+    walked = [name for name in files if last is None or name <= last]
+    for name in walked:
+        upload, claim, outcome = inputs[name], claims.get(name), outcomes.get(name)
         found = look_at_file(
             upload.source,
             outcome.present.source_etag if outcome else None,
@@ -90,8 +95,12 @@ def walk_files(me: Worker, live: set[str]) -> Steps[None]:
         if found is Finding.MISSING and me.has(Protection.ORPHANS if claim else Protection.MISSING_FILES):
             yield from me.call(world.send, FileMessage(file=name, due=now))
     for name, claim in claims.items():
-        if name not in inputs and is_orphan(me, claim, live) and me.has(Protection.ORPHANS_OF_DELETED):
+        is_before = name <= after and me.has(Protection.ORPHANS_AFTER_PLACE)
+        if name in walked or is_before or (last is not None and name > last):
+            continue
+        if is_orphan(me, claim, live) and me.has(Protection.ORPHANS_OF_DELETED):
             yield from me.call(world.release_claim, name, claim.etag)
+    return None if last is None else Place(None, None, None, last)
 
 
 def is_orphan(me: Worker, claim: Stored[Claim], live: set[str]) -> bool:

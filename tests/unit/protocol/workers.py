@@ -11,13 +11,16 @@ from azure.core.exceptions import AzureError
 
 from shared.message import BatchMessage
 from shared.ner.errors import NerError, Remedy
+from shared.pipeline.services import MAX_DUE_SECONDS
 from shared.settings import DEADLINE_SHARE
 from shared.state.batch import BatchRecord
 from tests.unit.protocol.protections import Protection
 from tests.unit.protocol.world import Payment, World
 
 PATIENCE_SECONDS: Final = 120
-GRACE_SECONDS: Final = 120
+GRACE_SECONDS: Final = 60
+OVERDUE_SECONDS: Final = max(GRACE_SECONDS, PATIENCE_SECONDS)
+"""As Settings.overdue_seconds."""
 JOB_TIMEOUT_SECONDS: Final = 86400
 POLL_MIN_SECONDS: Final = 2
 POLL_MAX_SECONDS: Final = 60
@@ -87,7 +90,7 @@ class Worker:
             raise NerError("ServiceUnavailable", "", Remedy.WAIT)
         result = carry_out(*values)
         if answer is Answer.LOST:
-            raise NerError("Timeout", "", Remedy.WAIT)
+            raise NerError("Timeout", "", Remedy.WAIT, is_unanswered=True)
         return result
 
     def post(self, payments: list[Payment]) -> Steps[str]:
@@ -95,13 +98,23 @@ class Worker:
 
         def accept() -> str:
             self.unrecorded = payments
-            return self.world.accept(payments)
+            job_id = self.world.accept(payments)
+            if self.world.silent:
+                raise NerError("Timeout", "", Remedy.WAIT, is_unanswered=True)
+            return job_id
 
         try:
             return (yield from self.call_service(accept))
         except NerError:
             self.forget()
             raise
+
+    def cancel(self, job_id: str) -> Steps[None]:
+        """Cancel a job, as far as the service lets us."""
+        try:
+            yield from self.call_service(self.world.cancel, job_id)
+        except NerError:
+            return
 
     def forget(self) -> None:
         """Note that the job that was posted last is recorded by no worker."""
@@ -130,7 +143,7 @@ class Worker:
 
     def reschedule(self, batch: str, record: BatchRecord, baton: str | None, seconds: float) -> Steps[bool]:
         """Continue a batch in that many seconds; return False if another worker has its baton."""
-        record = msgspec.structs.replace(record, due=self.world.in_seconds(seconds))
+        record = msgspec.structs.replace(record, due=self.world.in_seconds(min(seconds, MAX_DUE_SECONDS)))
         etag = yield from self.write_batch(batch, record, baton)
         if etag is None:
             return False

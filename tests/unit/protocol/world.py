@@ -14,7 +14,7 @@ from shared.precedence import PresentOutcome
 from shared.source import Source, read_instant
 from shared.state.batch import BatchRecord
 from shared.state.claim import Claim
-from shared.state.ledger import Entry, Ledger, decode_ledger, encode_entry
+from shared.state.ledger import Entry, Extent, Ledger, decode_ledger, encode_entry
 from shared.state.sweeping import SweepState
 from shared.storage.blobs import OutcomeConflictError
 from shared.storage.ledgers import LedgerConflictError, ResultsGoneError
@@ -98,6 +98,8 @@ class World:
         forgotten: of these, those of which no worker could record the job.
         throttled: whether the service refuses all calls now.
         closed: whether the workers know that, and make no calls.
+        silent: whether the service's answers to submissions get lost.
+        written: when something was last written beside a record, by its batch.
     """
 
     without: frozenset[Protection] = frozenset()
@@ -117,6 +119,8 @@ class World:
     forgotten: Counter[Payment] = field(default_factory=Counter)
     throttled: bool = False
     closed: bool = False
+    silent: bool = False
+    written: dict[str, datetime] = field(default_factory=dict)
 
     def in_seconds(self, seconds: float) -> datetime:
         """Return the time in that many seconds."""
@@ -194,10 +198,19 @@ class World:
         known = self.ledgers.get(ledger.name)
         if known is None or (len(known) != ledger.size and Protection.LEDGER_POSITION not in self.without):
             raise LedgerConflictError
+        self.written[ledger.name] = self.now
         line = encode_entry(entry)
         self.ledgers[ledger.name] = known + line
         ledger.size += len(line)
         ledger.add(entry)
+
+    def append_results(self, ledger: Ledger) -> list[Extent]:
+        """Keep what was collected for a ledger; raises ResultsGoneError if what was kept before is gone."""
+        if ledger.has_results and ledger.name not in self.results:
+            raise ResultsGoneError
+        self.results.add(ledger.name)
+        self.written[ledger.name] = self.now
+        return [Extent(0, 1)]
 
     def read_results(self, batch: str) -> None:
         """Read what was collected for a ledger; raises ResultsGoneError."""

@@ -12,6 +12,7 @@ from shared.settings import Settings
 from tests.calls import after_storage_call, before_blob_call, lists
 from tests.integration.conftest import TEXT, Way
 from tests.integration.test_many_jobs import lines
+from tests.integration.test_unrecorded_jobs import deliver
 
 LATENCY_SECONDS = 6.0
 """Longer than a hasty invocation may take."""
@@ -76,7 +77,7 @@ async def test_a_poll_that_hangs_is_made_again(
     await way.submit(data)
     paid = way.submissions()
     way.switch(jobSeconds=0, latencySeconds=LATENCY_SECONDS)
-    await hasty.poll(way.message().content.encode())
+    await deliver(way, hasty)
     assert "retrying later" in caplog.text
     assert way.queue.get_queue_properties().approximate_message_count == 1
     assert way.outcome() is None
@@ -90,7 +91,7 @@ async def test_an_outcome_whose_writing_hangs_is_written_later(way: Way, hasty: 
     way.name = "hanging-outcome.txt"
     await way.submit()
     with before_blob_call("upload_blob", f"{way.settings.results_container}/", hang):
-        await hasty.poll(way.message().content.encode())
+        await deliver(way, hasty)
     assert way.outcome() is None
     assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
     assert way.submissions() == 1
@@ -109,14 +110,16 @@ async def test_a_large_file_of_slow_calls_takes_many_invocations(way: Way, hasty
     assert len(outcome.documents) == 200
 
 
-async def test_a_sweep_that_hangs_ends_and_the_next_one_begins_again(way: Way, hasty: Pipeline) -> None:
-    """What it had not come to is left to the next one."""
+async def test_a_sweep_that_hangs_ends_and_the_next_one_begins_again(
+    way: Way, hasty: Pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says so; what it had not come to is left to the next one."""
     way.name = "unheard.txt"
     way.upload()
     way.pass_time(3600)
     with after_storage_call(lists(way.settings.input_container), hang):
-        swept = await hasty.sweep()
-    assert not swept.is_complete
+        assert not (await hasty.sweep()).is_complete
+    assert "the sweep stopped, because" in caplog.text
     assert way.queue.get_queue_properties().approximate_message_count == 0
     assert (await way.pipeline.sweep()).missing == 1
     assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED

@@ -21,6 +21,10 @@ has no record, and to each record that is overdue; so whatever is left is found.
              DELETE claim, If-Match                  the message comes again and finds the outcome
              DELETE record                           all is well
 
+A version that is replaced ends without an outcome and keeps its claim, which the newer version or the sweep takes over:
+nothing else would say that it was paid. After a refused call a batch goes on later if its baton is still that of the
+message; otherwise it is left to its worker or the sweep.
+
 A claim of another version is taken over by the version that the input container holds; an outcome is written in place
 of the one that was seen at the claim alone. A text that waits for the service has a record before it is posted, and its
 baton is taken before it is: nobody pays twice for one message that came twice. A file of many jobs has a ledger beside

@@ -16,7 +16,7 @@ from tests.proxy import Answer, Call
 from tests.walks import CASES, Case, Host
 
 AT_ONCE = 16
-FORGOTTEN = {"one job", "many jobs", "overwritten"}
+FORGOTTEN = {"one job", "many jobs"}
 """Cases that are also walked where nothing that a dead worker had in hand comes again."""
 
 

@@ -102,6 +102,12 @@ BLOB_WRITES: Final = ("Put Blob", "Put Block", "Put Block List", "Append Block",
 BLOB_READS: Final = ("Get Blob", "Get Blob Properties")
 MESSAGE_CHANGES: Final = ("Update Message", "Delete Message")
 
+
+def changes(call: Call) -> bool:
+    """Return whether a call changes something: then it matters whether it was carried out."""
+    return call.service is not Service.NER and call.method not in ("GET", "HEAD")
+
+
 overwrites: Final = any_of(of("Put Blob", condition="If-Match"), of("Put Block List", "Delete Blob"))
 """What changes a blob that is there already."""
 is_message_call: Final = any_of(
@@ -293,7 +299,7 @@ ANSWERS: Final = (
     ),
     AzureAnswer(
         "timed out, but done",
-        of(),
+        changes,
         500,
         "OperationTimedOut",
         "Operation could not be completed within the specified time.",
@@ -311,7 +317,7 @@ ANSWERS: Final = (
     ),
     AzureAnswer("reset", of(), None, source=COMMON_CODES),
     AzureAnswer("silence", of(), None, source=COMMON_CODES, never=True),
-    AzureAnswer("answer lost", of(), None, source=COMMON_CODES, after=True, lasts=False),
+    AzureAnswer("answer lost", changes, None, source=COMMON_CODES, after=True, lasts=False),
     AzureAnswer("half an answer", of("Get Blob"), None, source=COMMON_CODES, cut=True, lasts=False),
     AzureAnswer("gateway's 404", of(), 404, message="<html>404 Web Site not found</html>", source=GATEWAYS),
     AzureAnswer("gateway's 429", of(), 429, message="<html>Too Many Requests</html>", source=GATEWAYS),

@@ -187,6 +187,7 @@ class Proxies:
         rule: for all calls from now on; it must be quick, since everything waits for it.
         calls: that have come so far, in their order, unless they are not kept.
         count: of these calls.
+        statuses: that the servers have answered with, by the numbers of the calls that were passed on and are kept.
         ports: where the proxies listen.
         connections: of their callers.
     """
@@ -208,6 +209,7 @@ class Proxies:
         self.keep = keep
         self.count = 0
         self.calls: list[Call] = []
+        self.statuses: dict[int, int] = {}
         self.ports: dict[Service, int] = {}
         self._servers: list[asyncio.Server] = []
         self.connections: set[asyncio.Task[None]] = set()
@@ -244,6 +246,8 @@ class Proxies:
                 response = b""
                 if answer is None or answer.needs_server:
                     response = await upstream.send(call.method, request)
+                    if self.keep:
+                        self.statuses[call.number] = status_of(response)
                 if answer is not None and answer.never and answer.then is None and self.hurry:
                     response = Answer(599, {SILENCE: "1"}).encode(call.method)
                 elif answer is not None:
@@ -297,8 +301,7 @@ class Upstream:
         writer.write(request)
         await writer.drain()
         head = await reader.readuntil(END_OF_HEAD)
-        status = int(head.split(b" ", 2)[1])
-        if method == "HEAD" or status in (204, 304):
+        if method == "HEAD" or status_of(head) in (204, 304):
             return head
         try:
             return head + await read_body(head, reader)
@@ -342,6 +345,11 @@ async def read_head(reader: asyncio.StreamReader) -> bytes:
         if error.partial:
             raise
         return b""
+
+
+def status_of(response: bytes) -> int:
+    """Return the status of a response."""
+    return int(response[:12].split(b" ")[1])
 
 
 def headers_of(head: bytes) -> dict[str, str]:
@@ -429,10 +437,13 @@ passing: ContextVar[Callable[[float], None] | None] = ContextVar("passing", defa
 """What lets time pass on the tests' clock, for the pauses that are not made."""
 
 
-def let_pass(seconds: float | None) -> None:
-    """Let time pass on the tests' clock."""
-    if (tick := passing.get()) and seconds:
-        tick(seconds)
+async def wait(seconds: float) -> None:
+    """Let time pass on the tests' clock, second by second, so that deadlines on the same clock come in between."""
+    while seconds > 0:
+        if tick := passing.get():
+            tick(min(seconds, 1.0))
+        seconds -= 1.0
+        await asyncio.sleep(0)
 
 
 @contextmanager
@@ -444,21 +455,20 @@ def no_pauses() -> Iterator[None]:
     send, handle = AioHttpTransport.send, httpx.AsyncHTTPTransport.handle_async_request
 
     async def sleep(_transport: AsyncHttpTransport[Any, Any], seconds: float) -> None:
-        let_pass(seconds)
-        await asyncio.sleep(0)
+        await wait(seconds)
 
     async def send_storage(transport: AioHttpTransport, request: Any, **config: Any) -> Any:
         response = await send(transport, request, **config)
         if SILENCE in response.headers:
-            let_pass(config.get("read_timeout", transport.connection_config.read_timeout))
+            await wait(config.get("read_timeout", transport.connection_config.read_timeout))
             raise ServiceResponseTimeoutError("no response")
         return response
 
     async def send_ner(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
         response = await handle(transport, request)
         if SILENCE in response.headers:
-            let_pass(request.extensions["timeout"]["read"])
             await response.aclose()
+            await wait(request.extensions["timeout"]["read"])
             raise httpx.ReadTimeout("no response", request=request)
         return response
 

@@ -147,13 +147,17 @@ def family(row: Row) -> str:
         return "transient"
     if row.name.startswith(("lost race", "message ")):
         return "race"
-    if row.status == 404 and row.code:
-        return "missing"
+    if row.status == 404:
+        return "missing" if row.code else "not found"
     return str(row.status) if row.code else "gateway"
 
 
-OUTSTANDING: Final = frozenset({"done", "race", "missing"})
-"""Families that say something about what is there; all others only say that the call was refused."""
+OUTSTANDING: Final = frozenset({"done", "race", "missing", "not found"})
+"""Families that say something about what is there, or seem to; all others only say that the call was refused."""
+
+
+MAX_PLAIN: Final = 3
+"""Of these others, how many families are tried on a storage call; the app tells them apart by nothing but the code."""
 
 
 class Choice:
@@ -175,8 +179,8 @@ class Choice:
     def choose(self, site: Site) -> list[Row]:
         """Return what to refuse a call with.
 
-        All families are tried on the first call of a kind, unless they last, and two on the others: one that says what
-        is there, and one that does not. Nothing is tried twice in the same context.
+        On the first call of a kind, unless answers last, all families are tried that say what is there, and some that
+        do not; on the others one of each. Nothing is tried twice in the same context.
         """
         is_new, is_first = site.context not in self.contexts, site.kind not in self.kinds
         self.contexts.add(site.context)
@@ -189,10 +193,12 @@ class Choice:
                 own = row.name if site.call.service is Service.NER else family(row)
                 families.setdefault(own, []).append(row)
         rows = [min(rows, key=self.count) for rows in families.values()]
+        outstanding = sorted((row for row in rows if family(row) in OUTSTANDING), key=self.count)
+        plain = sorted((row for row in rows if family(row) not in OUTSTANDING), key=self.count)
         if self.lasting or not is_first:
-            outstanding = [row for row in rows if family(row) in OUTSTANDING]
-            plain = [row for row in rows if family(row) not in OUTSTANDING]
-            rows = [min(some, key=self.count) for some in (outstanding, plain) if some]
+            rows = outstanding[:1] + plain[:1]
+        elif site.call.service is not Service.NER:
+            rows = outstanding + plain[:MAX_PLAIN]
         self.used.update(row.name for row in rows)
         return rows
 

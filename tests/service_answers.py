@@ -123,15 +123,20 @@ SERVICE_ANSWERS: Final = (
         ALL,
         429,
         {"Retry-After": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"},
+        source=HTTP,
     ),
     ServiceAnswer(
-        "throttled in a zone that is none", ALL, 429, {"Retry-After": "Mon, 01 Jan 2026 00:00:00 +999999999999999"}
+        "throttled in a zone that is none",
+        ALL,
+        429,
+        {"Retry-After": "Mon, 01 Jan 2026 00:00:00 +999999999999999"},
+        source=HTTP,
     ),
     ServiceAnswer("busy for ever", ALL, 503, {"Retry-After": "1e400"}, source=HTTP),
     ServiceAnswer("busy until the past", ALL, 503, {"Retry-After": "-5"}, source=HTTP),
     ServiceAnswer("reset", ALL, source=HTTP),
     ServiceAnswer("silence", ALL, never=True, source=HTTP),
-    ServiceAnswer("answer lost", ALL, after=True, source=HTTP),
+    ServiceAnswer("answer lost", ("Submit Job",), after=True, source=HTTP),
     ServiceAnswer("accepted as 200", ("Submit Job",), edit=with_status(200), source=GATEWAYS),
     ServiceAnswer("accepted as 201", ("Submit Job",), edit=with_status(201), source=GATEWAYS),
     ServiceAnswer(

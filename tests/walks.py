@@ -24,7 +24,7 @@ MAX_TRIES: Final = 5
 RETRY_SECONDS: Final = 30.0
 """visibilityTimeout of host.json; uploads on which the trigger failed are tried again at once."""
 SWEEP_SECONDS: Final = 300.0
-"""From one sweep to the next."""
+"""What the default of NER_SWEEP_SCHEDULE says."""
 MAX_SWEEPS: Final = 40
 """After which everything must have ended."""
 MAX_INVOCATIONS: Final = 1000
@@ -62,6 +62,8 @@ class Host:
         killed: whether it has been killed.
         stopped: why the walk cannot go on, if it cannot.
         first_calls: numbers of the calls that each event and each message began with.
+        lengths: of the invocations, in seconds on the tests' clock.
+        sweep_seconds: from one sweep to the next.
         forgets: whether what a dead worker had in hand never comes again, so that only the sweep can help.
     """
 
@@ -74,8 +76,13 @@ class Host:
     killed: bool = False
     stopped: str = ""
     first_calls: list[int] = field(default_factory=list)
-    invocations: int = 0
+    lengths: list[float] = field(default_factory=list)
+    sweep_seconds: float = SWEEP_SECONDS
     forgets: bool = False
+
+    def tick(self, seconds: float) -> None:
+        """Let time pass within an invocation."""
+        self.way.pass_time(seconds)
 
     def kill(self, stopped: str = "") -> None:
         """End the invocation that runs now, as the death of its process does; it gets no answer any more.
@@ -105,7 +112,7 @@ class Host:
         for _ in range(MAX_SWEEPS):
             if await asyncio.to_thread(self.is_at_rest):
                 return
-            self.way.pass_time(SWEEP_SECONDS)
+            self.way.pass_time(self.sweep_seconds)
             await self.hand_over(Delivery(self.way.now(), b"", "sweep"))
             await self.messages()
 
@@ -164,10 +171,10 @@ class Host:
 
     async def invoke(self, call: Callable[[], Awaitable[None]]) -> bool:
         """Call a function until the worker lives to see its end; return whether there is nothing more to do."""
-        passing.set(self.way.pass_time)
+        passing.set(self.tick)
         while True:
-            self.invocations += 1
-            assert self.invocations <= MAX_INVOCATIONS, "there is no end"
+            assert len(self.lengths) < MAX_INVOCATIONS, "there is no end"
+            begun = self.way.now()
             self.killed = False
             self.worker = asyncio.ensure_future(call())
             try:
@@ -185,6 +192,8 @@ class Host:
                 return False
             else:
                 return True
+            finally:
+                self.lengths.append((self.way.now() - begun).total_seconds())
 
     async def delete(self, delivery: Delivery) -> None:
         """Delete the message of a delivery."""

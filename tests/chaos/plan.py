@@ -48,7 +48,7 @@ class Action:
         name: of the file, where it is about one.
         data: what is uploaded.
         requests: how many jobs that takes.
-        times: how many events, or for how many seconds a second instance runs, or calls are refused.
+        times: how many events, or for how long a second instance runs, or calls are refused.
     """
 
     kind: str

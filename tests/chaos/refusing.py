@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -9,7 +10,7 @@ from shared.settings import Settings
 from tests.proxy import Answer, Call, Service
 from tests.refusals import Row, rows_of
 
-SHARE: Final = 0.3
+SHARE: Final = 0.4
 """Of the calls, while they are refused."""
 SLOW: Final = frozenset({"silence"})
 """Answers that would only make a run longer: each holds an invocation until its deadline."""
@@ -19,6 +20,7 @@ class Refusing:
     """The rule of a run: for a while, answers a share of the calls itself.
 
     Attributes:
+        answered: how many calls it has answered, by the kind of the action.
         forgotten: requests that may have been accepted by the service without a record of it.
     """
 
@@ -28,6 +30,7 @@ class Refusing:
         self.settings = settings
         self.clock = clock
         self.until = {"refusals": 0.0, "odd answers": 0.0}
+        self.answered: Counter[str] = Counter()
         self.forgotten: set[str] = set()
 
     def begin(self, kind: str, seconds: float) -> None:
@@ -45,6 +48,7 @@ class Refusing:
             return None
         if rows := [row for row in rows_of(call, self.settings) if row.name not in SLOW]:
             row = self.chance.choice(rows)
+            self.answered[kind] += 1
             self.note(call, row)
             return row.to(call)
         return None

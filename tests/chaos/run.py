@@ -37,6 +37,8 @@ from tests.proxy import Service, ports_of, proxies_in_thread, through
 
 LOGS = STATE / "logs" / "tests" / "chaos"
 ACTIONS = 60
+REFUSING_SECONDS = 3.0
+"""How long calls are refused, at least; the run goes on meanwhile."""
 TIMES = {
     "NER_POLL_MIN_SECONDS": "1",
     "NER_POLL_MAX_SECONDS": "3",
@@ -117,7 +119,7 @@ class Run:
             case "storage restart":
                 self.restart_storage()
             case "refusals" | "odd answers":
-                self.refusing.begin(action.kind, action.times)
+                self.refusing.begin(action.kind, REFUSING_SECONDS * action.times)
             case kind:
                 set_switches(self.emulator, **({"jobSeconds": 0.5} | SWITCHES[kind]))
         time.sleep(action.pause)
@@ -168,6 +170,7 @@ class Run:
         """End all faults, and wait until everything has come to rest."""
         self.refusing.end()
         self.books.allowances.append(len(self.refusing.forgotten))
+        self.books.answered = self.refusing.answered
         set_switches(self.emulator, jobSeconds=0.2)
         wait_for_the_end(self.account, self.books, lambda: stats(self.emulator))
         assert [host.is_running for host in self.hosts] == [True], "one instance is up"

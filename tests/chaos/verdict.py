@@ -42,11 +42,12 @@ class Uploaded(NamedTuple):
 
 @dataclass
 class Books:
-    """What was uploaded, and what may have been submitted once more than it should."""
+    """What was uploaded, what may have been submitted once more than it should, and how many calls were refused."""
 
     before: Stats
     uploads: dict[str, list[Uploaded]] = field(default_factory=dict)
     allowances: list[int] = field(default_factory=list)
+    answered: dict[str, int] = field(default_factory=dict)
     after: Stats = field(default_factory=dict)
 
     def requests(self, name: str) -> int:
@@ -66,7 +67,9 @@ class Books:
             "requests of all versions": sum(map(self.requests, names)),
             "submissions accepted": sum(self.counted("submissions", name) for name in names),
             "of them, answers lost on the way": sum(self.counted("lost", name) for name in names),
-            "in flight at kills and restarts": sum(self.allowances),
+            "may have been forgotten": sum(self.allowances),
+            "calls that storage refused": self.answered.get("refusals", 0),
+            "odd answers of the service": self.answered.get("odd answers", 0),
         }
 
 

@@ -226,8 +226,13 @@ class ProxiedWay(Way):
         return self.proxied_settings
 
     def accepted(self) -> dict[str, int]:
-        """Return nothing: these ways have names of their own, and there are many of them."""
+        """Return nothing: these ways count themselves, since there are many of them."""
         return {}
+
+    def submissions(self) -> int:
+        """Return how many jobs the service has accepted from the pipelines."""
+        posted = [call.number for call in self.proxies.calls if call.operation == "Submit Job"]
+        return sum(self.proxies.statuses.get(number) == 202 for number in posted)
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass for the app alone: ways that run side by side share the service."""

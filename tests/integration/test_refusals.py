@@ -26,6 +26,7 @@ AT_ONCE: Final = 16
 REFUSED_CASES: Final = tuple(case for case in CASES if case.name not in ("overwritten many jobs", "replaced"))
 """These two make the calls of others."""
 LASTS_SECONDS: Final = 2 * 3600.0
+SWEEP_SECONDS: Final = 1200.0
 MAX_REFUSED_FIRST: Final = 60
 MAX_REFUSED_PER_HOUR: Final = 60
 """While a refusal lasts, one call a minute at most, besides what is tried in the first minutes."""
@@ -85,7 +86,7 @@ async def make_host(make_proxied_way: MakeWay, case: Case) -> Host:
     # Looks that are far apart, so that hours need few of them.
     way = await make_proxied_way(**case.own_names(number), NER_POLL_MIN_SECONDS="120", NER_POLL_MAX_SECONDS="3600")
     way.name = case.file_name(number)
-    return Host(way)
+    return Host(way, sweep_seconds=SWEEP_SECONDS)
 
 
 async def walk_unrefused(make_proxied_way: MakeWay, case: Case) -> Expected:

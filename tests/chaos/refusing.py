@@ -7,11 +7,14 @@ from collections.abc import Callable
 from typing import Final
 
 from shared.settings import Settings
+from shared.state.claim import CLAIMS
 from tests.proxy import Answer, Call, Service
 from tests.refusals import Row, rows_of
 
 SHARE: Final = 0.4
 """Of the calls, while they are refused."""
+RECORDED_SECONDS: Final = 10.0
+"""Within which an accepted job is recorded: the longest claim of a run."""
 SLOW: Final = frozenset({"silence"})
 """Answers that would only make a run longer: each holds an invocation until its deadline."""
 
@@ -21,7 +24,10 @@ class Refusing:
 
     Attributes:
         answered: how many calls it has answered, by the kind of the action.
-        forgotten: requests that may have been accepted by the service without a record of it.
+        unread: requests that the service has accepted, and whose answers the app may not understand.
+        unrecorded: calls that would have written to records, and were refused.
+        posted: when jobs were submitted.
+        begun: when storage began to refuse calls.
     """
 
     def __init__(self, seed: int, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,18 +37,32 @@ class Refusing:
         self.clock = clock
         self.until = {"refusals": 0.0, "odd answers": 0.0}
         self.answered: Counter[str] = Counter()
-        self.forgotten: set[str] = set()
+        self.unread = 0
+        self.unrecorded: set[str] = set()
+        self.posted: list[float] = []
+        self.begun: list[tuple[float, float]] = []
 
     def begin(self, kind: str, seconds: float) -> None:
         """Refuse calls for a time."""
-        self.until[kind] = self.clock() + seconds
+        now = self.clock()
+        self.until[kind] = now + seconds
+        if kind == "refusals":
+            self.begun.append((now, now + seconds))
 
     def end(self) -> None:
         """Refuse nothing any more."""
         self.until = dict.fromkeys(self.until, 0.0)
 
+    @property
+    def forgotten(self) -> int:
+        """How many jobs the app may not know of: no more than records were refused, nor than were submitted then."""
+        posted = sum(any(begin - RECORDED_SECONDS <= when < end for begin, end in self.begun) for when in self.posted)
+        return self.unread + min(len(self.unrecorded), posted)
+
     def __call__(self, call: Call) -> Answer | None:
         """Say what a caller gets."""
+        if call.operation == "Submit Job":
+            self.posted.append(self.clock())
         kind = "odd answers" if call.service is Service.NER else "refusals"
         if self.clock() >= self.until[kind] or not self.is_the_apps(call) or self.chance.random() >= SHARE:
             return None
@@ -60,8 +80,9 @@ class Refusing:
         return call.service is Service.NER or (call.container in mine and call.operation != "Get Messages")
 
     def note(self, call: Call, row: Row) -> None:
-        """Take note of a call after which the app cannot know that a job was accepted."""
-        is_record = call.container == self.settings.state_container and call.method == "PUT"
-        is_accepted = call.operation == "Submit Job" and row.to(call).needs_server
-        if is_record or is_accepted:
-            self.forgotten.add(call.headers.get("x-ms-client-request-id", str(call.number)))
+        """Take note of a call after which the app may not know that a job was accepted."""
+        is_claim = call.blob.startswith(CLAIMS)
+        if call.operation == "Submit Job":
+            self.unread += row.to(call).needs_server
+        elif call.container == self.settings.state_container and call.method == "PUT" and not is_claim:
+            self.unrecorded.add(call.headers["x-ms-client-request-id"])

@@ -169,7 +169,7 @@ class Run:
     def finish(self) -> None:
         """End all faults, and wait until everything has come to rest."""
         self.refusing.end()
-        self.books.allowances.append(len(self.refusing.forgotten))
+        self.books.allowances.append(self.refusing.forgotten)
         self.books.answered = self.refusing.answered
         set_switches(self.emulator, jobSeconds=0.2)
         wait_for_the_end(self.account, self.books, lambda: stats(self.emulator))

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -38,7 +39,8 @@ async def collect(services: Services, batch: BatchId, record: BatchRecord, baton
     try:
         waits = await collect_ended(services, ledger, end_of_work, expired=expired)
         if ledger.collected_count < len(ledger.requests):
-            await reschedule(services, batch, next_due(services, record, ledger, waits=waits), baton)
+            again = msgspec.structs.replace(record, due=next_due(services, ledger, waits=waits), tries=0)
+            await reschedule(services, batch, again, baton)
             return
         outcome = merged_outcome(ledger, source, services.api)
         await finish_merged(services, record.members[0], outcome, lambda: pieces(services, ledger, outcome))
@@ -55,14 +57,13 @@ async def collect(services: Services, batch: BatchId, record: BatchRecord, baton
         await after_failed_call(services, batch, record, baton, error, jobs=ledger.jobs, since=since)
 
 
-def next_due(services: Services, record: BatchRecord, ledger: Ledger, *, waits: bool) -> BatchRecord:
-    """Return the record with the time of the next poll: at once, unless the next job has to be waited for."""
-    request = ledger.requests[ledger.collected_count]
+def next_due(services: Services, ledger: Ledger, *, waits: bool) -> datetime:
+    """Return when to poll again: at once, unless the next job has to be waited for."""
     if not waits:
-        return msgspec.structs.replace(record, due=services.now())
+        return services.now()
+    request = ledger.requests[ledger.collected_count]
     age = (services.now() - request.submitted_date_time).total_seconds()
-    seconds = next_poll(services, request if isinstance(request, JobEntry) else None, age)
-    return msgspec.structs.replace(record, due=services.in_seconds(seconds))
+    return services.in_seconds(next_poll(services, request if isinstance(request, JobEntry) else None, age))
 
 
 async def collect_ended(services: Services, ledger: Ledger, end_of_work: float, *, expired: bool) -> bool:

@@ -54,6 +54,10 @@ class Services:
     exchange: Exchange = field(default_factory=Exchange)
     reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LARGE_FILES))
 
+    alone: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while something is worked on that another worker may have died of: if it kills this one, too, nothing else
+    is counted that is as suspect, and happened to be in work at the same time."""
+
     def in_seconds(self, seconds: float) -> datetime:
         """Return the time in so many seconds, within an hour: nothing is out of the sweep's sight for longer."""
         return self.now() + timedelta(seconds=min(seconds, MAX_DUE_SECONDS))

@@ -29,10 +29,10 @@ def claim_of(source: Source = SOURCE) -> Claim:
     return Claim(source=source, batch=new_batch_id(), claimed_date_time=NOW, received_date_time=NOW)
 
 
-def record(kind: BatchKind = BatchKind.WAITING, revivals: int = 0) -> BatchRecord:
+def record(kind: BatchKind = BatchKind.WAITING, tries: int = 0) -> BatchRecord:
     """Return the record of a batch."""
     members = [Member(SOURCE, "0x8E", None, "ab")]
-    return BatchRecord(kind=kind, members=members, received_date_time=NOW, due=NOW, revivals=revivals)
+    return BatchRecord(kind=kind, members=members, received_date_time=NOW, due=NOW, tries=tries)
 
 
 def job(number: int, end: Position | None) -> JobEntry:
@@ -109,12 +109,12 @@ async def test_the_baton_is_passed_on_once(state: State, batch: BatchId) -> None
     """Of many messages with one etag one goes on, and afterwards none with that etag."""
     baton = await state.write_batch(batch, record(), None)
     assert baton is not None
-    records = [record(revivals=number) for number in range(1, 9)]
+    records = [record(tries=number) for number in range(1, 9)]
     batons = await asyncio.gather(*(state.write_batch(batch, later, baton) for later in records))
     ((newest, winner),) = [(etag, later) for etag, later in zip(batons, records, strict=True) if etag]
     assert newest != baton
     assert await state.read_batch(batch) == (winner, newest)
-    assert await state.write_batch(batch, record(revivals=20), baton) is None
+    assert await state.write_batch(batch, record(tries=20), baton) is None
     assert not await state.delete_batch(batch, baton)
     assert await state.delete_batch(batch, newest)
     assert await state.write_batch(batch, record(), newest) is None

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from shared import outcome as outcomes
 from shared.merging import Merger
 from shared.message import is_expired
 from shared.ner.errors import NerError, Remedy
@@ -48,8 +49,8 @@ async def collect(services: Services, batch: BatchId, record: BatchRecord, baton
     except LedgerConflictError:
         log.info("%r: another worker processes this file, nothing to do", source.name)
     except ResultsGoneError:
-        # Most likely another worker has just ended the version. If not, the sweep finds its claim without a record.
-        log.warning("%r: what was collected is gone, so the app begins again", source.name)
+        # If no other worker has just ended the version, the sweep finds its claim without a record.
+        log.warning("%r: what was collected is gone, leaving the file to whoever ended it or the sweep", source.name)
         await give_up_version(services, batch, record)
     except NerError as error:
         # As long as results come, it is a throttled service and no outage.
@@ -114,7 +115,7 @@ async def result_of(services: Services, entry: RequestEntry, *, expired: bool) -
         job = await services.ner.look(entry.job_id, entry.submitted_date_time)
     except NerError as error:
         if error.remedy is Remedy.NONE or expired:
-            return Problem(error.code, error.message)
+            return Problem(error.code, outcomes.explain(error, overdue=expired))
         raise
     if job.status.is_final:
         services.delays.learn(entry.transactions_count, job.seconds)

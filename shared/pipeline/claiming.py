@@ -29,7 +29,7 @@ async def take_claim(
         source: the version, as it was read.
         batch: that it is to be in.
         replaces: etag of an outcome of the version that is to be replaced.
-        turn: holds `services.alone` from now on where another worker may have died of this version.
+        turn: of this invocation, entered where other workers have died of this version.
 
     Returns:
         None if another worker has the version, or a newer one.
@@ -62,7 +62,7 @@ async def take_over(services: Services, claim: Claim, known: StoredClaim, turn: 
         log.info("%r: another worker processes this version, nothing to do", name)
         return None
     if decided is not Claiming.ASK:
-        await turn.enter_async_context(services.alone)
+        await turn.enter_async_context(services.trying(known.claim.tries + 1))
     if decided is Claiming.FENCE and not await put_up_fence(services, known.claim):
         log.info("%r: its worker has just recorded its work, nothing to do", name)
         return None

@@ -124,7 +124,7 @@ class Pipeline:
                 async with self.deadline(), AsyncExitStack() as stack:
                     turn = await find_turn(services, message)
                     if turn and (comes_again or turn.record.tries):
-                        await stack.enter_async_context(services.alone)
+                        await stack.enter_async_context(services.trying(turn.record.tries + 1))
                         turn = await count_try(services, message.batch, turn, comes_again=comes_again)
                     if turn:
                         message = BatchMessage(batch=message.batch, etag=turn.baton, record=turn.record)

@@ -28,6 +28,8 @@ LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 DEADLINE_SHARE: Final = 0.8
 """Of NER_SUBMIT_TIMEOUT_SECONDS, what one invocation may take."""
+LAST_SHARE: Final = 0.15
+"""Of NER_SUBMIT_TIMEOUT_SECONDS, what an invocation may take after its deadline to say that its work goes on later."""
 
 LONGEST_DELAY_SECONDS: Final = 7 * 24 * 3600
 """A queue message cannot stay invisible for longer (Storage REST API, Put Message)."""
@@ -97,6 +99,11 @@ class Settings:
     def deadline_seconds(self) -> float:
         """How long one invocation may work: less than a claim is valid, so no late worker submits a file again."""
         return self.submit_timeout_seconds * DEADLINE_SHARE
+
+    @property
+    def last_seconds(self) -> float:
+        """How long an invocation that has reached its deadline may take to send its message."""
+        return self.submit_timeout_seconds * LAST_SHARE
 
     @property
     def overdue_seconds(self) -> int:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ner")
 
-LAST_SECONDS: Final = 20.0
-"""What an invocation that has reached its deadline may take for sending its message."""
+WATCH_SHARE: Final = 0.1
+"""Of what is left after the deadline, how long the length of the queue is waited for."""
 TRY_AGAIN_SECONDS: Final = 30.0
 """When a file is submitted again after storage has refused a call."""
 REFUSALS: Final = (AzureError, TimeoutError, OutcomeConflictError)
@@ -74,7 +74,7 @@ class Pipeline:
     async def try_to_send(self, wanted: FileMessage) -> None:
         """Send a message of a file if storage lets us; the sweep finds the file anyway."""
         try:
-            async with asyncio.timeout(LAST_SECONDS):
+            async with asyncio.timeout(self.services.settings.last_seconds):
                 await self.services.queue.send(wanted, TRY_AGAIN_SECONDS)
         except (AzureError, TimeoutError) as error:
             log.warning(
@@ -97,8 +97,7 @@ class Pipeline:
         except MessageError as error:
             log.error("dropped a message of %d bytes: %s", len(body), error)  # noqa: TRY400  # nobody's file
             return
-        if services.telemetry.take_queue_length_turn():
-            services.telemetry.queue_length(await services.queue.length())
+        await self.watch_queue()
         if isinstance(message, FileMessage):
             with services.telemetry.go_on("submit", message.file, message.trace_parent, None):
                 try:
@@ -112,6 +111,17 @@ class Pipeline:
                     log.warning("%r: left to the next sweep, because %s", message.file, reason_of(error))
             return
         await self.poll_batch(message, comes_again=comes_again)
+
+    async def watch_queue(self) -> None:
+        """Report the length of the queue now and then, unless that takes long."""
+        services = self.services
+        if not services.telemetry.take_queue_length_turn():
+            return
+        try:
+            async with asyncio.timeout(services.settings.last_seconds * WATCH_SHARE):
+                services.telemetry.queue_length(await services.queue.length())
+        except TimeoutError:
+            log.warning("the queue length cannot be read now: storage does not answer")
 
     async def poll_batch(self, message: BatchMessage, *, comes_again: bool) -> None:
         """Do what is next about a batch; after a refusal it goes on later."""
@@ -133,7 +143,7 @@ class Pipeline:
                 log.error("%s: left alone: %s", names, error)  # noqa: TRY400  # the message says it all
             except REFUSALS as error:
                 try:
-                    async with asyncio.timeout(LAST_SECONDS):
+                    async with asyncio.timeout(services.settings.last_seconds):
                         await self.back_off(message, error)
                 except REFUSALS as worse:
                     raise RefusedError(f"{names}: {reason_of(error)}, and then {reason_of(worse)}") from None

@@ -97,7 +97,7 @@ def open_services(
     now: Callable[[], datetime] = utc_now,
 ) -> Services:
     """Make the clients; nothing is connected yet."""
-    account = Account(settings.storage)
+    account = Account(settings.storage, settings.submit_timeout_seconds)
     ner = NerClient(settings, transport=transport, now=now)
     telemetry = telemetry or Telemetry()
     telemetry.watch(ner.http)

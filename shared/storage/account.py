@@ -13,26 +13,37 @@ if TYPE_CHECKING:
 
 LONGEST_BODY: Final = 1024 * 1024
 """Bytes in one call to blob storage; aiohttp warns of larger ones, which keep the event loop busy."""
-PATIENCE: Final[dict[str, Any]] = {
-    "connection_timeout": 10,
-    "read_timeout": 20,
-    "retry_total": 3,
-    "initial_backoff": 1,
-    "increment_base": 2,
-    "random_jitter_range": 1,
-}
-"""Of one call, in seconds. The SDK's own would hold an invocation for minutes where the account does not answer; a
-message can wait for that without one."""
+RETRIES: Final = 2
+READ_SHARE: Final = 1 / 12
+"""Of NER_SUBMIT_TIMEOUT_SECONDS, how long an answer is waited for."""
+LEAST_READ_SECONDS: Final = 5.0
+
+
+def patience(submit_timeout_seconds: float) -> dict[str, Any]:
+    """Return the options by which a call that is never answered fails after a third of NER_SUBMIT_TIMEOUT_SECONDS.
+
+    The SDK's own take minutes. This way, the invocation has time to record what it knows before its deadline.
+    """
+    read_timeout = max(submit_timeout_seconds * READ_SHARE, LEAST_READ_SECONDS)
+    return {
+        "connection_timeout": read_timeout / 2,
+        "read_timeout": read_timeout,
+        "retry_total": RETRIES,
+        # The first retry comes after 1 to 3 seconds, the second one after 3 to 5.
+        "initial_backoff": 0,
+        "increment_base": 2,
+        "random_jitter_range": 1,
+    }
 
 
 class Account:
     """The clients of one account. Safe to share between concurrent invocations."""
 
-    def __init__(self, connection: StorageConnection) -> None:
+    def __init__(self, connection: StorageConnection, submit_timeout_seconds: float) -> None:
         """Make the clients; nothing is connected yet."""
         self.credential: AsyncTokenCredential | None = None
         # Else aiohttp looks through the whole environment at each call, which is two fifths of a call's processor time.
-        options: dict[str, Any] = {"use_env_settings": bool(getproxies()), **PATIENCE}
+        options: dict[str, Any] = {"use_env_settings": bool(getproxies()), **patience(submit_timeout_seconds)}
         bodies = ("max_single_put_size", "max_block_size", "max_single_get_size")
         blob_options = {**options, **dict.fromkeys(bodies, LONGEST_BODY)}
         if connection.connection_string:

@@ -58,7 +58,7 @@ def settings(values: dict[str, str]) -> Settings:
 @pytest.fixture
 async def account(settings: Settings) -> AsyncIterator[Account]:
     """The app's clients of the storage account."""
-    account = Account(settings.storage)
+    account = Account(settings.storage, settings.submit_timeout_seconds)
     yield account
     await account.aclose()
 

@@ -31,7 +31,7 @@ def settings(values: dict[str, str], blobs: BlobServiceClient) -> Settings:
 @pytest.fixture
 async def account(settings: Settings) -> AsyncIterator[Account]:
     """The app's clients of the storage account."""
-    account = Account(settings.storage)
+    account = Account(settings.storage, settings.submit_timeout_seconds)
     yield account
     await account.aclose()
 

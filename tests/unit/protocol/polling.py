@@ -7,7 +7,8 @@ from shared.message import BatchMessage, FileMessage, decode_message, is_expired
 from shared.ner.errors import NerError
 from shared.outcome import OutcomeStatus
 from shared.pipeline.polling import Turn
-from shared.pipeline.running import LAST_SECONDS, REFUSALS, TRY_AGAIN_SECONDS
+from shared.pipeline.running import REFUSALS, TRY_AGAIN_SECONDS
+from shared.settings import LAST_SHARE
 from shared.state.batch import BatchKind, BatchRecord, SubmittedJob
 from shared.state.claim import MAX_TRIES
 from tests.unit.protocol.finishing import (
@@ -25,6 +26,7 @@ from tests.unit.protocol.protections import Protection
 from tests.unit.protocol.submitting import post_text, submit
 from tests.unit.protocol.workers import (
     JOB_TIMEOUT_SECONDS,
+    PATIENCE_SECONDS,
     POLL_MAX_SECONDS,
     POLL_SECONDS,
     THROTTLED_SECONDS,
@@ -41,7 +43,7 @@ def on_event(me: Worker, name: str) -> Steps[None]:
         yield from submit(me, wanted)
     except REFUSALS:
         me.forget()
-        me.deadline = me.world.in_seconds(LAST_SECONDS)
+        me.deadline = me.world.in_seconds(PATIENCE_SECONDS * LAST_SHARE)
         try:
             yield from me.call(me.world.send, wanted, TRY_AGAIN_SECONDS)
         except (AzureError, TimeoutError):
@@ -68,7 +70,7 @@ def on_message(me: Worker, text: str, *, comes_again: bool) -> Steps[None]:
             yield from poll(me, message.batch, turn)
     except REFUSALS:
         me.forget()
-        me.deadline = me.world.in_seconds(LAST_SECONDS)
+        me.deadline = me.world.in_seconds(PATIENCE_SECONDS * LAST_SHARE)
         yield from back_off(me, message)
 
 

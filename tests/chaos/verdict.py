@@ -79,6 +79,13 @@ class Books:
         """Return how often the emulator counted something for a file in this run."""
         return self.after[what].get(name, 0) - self.before[what].get(name, 0)
 
+    def paid_again(self, name: str) -> int:
+        """Return how many jobs were accepted for a file beyond what its versions take; negative if some were spared.
+
+        Those whose answers the service lost are not counted.
+        """
+        return self.counted("submissions", name) - self.counted("lost", name) - self.requests(name)
+
     def totals(self) -> dict[str, int]:
         """Return the figures of the run."""
         names = self.uploads
@@ -88,6 +95,7 @@ class Books:
             "requests of all versions": sum(map(self.requests, names)),
             "submissions accepted": sum(self.counted("submissions", name) for name in names),
             "of them, answers lost on the way": sum(self.counted("lost", name) for name in names),
+            "of them, paid again": sum(max(0, self.paid_again(name)) for name in names),
             "may have been forgotten": sum(self.allowances),
             "versions that workers died before": len(self.deaths),
             f"of them, {MIN_DEATHS} workers or more": sum(count >= MIN_DEATHS for count in self.deaths.values()),
@@ -211,7 +219,7 @@ def check_submissions(books: Books) -> None:
     spare = sum(books.allowances)
     for name in books.uploads:
         submitted, lost = books.counted("submissions", name), books.counted("lost", name)
-        more = submitted - lost - books.requests(name)
+        more = books.paid_again(name)
         assert more <= spare, f"{name!r}: {submitted} submissions, of which {lost} lost, for {books.requests(name)}"
         newest = 0 if name in books.given_up else books.uploads[name][-1].requests
         assert submitted >= newest, f"{name!r}: {submitted} submissions for {newest} requests"

@@ -68,7 +68,7 @@ async def submit(blob: BlobReference, context: func.Context) -> None:
 async def poll(message: func.QueueMessage, context: func.Context) -> None:
     """Do what is next about a file in flight."""
     with invocation(context.invocation_id):
-        await pipeline().poll(message.get_body())
+        await pipeline().poll(message.get_body(), comes_again=(message.dequeue_count or 1) > 1)
 
 
 @app.timer_trigger(arg_name="timer", schedule=settings.sweep_schedule)

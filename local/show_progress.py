@@ -115,7 +115,7 @@ def in_flight_json(flight: InFlight) -> dict[str, Any]:
         "waitsFor": waits_for(flight),
         "due": record.due if record else None,
         "isOverdue": flight.is_overdue,
-        "revivals": record.revivals if record else 0,
+        "tries": record.tries if record else 0,
         "jobIds": [job.job_id for job in ledger.jobs] if ledger else single,
         "textRecords": text_records(flight),
     }

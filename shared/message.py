@@ -22,7 +22,7 @@ WAIT_JITTER: Final = 0.5
 MAX_MESSAGE_BYTES: Final = 48 * 1024
 """Of a message's text: base64 makes it a third longer, and a queue message holds 64 KiB."""
 QUOTED: Final = re.compile("'.*'", re.DOTALL)
-"""What the decoder quotes of a message: the value of a property that has a few values alone."""
+"""What the decoder quotes: the value of a property that has a few values alone."""
 
 
 class MessageError(Exception):
@@ -81,8 +81,9 @@ def decode_message(body: bytes | str, container: str | None = None) -> Message:
     try:
         message: Message = msgspec.json.decode(body, type=FileMessage | BatchMessage)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else QUOTED.sub("...", str(error))
-        raise MessageError(f"the queue message was not written by this version of the app: {reason}") from None
+        raise MessageError(
+            f"the queue message was not written by this version of the app: {why_unreadable(error)}"
+        ) from None
     if container is not None and isinstance(message, BatchMessage):
         members = message.record.members if message.record else []
         if any(member.source.container != container for member in members):
@@ -90,6 +91,11 @@ def decode_message(body: bytes | str, container: str | None = None) -> Message:
     if isinstance(message, BatchMessage) and message.record is not None and not message.record.members:
         raise MessageError("the queue message names no file")
     return message
+
+
+def why_unreadable(error: Exception) -> str:
+    """Return what is wrong with JSON, without anything that stands in it."""
+    return "nested too deeply" if isinstance(error, RecursionError) else QUOTED.sub("...", str(error))
 
 
 def waiting_delay(

@@ -38,13 +38,17 @@ def lines(count: int) -> bytes:
 
 @dataclass(eq=False)
 class Delivery:
-    """Something that the host hands over when it is due; `message` is what it comes from, if it is in the queue."""
+    """Something that the host hands over when it is due; `message` is what it comes from, if it is in the queue.
+
+    `tries` counts the functions that took it and failed, `deaths` the workers that died.
+    """
 
     due: datetime
     body: bytes
     kind: str
     message: QueueMessage | None = None
     tries: int = 0
+    deaths: int = 0
 
 
 @dataclass
@@ -141,7 +145,7 @@ class Host:
         self.first_calls.append(len(self.way.proxies.calls) + 1)
         while True:
             delivery.tries += 1
-            has_succeeded = await self.invoke(lambda: self.call(delivery))
+            has_succeeded = await self.invoke(delivery)
             if self.down_until is not None:
                 self.way.pass_time((self.down_until - self.way.now()).total_seconds())
             if has_succeeded:
@@ -165,18 +169,18 @@ class Host:
             case "event":
                 await pipeline.submit(self.way.name)
             case "message":
-                await pipeline.poll(delivery.body)
+                await pipeline.poll(delivery.body, comes_again=delivery.tries + delivery.deaths > 1)
             case "sweep":
                 await pipeline.sweep()
 
-    async def invoke(self, call: Callable[[], Awaitable[None]]) -> bool:
-        """Call a function until the worker lives to see its end; return whether there is nothing more to do."""
+    async def invoke(self, delivery: Delivery) -> bool:
+        """Call the function until the worker lives to see its end; return whether there is nothing more to do."""
         passing.set(self.tick)
         while True:
             assert len(self.lengths) < MAX_INVOCATIONS, "there is no end"
             begun = self.way.now()
             self.killed = False
-            self.worker = asyncio.ensure_future(call())
+            self.worker = asyncio.ensure_future(self.call(delivery))
             try:
                 await self.worker
             except asyncio.CancelledError:
@@ -185,8 +189,10 @@ class Host:
                 assert not self.stopped, self.stopped
                 await self.way.pipeline.aclose()
                 self.way.pipeline = self.way.another_pipeline()
+                delivery.deaths += 1
                 if self.forgets:
                     return True
+                self.way.pass_time(RETRY_SECONDS)
             except Exception as error:  # noqa: BLE001  # the host catches all, and writes them to its log
                 self.errors.append(f"{type(error).__name__}: {error}")
                 return False

@@ -21,6 +21,9 @@ has no record, and to each record that is overdue; so whatever is left is found.
              DELETE claim, If-Match                  the message comes again and finds the outcome
              DELETE record                           all is well
 
+A step that may have ended a worker counts its tries, in the claim or the record, before it begins again; the third is
+the last one, and is made for one file at a time.
+
 A version that is replaced ends without an outcome and keeps its claim, which the newer version or the sweep takes over:
 nothing else would say that it was paid. After a refused call a batch goes on later if its baton is still that of the
 message; otherwise it is left to its worker or the sweep.

@@ -1,6 +1,7 @@
 """Claiming a file for one version, and taking a claim over: from a worker that has ended, or for a newer version."""
 
 import logging
+from contextlib import AsyncExitStack
 from typing import Final
 
 import msgspec
@@ -19,7 +20,7 @@ MAX_ATTEMPTS: Final = 3
 
 
 async def take_claim(
-    services: Services, source: Source, batch: BatchId, replaces: str | None = None
+    services: Services, source: Source, batch: BatchId, replaces: str | None, turn: AsyncExitStack
 ) -> StoredClaim | None:
     """Claim a file for a version.
 
@@ -28,6 +29,7 @@ async def take_claim(
         source: the version, as it was read.
         batch: that it is to be in.
         replaces: etag of an outcome of the version that is to be replaced.
+        turn: of this invocation, entered where other workers have died of this version.
 
     Returns:
         None if another worker has the version, or a newer one.
@@ -44,12 +46,12 @@ async def take_claim(
             return StoredClaim(claim, etag)
         known = await services.state.read_claim(source.name)
         if known is not None:
-            return await take_over(services, claim, known)
+            return await take_over(services, claim, known, turn)
     log.info("%r: other workers claim this file again and again, leaving it to them", source.name)
     return None
 
 
-async def take_over(services: Services, claim: Claim, known: StoredClaim) -> StoredClaim | None:
+async def take_over(services: Services, claim: Claim, known: StoredClaim, turn: AsyncExitStack) -> StoredClaim | None:
     """Claim a file in place of a claim that is there, if nobody works on this version; return None if somebody does."""
     name, settings = claim.source.name, services.settings
     kind = None
@@ -59,6 +61,8 @@ async def take_over(services: Services, claim: Claim, known: StoredClaim) -> Sto
     if decided is Claiming.LEAVE:
         log.info("%r: another worker processes this version, nothing to do", name)
         return None
+    if decided is not Claiming.ASK:
+        await turn.enter_async_context(services.trying(known.claim.tries + 1))
     if decided is Claiming.FENCE and not await put_up_fence(services, known.claim):
         log.info("%r: its worker has just recorded its work, nothing to do", name)
         return None
@@ -71,7 +75,9 @@ async def take_over(services: Services, claim: Claim, known: StoredClaim) -> Sto
         # Whoever wanted an outcome to be replaced still wants it.
         replaces = claim.replaces or known.claim.replaces
         tries, received = known.claim.tries + 1, known.claim.received_date_time
-        claim = msgspec.structs.replace(claim, tries=tries, received_date_time=received, replaces=replaces)
+        claim = msgspec.structs.replace(
+            claim, claimed_date_time=services.now(), tries=tries, received_date_time=received, replaces=replaces
+        )
         log.warning("%r: taking over from a worker that did not finish, try %d", name, tries)
     etag = await services.state.write_claim(claim, known.etag)
     return None if etag is None else StoredClaim(claim, etag)

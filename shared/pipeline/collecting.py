@@ -3,10 +3,12 @@
 import logging
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Final
 
 import msgspec
 
+from shared import outcome as outcomes
 from shared.merging import Merger
 from shared.message import is_expired
 from shared.ner.errors import NerError, Remedy
@@ -38,7 +40,8 @@ async def collect(services: Services, batch: BatchId, record: BatchRecord, baton
     try:
         waits = await collect_ended(services, ledger, end_of_work, expired=expired)
         if ledger.collected_count < len(ledger.requests):
-            await reschedule(services, batch, next_due(services, record, ledger, waits=waits), baton)
+            again = msgspec.structs.replace(record, due=next_due(services, ledger, waits=waits), tries=0)
+            await reschedule(services, batch, again, baton)
             return
         outcome = merged_outcome(ledger, source, services.api)
         await finish_merged(services, record.members[0], outcome, lambda: pieces(services, ledger, outcome))
@@ -46,8 +49,8 @@ async def collect(services: Services, batch: BatchId, record: BatchRecord, baton
     except LedgerConflictError:
         log.info("%r: another worker processes this file, nothing to do", source.name)
     except ResultsGoneError:
-        # Most likely another worker has just ended the version. If not, the sweep finds its claim without a record.
-        log.warning("%r: what was collected is gone, so the app begins again", source.name)
+        # If no other worker has just ended the version, the sweep finds its claim without a record.
+        log.warning("%r: what was collected is gone, leaving the file to whoever ended it or the sweep", source.name)
         await give_up_version(services, batch, record)
     except NerError as error:
         # As long as results come, it is a throttled service and no outage.
@@ -55,14 +58,13 @@ async def collect(services: Services, batch: BatchId, record: BatchRecord, baton
         await after_failed_call(services, batch, record, baton, error, jobs=ledger.jobs, since=since)
 
 
-def next_due(services: Services, record: BatchRecord, ledger: Ledger, *, waits: bool) -> BatchRecord:
-    """Return the record with the time of the next poll: at once, unless the next job has to be waited for."""
-    request = ledger.requests[ledger.collected_count]
+def next_due(services: Services, ledger: Ledger, *, waits: bool) -> datetime:
+    """Return when to poll again: at once, unless the next job has to be waited for."""
     if not waits:
-        return msgspec.structs.replace(record, due=services.now())
+        return services.now()
+    request = ledger.requests[ledger.collected_count]
     age = (services.now() - request.submitted_date_time).total_seconds()
-    seconds = next_poll(services, request if isinstance(request, JobEntry) else None, age)
-    return msgspec.structs.replace(record, due=services.in_seconds(seconds))
+    return services.in_seconds(next_poll(services, request if isinstance(request, JobEntry) else None, age))
 
 
 async def collect_ended(services: Services, ledger: Ledger, end_of_work: float, *, expired: bool) -> bool:
@@ -113,7 +115,7 @@ async def result_of(services: Services, entry: RequestEntry, *, expired: bool) -
         job = await services.ner.look(entry.job_id, entry.submitted_date_time)
     except NerError as error:
         if error.remedy is Remedy.NONE or expired:
-            return Problem(error.code, error.message)
+            return Problem(error.code, outcomes.explain(error, overdue=expired))
         raise
     if job.status.is_final:
         services.delays.learn(entry.transactions_count, job.seconds)

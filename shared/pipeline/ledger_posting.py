@@ -66,7 +66,7 @@ async def post_all(
 async def after_posting(services: Services, batch: BatchId, record: BatchRecord, baton: str, ledger: Ledger) -> None:
     """Let a file go on: at once if there is more to post, else when its first job is due."""
     due = services.now()
-    record = msgspec.structs.replace(record, revivals=0)
+    record = msgspec.structs.replace(record, tries=0)
     if ledger.next_start is None:
         log.info("%s: submitted as %d jobs", names_of(record), len(ledger.jobs))
         services.telemetry.submitted()

@@ -1,6 +1,7 @@
 """The next step of a batch, when its message comes: post what waits, poll a job, go on with a ledger."""
 
 import logging
+from typing import NamedTuple
 
 import msgspec
 from azure.core.exceptions import AzureError
@@ -19,38 +20,75 @@ from shared.pipeline.rescheduling import names_of, reschedule, take_baton
 from shared.pipeline.services import Services
 from shared.pipeline.submitting import BUSY_SECONDS, LARGE_FILE
 from shared.pipeline.texts import Text, read_text
-from shared.state.batch import MAX_REVIVALS, BatchKind, BatchRecord, SubmittedJob
-from shared.state.claim import BatchId
+from shared.state.batch import BatchKind, BatchRecord, SubmittedJob
+from shared.state.claim import MAX_TRIES, BatchId
 
 log = logging.getLogger("ner")
 
 
-async def poll(services: Services, message: BatchMessage) -> None:
+class Turn(NamedTuple):
+    """What a worker does next: the record of a batch, as its message says or as it was read, and its baton."""
+
+    record: BatchRecord
+    baton: str | None
+
+
+async def find_turn(services: Services, message: BatchMessage) -> Turn | None:
+    """Return what a message says is next; None if another worker goes on with the batch, or it has ended.
+
+    Raises:
+        AzureError: storage refused a call.
+        StateError: the record cannot be read.
+    """
+    if message.record is not None:
+        return Turn(message.record, message.etag)
+    stored = await services.state.read_batch(message.batch)
+    if stored is None or stored.etag != message.etag:
+        log.info("dropped a message of batch %s, which another worker goes on with, or which has ended", message.batch)
+        return None
+    return Turn(stored.record, stored.etag)
+
+
+async def count_try(services: Services, batch: BatchId, turn: Turn, *, comes_again: bool) -> Turn | None:
+    """Count this worker, since another one may have died of the same step; end a batch that too many have died of.
+
+    Returns:
+        The turn with its new baton; None if another worker has it, or the batch has ended.
+
+    Raises:
+        AzureError: storage refused a call.
+        OutcomeConflictError: other workers wrote the outcome each time.
+    """
+    record = turn.record
+    if record.tries >= MAX_TRIES:
+        await give_up_batch(services, batch, record)
+        return None
+    # The first worker that died of a poll was not counted.
+    record = msgspec.structs.replace(record, tries=max(record.tries, int(comes_again)))
+    baton = await take_baton(services, batch, record, turn.baton)
+    return None if baton is None else Turn(record, baton)
+
+
+async def poll(services: Services, batch: BatchId, turn: Turn) -> None:
     """Do what is next about a batch.
 
     Raises:
         AzureError: storage refused a call.
         StateError: a blob of the app's own cannot be read.
     """
-    batch, record = message.batch, message.record
-    if record is None:
-        stored = await services.state.read_batch(batch)
-        if stored is None or stored.etag != message.etag:
-            log.info("dropped a message of batch %s, which another worker goes on with, or which has ended", batch)
-            return
-        record = stored.record
+    record, baton = turn
     closed = services.delays.closed_seconds
     if closed and not is_expired(record.since, services.now(), services.settings.job_timeout_seconds):
         # The call would be refused like the one before it.
-        await reschedule(services, batch, due_in(services, record, closed), message.etag)
+        await reschedule(services, batch, due_in(services, record, closed), baton)
         return
     match record.kind:
         case BatchKind.WAITING:
-            await go_on_posting(services, batch, record, message.etag)
+            await go_on_posting(services, batch, record, baton)
         case BatchKind.JOB if record.job is not None:
-            await poll_job(services, batch, record, message.etag, record.job)
+            await poll_job(services, batch, record, baton, record.job)
         case BatchKind.LEDGER:
-            await go_on_with_ledger(services, batch, record, message.etag)
+            await go_on_with_ledger(services, batch, record, baton)
         case _:
             log.info("dropped a message of batch %s, whose files other workers have claimed", batch)
 
@@ -80,7 +118,8 @@ async def poll_job(
         await cancel(services, names_of(record), submitted.job_id)
     else:
         seconds = next_poll(services, submitted, age.total_seconds())
-        await reschedule(services, batch, due_in(services, record, seconds), baton)
+        again = msgspec.structs.replace(record, due=services.in_seconds(seconds), tries=0)
+        await reschedule(services, batch, again, baton)
 
 
 async def end_by_job(
@@ -95,9 +134,6 @@ async def end_by_job(
 async def go_on_posting(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> None:
     """Post what the service could not take before."""
     member = record.members[0]
-    if record.revivals > MAX_REVIVALS:
-        await give_up_batch(services, batch, record)
-        return
     if services.reading.locked() and member.source.length > LARGE_FILE:
         await reschedule(services, batch, due_in(services, record, BUSY_SECONDS), baton)
         return
@@ -109,10 +145,10 @@ async def go_on_posting(services: Services, batch: BatchId, record: BatchRecord,
 
 
 async def give_up_batch(services: Services, batch: BatchId, record: BatchRecord) -> None:
-    """End a batch whose workers die, or whose messages get lost, again and again."""
+    """End a batch that one worker after another has died of."""
     for member in record.members:
-        log.error("%r: gave up, because its message got lost %d times", member.source.name, record.revivals)
-        await fail(services, member, GAVE_UP)
+        log.error("%r: gave up, because %d workers failed to process this version", member.source.name, record.tries)
+        await fail(services, member, GAVE_UP, [record.job] if record.job else [])
     await end_batch(services, batch, record)
 
 
@@ -148,9 +184,6 @@ async def go_on_with_ledger(services: Services, batch: BatchId, record: BatchRec
         return
     if ledger.next_start is None:
         await collect(services, batch, record, baton, ledger)
-        return
-    if record.revivals > MAX_REVIVALS:
-        await give_up_batch(services, batch, record)
         return
     if services.reading.locked() and member.source.length > LARGE_FILE:
         await reschedule(services, batch, due_in(services, record, BUSY_SECONDS), baton)

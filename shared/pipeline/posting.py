@@ -13,7 +13,7 @@ from shared.packing import Request
 from shared.pipeline.calling import after_failed_call, next_poll, submit_request
 from shared.pipeline.finishing import cancel
 from shared.pipeline.ledger_posting import post_all
-from shared.pipeline.rescheduling import send
+from shared.pipeline.rescheduling import send, take_baton
 from shared.pipeline.services import Services
 from shared.pipeline.texts import Text
 from shared.state.batch import BatchKind, BatchRecord, SubmittedJob
@@ -37,14 +37,10 @@ async def post_text(services: Services, batch: BatchId, record: BatchRecord, bat
     if text.first is not None and text.is_one_request:
         await post(services, batch, record, baton, text.first)
         return
-    ledger_record = msgspec.structs.replace(
-        record, kind=BatchKind.LEDGER, due=services.in_seconds(services.settings.submit_timeout_seconds)
-    )
-    etag = await services.state.write_batch(batch, ledger_record, baton)
-    if etag is None:
-        log.info("%r: another worker took over, nothing to do", text.source.name)
-        return
-    await post_all(services, batch, ledger_record, etag, text, ledger=Ledger(batch))
+    begun = msgspec.structs.replace(record, kind=BatchKind.LEDGER)
+    etag = await take_baton(services, batch, begun, baton)
+    if etag is not None:
+        await post_all(services, batch, begun, etag, text, ledger=Ledger(batch))
 
 
 async def post(services: Services, batch: BatchId, record: BatchRecord, baton: str | None, request: Request) -> None:
@@ -63,6 +59,7 @@ async def post(services: Services, batch: BatchId, record: BatchRecord, baton: s
         kind=BatchKind.JOB,
         job=job,
         submitted_date_time=services.now(),
+        tries=0,
         due=services.in_seconds(next_poll(services, job, 0.0)),
     )
     try:

@@ -40,13 +40,15 @@ async def send(services: Services, batch: BatchId, record: BatchRecord, baton: s
 
 
 async def take_baton(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> str | None:
-    """Make sure that no other worker goes on with a batch, before the service is paid for it.
+    """Make sure that no other worker goes on with a batch, before a step that costs money or may end this worker.
+
+    Should it die, the record says so: it is overdue, and has one try more than the record in hand.
 
     Returns:
         The new baton; None if another worker has it.
     """
-    due = services.in_seconds(services.settings.submit_timeout_seconds)
-    taken = await services.state.write_batch(batch, msgspec.structs.replace(record, due=due), baton)
+    begun = msgspec.structs.replace(record, due=services.now(), tries=record.tries + 1)
+    taken = await services.state.write_batch(batch, begun, baton)
     if taken is None:
         log.info("%s: another worker goes on with this batch, nothing to do", names_of(record))
     return taken

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +12,7 @@ from azure.core.exceptions import AzureError
 
 from shared.message import BatchMessage, FileMessage, MessageError, decode_message
 from shared.pipeline.calling import after_refused_call
-from shared.pipeline.polling import poll
+from shared.pipeline.polling import count_try, find_turn, poll
 from shared.pipeline.rescheduling import names_of, send
 from shared.pipeline.services import Services, open_services, utc_now
 from shared.pipeline.submitting import submit
@@ -62,7 +63,8 @@ class Pipeline:
         with services.telemetry.begin("submit", name):
             wanted = FileMessage(file=name, trace_parent=services.telemetry.trace_parent)
             try:
-                await self.within_deadline(submit(services, wanted))
+                async with self.deadline():
+                    await submit(services, wanted)
             except StateError as error:
                 log.error("%r: left alone: %s", name, error)  # noqa: TRY400  # the message says it all
             except REFUSALS as error:
@@ -79,8 +81,12 @@ class Pipeline:
                 "%r: no message could be sent, the next sweep finds the file: %s", wanted.file, reason_of(error)
             )
 
-    async def poll(self, body: bytes) -> None:
+    async def poll(self, body: bytes, *, comes_again: bool = False) -> None:
         """Do what a message says.
+
+        Args:
+            body: of the message.
+            comes_again: whether it was handed over before, to a worker that may have died of it.
 
         Raises:
             RefusedError: storage refuses everything: the host runs the message again, and so does the sweep.
@@ -96,7 +102,8 @@ class Pipeline:
         if isinstance(message, FileMessage):
             with services.telemetry.go_on("submit", message.file, message.trace_parent, None):
                 try:
-                    await self.within_deadline(submit(services, message))
+                    async with self.deadline():
+                        await submit(services, message)
                 except StateError as error:
                     log.error("%r: left alone: %s", message.file, error)  # noqa: TRY400  # the message says it all
                 except REFUSALS as error:
@@ -104,9 +111,9 @@ class Pipeline:
                         raise RefusedError(f"{message.file!r}: {reason_of(error)}") from None
                     log.warning("%r: left to the next sweep, because %s", message.file, reason_of(error))
             return
-        await self.poll_batch(message)
+        await self.poll_batch(message, comes_again=comes_again)
 
-    async def poll_batch(self, message: BatchMessage) -> None:
+    async def poll_batch(self, message: BatchMessage, *, comes_again: bool) -> None:
         """Do what is next about a batch; after a refusal it goes on later."""
         services, record = self.services, message.record
         names = names_of(record) if record else message.batch
@@ -114,7 +121,14 @@ class Pipeline:
         job_id = record.job.job_id if record and record.job else None
         with services.telemetry.go_on("poll", files, record.trace_parent if record else None, job_id):
             try:
-                await self.within_deadline(poll(services, message))
+                async with self.deadline(), AsyncExitStack() as stack:
+                    turn = await find_turn(services, message)
+                    if turn and (comes_again or turn.record.tries):
+                        await stack.enter_async_context(services.trying(turn.record.tries + 1))
+                        turn = await count_try(services, message.batch, turn, comes_again=comes_again)
+                    if turn:
+                        message = BatchMessage(batch=message.batch, etag=turn.baton, record=turn.record)
+                        await poll(services, message.batch, turn)
             except StateError as error:
                 log.error("%s: left alone: %s", names, error)  # noqa: TRY400  # the message says it all
             except REFUSALS as error:
@@ -159,11 +173,10 @@ class Pipeline:
             log.error("the sweep stopped, because %s", reason_of(error))  # noqa: TRY400  # the SDK's words may hold secrets
             return Swept(is_complete=False)
 
-    async def within_deadline(self, work: Awaitable[None]) -> None:
-        """Do the work; raises TimeoutError at the deadline, which is well before the host would end the worker."""
+    def deadline(self) -> asyncio.Timeout:
+        """Begin an invocation: raises TimeoutError at its deadline, well before the host would end the worker."""
         self.services.exchange.begin(self.services)
-        async with asyncio.timeout(self.services.settings.deadline_seconds):
-            await work
+        return asyncio.timeout(self.services.settings.deadline_seconds)
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -14,6 +14,7 @@ from shared.ner.dialects import STRING_INDEX_TYPE, dialect_for
 from shared.pipeline.learning import Exchange
 from shared.settings import Settings
 from shared.state.batch import BatchRecord
+from shared.state.claim import MAX_TRIES
 from shared.storage.account import Account
 from shared.storage.blobs import Blobs
 from shared.storage.ledgers import Ledgers
@@ -53,6 +54,8 @@ class Services:
     random: Random = field(default_factory=Random)  # spreads polls, guards nothing
     exchange: Exchange = field(default_factory=Exchange)
     reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LARGE_FILES))
+    last_try: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held during the last try of a file that workers have died of."""
 
     def in_seconds(self, seconds: float) -> datetime:
         """Return the time in so many seconds, within an hour: nothing is out of the sweep's sight for longer."""
@@ -61,6 +64,13 @@ class Services:
     def reading_turn(self, *, is_large: bool) -> AbstractAsyncContextManager[None]:
         """Return a place in memory for a file; a large one is to be asked for only while `reading` is not locked."""
         return self.reading if is_large else nullcontext()
+
+    def trying(self, tries: int) -> AbstractAsyncContextManager[None]:
+        """Return the turn of a file that other workers may have died of; one at a time is tried for the last time.
+
+        What kills a worker takes along what else was in work, which comes again as suspect as the culprit is.
+        """
+        return nullcontext() if tries < MAX_TRIES else self.last_try
 
     def throttle(self, retry_after: float | None) -> None:
         """Take note that the service has refused a call since there were too many; it takes more in so many seconds."""

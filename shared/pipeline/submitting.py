@@ -5,6 +5,7 @@ version that the input container holds when this worker reads it.
 """
 
 import logging
+from contextlib import AsyncExitStack
 from typing import Final
 
 import msgspec
@@ -59,10 +60,16 @@ async def submit(services: Services, wanted: FileMessage) -> None:
 
 async def submit_version(services: Services, wanted: FileMessage, source: Source, data: bytes | None) -> None:
     """Submit a version, unless it is in work or has its outcome; `data` is None where it is too large to be read."""
-    batch = new_batch_id()
-    held = await take_claim(services, source, batch, wanted.replaces)
-    if held is None:
-        return
+    async with AsyncExitStack() as turn:
+        batch = new_batch_id()
+        held = await take_claim(services, source, batch, wanted.replaces, turn)
+        if held is not None:
+            await submit_claimed(services, held, batch, data)
+
+
+async def submit_claimed(services: Services, held: StoredClaim, batch: BatchId, data: bytes | None) -> None:
+    """Submit a version of which this worker has the claim, unless it has its outcome or too many workers died of it."""
+    source = held.claim.source
     digest = digest_of(services, source.name, data)
     try:
         member = await look(services, held, digest)

@@ -182,7 +182,8 @@ async def revive(run: Sweep, batch: str) -> None:
         return
     if stored is None or not is_overdue(stored.record.due, run.now, services.settings.overdue_seconds):
         return
-    revived = msgspec.structs.replace(stored.record, due=services.now(), revivals=stored.record.revivals + 1)
+    # A worker may have died of the message, or nobody has received it.
+    revived = msgspec.structs.replace(stored.record, due=services.now(), tries=max(stored.record.tries, 1))
     if await reschedule(services, batch, revived, stored.etag):
         log.warning("%s: its message was lost, sent another one", names_of(revived))
         run.count(revived=1, sent=1)

@@ -15,8 +15,6 @@ from shared.state.claim import BatchId
 
 BATCHES: Final = "batches/"
 """How the names of records begin, in NER_STATE_CONTAINER."""
-MAX_REVIVALS: Final = 5
-"""So often a message of a batch may get lost, before what was not accepted by the service is given up."""
 
 
 class BatchKind(StrEnum):
@@ -63,7 +61,8 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     """How far a batch has come.
 
     `received_date_time` is when the app first saw its files, `submitted_date_time` when the service accepted them (the
-    last job, if there are many). `revivals` counts the messages that got lost.
+    last job, if there are many). `tries` counts the workers in a row that began the next step and recorded nothing of
+    it; a message that was lost counts once.
     """
 
     kind: BatchKind
@@ -72,7 +71,7 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     received_date_time: Instant
     submitted_date_time: Instant | None = None
     due: Instant
-    revivals: int = 0
+    tries: int = 0
     unrecorded: int = 0
     unanswered: int = 0
     trace_parent: TraceParent | None = None
@@ -84,7 +83,7 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
 
     def metadata(self) -> dict[str, str]:
         """Return what a listing shows of the record."""
-        return {"kind": self.kind.value, "due": self.due.isoformat(), "revivals": str(self.revivals)}
+        return {"kind": self.kind.value, "due": self.due.isoformat(), "tries": str(self.tries)}
 
 
 def batch_name(batch: BatchId) -> str:

@@ -14,9 +14,9 @@ from shared.source import Instant, Source
 
 CLAIMS: Final = "claims/"
 """How the names of claims begin, in NER_STATE_CONTAINER."""
-MAX_TRIES: Final = 4
-"""So many workers may claim a version. Each after the first one took over from one that never recorded its work: it
-died, or was refused by storage, perhaps after the service had accepted the text."""
+MAX_TRIES: Final = 3
+"""So many workers may die of the same step, or never record it since storage refuses that: then the file is given up.
+A submission may have been accepted each time, and paid for."""
 
 BatchId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 

@@ -14,7 +14,7 @@ from shared.precedence import PresentOutcome
 from shared.settings import Settings
 from shared.source import Source, read_instant
 from shared.storage.account import Account
-from shared.storage.conditions import creating_if_missing, in_place_of, only_if
+from shared.storage.conditions import creating_if_missing, in_place_of, only_if, properties_of
 from shared.storage.errors import is_lost_race, is_missing
 
 JSON_CONTENT: Final = "application/json; charset=utf-8"
@@ -52,18 +52,9 @@ class Blobs:
         self.inputs = settings.input_container
         self.results = settings.results_container
 
-    async def properties(self, container: str, name: str) -> BlobProperties | None:
-        """Return the properties of a blob; None if it is not there."""
-        try:
-            return await self.blobs.get_blob_client(container, name).get_blob_properties()
-        except HttpResponseError as error:
-            if not is_missing(error):
-                raise
-            return None
-
     async def newest(self, name: str) -> Source | None:
         """Return the version of a file that is in the input container now, without reading it."""
-        properties = await self.properties(self.inputs, name)
+        properties = await properties_of(self.blobs.get_blob_client(self.inputs, name))
         return None if properties is None else source_of(self.inputs, name, properties)
 
     async def open_upload(self, name: str, etag: str | None = None) -> Upload | None:
@@ -87,7 +78,7 @@ class Blobs:
 
     async def present_outcome(self, name: str) -> PresentOutcome | None:
         """Return which outcome a file has; None if it has none."""
-        properties = await self.properties(self.results, result_name(name))
+        properties = await properties_of(self.blobs.get_blob_client(self.results, result_name(name)))
         if properties is None:
             return None
         metadata = properties.metadata or {}

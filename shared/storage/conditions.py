@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError
+from azure.storage.blob import BlobProperties
 from azure.storage.blob.aio import BlobClient
 
 from shared.storage.errors import exists_already, is_lost_race, is_missing
@@ -35,6 +36,16 @@ async def creating_if_missing(create: Callable[[], Awaitable[object]], write: Ca
         if not exists_already(error):  # as where another invocation was faster
             raise
     return await write()
+
+
+async def properties_of(blob: BlobClient) -> BlobProperties | None:
+    """Return the properties of a blob; None if it is not there."""
+    try:
+        return await blob.get_blob_properties()
+    except HttpResponseError as error:
+        if not is_missing(error):
+            raise
+        return None
 
 
 async def delete_version(blob: BlobClient, etag: str | None) -> bool:

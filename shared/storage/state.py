@@ -1,13 +1,15 @@
 """The blobs of NER_STATE_CONTAINER: claims of files and records of batches."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
+from uuid import uuid4
 
 import msgspec
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import ContentSettings
 from azure.storage.blob.aio import BlobClient
 
+from shared.message import why_unreadable
 from shared.settings import Settings
 from shared.state.batch import BatchKind, BatchRecord, batch_name, decode_batch, encode_batch
 from shared.state.claim import CLAIMS, BatchId, Claim, claim_name, decode_claim, encode_claim
@@ -15,10 +17,14 @@ from shared.state.learned import LEARNED_NAME, Learned, decode_learned
 from shared.state.sweeping import SWEEP_NAME, SweepState, decode_sweep
 from shared.storage.account import Account
 from shared.storage.blobs import JSON_CONTENT
-from shared.storage.conditions import creating_if_missing, delete_version, in_place_of
+from shared.storage.conditions import creating_if_missing, delete_version, in_place_of, properties_of
 from shared.storage.errors import is_lost_race, is_missing
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+WRITE_MARK: Final = "write"
+"""Metadata by which a call knows again what it has written."""
 
 
 class StateError(Exception):
@@ -68,12 +74,7 @@ class State:
             The claim's own etag; None if another worker was faster.
         """
         blob = self.claim_blob(claim.source.name)
-        etag = await self.put(blob, encode_claim(claim), claim.metadata(), known)
-        if etag is None:
-            # A call that was repeated since its answer was lost finds its own claim.
-            found = await self.read_claim(claim.source.name)
-            etag = found.etag if found and found.claim == claim else None
-        return etag
+        return await self.put(blob, encode_claim(claim), claim.metadata(), known)
 
     async def read_claim(self, name: str) -> StoredClaim | None:
         """Return a file's claim; None if it has none. Raises StateError."""
@@ -81,7 +82,7 @@ class State:
         try:
             return None if found is None else StoredClaim(decode_claim(found[0]), found[1])
         except UNREADABLE as error:
-            raise StateError(f"the claim of this file cannot be read: {error}") from None
+            raise StateError(f"the claim of this file cannot be read: {why_unreadable(error)}") from None
 
     async def release_claim(self, name: str, etag: str) -> bool:
         """Delete a claim, unless another worker has taken it over; return whether it was there."""
@@ -93,12 +94,7 @@ class State:
         Returns:
             The baton: the record's own etag; None if another worker was faster.
         """
-        etag = await self.put(self.batch_blob(batch), encode_batch(record), record.metadata(), known)
-        if etag is None:
-            # A call that was repeated since its answer was lost finds its own record.
-            found = await self.read_batch(batch)
-            etag = found.etag if found and found.record == record else None
-        return etag
+        return await self.put(self.batch_blob(batch), encode_batch(record), record.metadata(), known)
 
     async def read_batch(self, batch: BatchId) -> StoredBatch | None:
         """Return a batch's record; None if it has none. Raises StateError."""
@@ -106,7 +102,7 @@ class State:
         try:
             return None if found is None else StoredBatch(decode_batch(found[0]), found[1])
         except UNREADABLE as error:
-            raise StateError(f"the record of batch {batch} cannot be read: {error}") from None
+            raise StateError(f"the record of batch {batch} cannot be read: {why_unreadable(error)}") from None
 
     async def batch_kind(self, batch: BatchId) -> BatchKind | None:
         """Return what a batch's record says is to be done next; None if it has none. Raises StateError."""
@@ -150,10 +146,11 @@ class State:
 
     async def put(self, blob: BlobClient, body: bytes, metadata: dict[str, str], known: str | None) -> str | None:
         """Write a blob on condition; return its etag, None if another worker was faster."""
+        mark = uuid4().hex
         write = partial(
             blob.upload_blob,
             body,
-            metadata=metadata,
+            metadata={**metadata, WRITE_MARK: mark},
             content_settings=ContentSettings(JSON_CONTENT),
             **in_place_of(known),
         )
@@ -162,7 +159,9 @@ class State:
         except HttpResponseError as error:
             if not is_lost_race(error) and not (known and is_missing(error)):
                 raise
-            return None
+            # The SDK repeats a call whose answer was lost, which then meets what it has written itself.
+            found = await properties_of(blob)
+            return found.etag.strip('"') if found and found.metadata.get(WRITE_MARK) == mark else None
         return str(answer["etag"]).strip('"')
 
     async def read(self, blob: BlobClient) -> tuple[bytes, str] | None:

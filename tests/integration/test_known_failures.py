@@ -15,7 +15,6 @@ import pytest
 from local.install import ROOT
 from shared.outcome import OutcomeStatus
 from shared.settings import Settings, SettingsError
-from shared.state.batch import MAX_REVIVALS
 from shared.state.claim import MAX_TRIES
 from tests.calls import after_submission, before_blob_call
 from tests.integration.conftest import TEXT, Way
@@ -232,34 +231,23 @@ def lose_messages(way: Way) -> None:
     way.hidden.clear()
 
 
-async def test_the_uploader_learns_that_the_app_gave_up(way: Way, caplog: pytest.LogCaptureFixture) -> None:
-    """Elsewhere there was no dead-letter queue, or nobody read it: to the uploader it was in progress for ever."""
-    way.name = "kills-workers.txt"
-    way.switch(faults=[{"status": 503}])
-    await way.submit()
-    for _ in range(MAX_REVIVALS + 1):
-        lose_messages(way)
-        assert (await way.sweep()).revived == 1
-    outcome = await way.poll_until_outcome()
-    assert outcome.status is OutcomeStatus.FAILED
-    assert [problem.code for problem in outcome.errors] == ["ProcessingFailed"]
-    assert "gave up, because its message got lost" in caplog.text
-    assert way.submissions() == 0
-
-
+@pytest.mark.parametrize("waits", [True, False], ids=["waiting", "paid"])
 @pytest.mark.parametrize(("name", "data"), [("one.txt", TEXT), ("many.jsonl", lines(60))], ids=["one job", "many jobs"])
-async def test_a_paid_file_is_not_given_up_because_its_messages_get_lost(name: str, data: bytes, way: Way) -> None:
-    """Its jobs may have results: only the deadline ends it without them."""
-    way.name = f"paid-{name}"
-    way.switch(jobSeconds=10**6)
+async def test_a_file_is_not_given_up_because_its_messages_get_lost(
+    name: str, data: bytes, waits: bool, way: Way
+) -> None:
+    """Nobody may have received them, as where `poll` was disabled."""
+    way.name = f"{'waiting' if waits else 'paid'}-{name}"
+    way.switch(jobSeconds=10**6, faults=[{"status": 503, "method": "POST"}] if waits else [])
     await way.submit(data)
     paid = way.submissions()
-    for _ in range(MAX_REVIVALS + 2):
+    for _ in range(MAX_TRIES + 2):
         lose_messages(way)
         assert (await way.sweep()).revived == 1
+    way.switch(jobSeconds=0)
     way.end_jobs()
     assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
-    assert way.submissions() == paid
+    assert way.submissions() == (paid or 1 + 2 * (data != TEXT))
 
 
 async def test_a_file_of_which_workers_die_once_it_is_paid_is_given_up(

@@ -1,7 +1,7 @@
 """Claims, records and ledgers on real storage: each is changed only by a caller that knows what it says."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -18,6 +18,8 @@ from shared.state.sweeping import SWEEP_NAME, Place, SweepState, Swept
 from shared.storage.account import LONGEST_BODY, Account
 from shared.storage.ledgers import LedgerConflictError, Ledgers, ResultsGoneError
 from shared.storage.state import State, StateError
+from tests.integration.conftest import ProxiedWay
+from tests.proxy import Answer, Call
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SOURCE = Source("incoming", "a/é 🍷.jsonl", "0x8D", NOW, 12, "utf-8")
@@ -29,10 +31,10 @@ def claim_of(source: Source = SOURCE) -> Claim:
     return Claim(source=source, batch=new_batch_id(), claimed_date_time=NOW, received_date_time=NOW)
 
 
-def record(kind: BatchKind = BatchKind.WAITING, revivals: int = 0) -> BatchRecord:
+def record(kind: BatchKind = BatchKind.WAITING, tries: int = 0) -> BatchRecord:
     """Return the record of a batch."""
     members = [Member(SOURCE, "0x8E", None, "ab")]
-    return BatchRecord(kind=kind, members=members, received_date_time=NOW, due=NOW, revivals=revivals)
+    return BatchRecord(kind=kind, members=members, received_date_time=NOW, due=NOW, tries=tries)
 
 
 def job(number: int, end: Position | None) -> JobEntry:
@@ -96,25 +98,55 @@ async def test_one_of_many_claims_a_file(state: State) -> None:
     assert await state.write_claim(claim_of(), taken) is None
 
 
-async def test_a_claim_whose_answer_was_lost_is_ones_own(state: State) -> None:
-    """A call that is repeated finds its own claim, and its own record."""
+async def test_a_claim_whose_answer_was_lost_is_ones_own(
+    make_proxied_way: Callable[..., Awaitable[ProxiedWay]], batch: BatchId
+) -> None:
+    """The SDK repeats the call, which finds its own claim, and its own record."""
+    way = await make_proxied_way()
+    state = way.pipeline.services.state
+    await state.write_batch(new_batch_id(), record(), None)  # the container is there now
+    lost: set[str] = set()
+
+    def lose_first(call: Call) -> Answer | None:
+        if call.operation != "Put Blob" or call.blob in lost:
+            return None
+        lost.add(call.blob)
+        return Answer(503, carried_out=True)
+
+    way.proxies.rule = lose_first
+    etag = await state.write_claim(claim_of(), None)
+    claimed = await state.read_claim(SOURCE.name)
+    assert claimed is not None
+    assert claimed.etag == etag
+    baton = await state.write_batch(batch, record(), None)
+    assert await state.read_batch(batch) == (record(), baton)
+    lost.clear()
+    newest = await state.write_batch(batch, record(tries=1), baton)
+    assert await state.read_batch(batch) == (record(tries=1), newest)
+    await way.aclose()
+
+
+async def test_equal_records_of_two_workers_are_two(state: State, batch: BatchId) -> None:
+    """As where a message comes twice at the same moment: one of them has the baton."""
+    baton = await state.write_batch(batch, record(), None)
+    assert await state.write_batch(batch, record(), None) is None
+    batons = await asyncio.gather(*(state.write_batch(batch, record(tries=1), baton) for _ in range(8)))
+    assert sum(etag is not None for etag in batons) == 1
     claim = claim_of()
-    etag = await state.write_claim(claim, None)
-    assert await state.write_claim(claim, None) == etag
-    baton = await state.write_batch(claim.batch, record(), None)
-    assert await state.write_batch(claim.batch, record(), None) == baton
+    claims = await asyncio.gather(*(state.write_claim(claim, None) for _ in range(8)))
+    assert sum(etag is not None for etag in claims) == 1
 
 
 async def test_the_baton_is_passed_on_once(state: State, batch: BatchId) -> None:
     """Of many messages with one etag one goes on, and afterwards none with that etag."""
     baton = await state.write_batch(batch, record(), None)
     assert baton is not None
-    records = [record(revivals=number) for number in range(1, 9)]
+    records = [record(tries=number) for number in range(1, 9)]
     batons = await asyncio.gather(*(state.write_batch(batch, later, baton) for later in records))
     ((newest, winner),) = [(etag, later) for etag, later in zip(batons, records, strict=True) if etag]
     assert newest != baton
     assert await state.read_batch(batch) == (winner, newest)
-    assert await state.write_batch(batch, record(revivals=20), baton) is None
+    assert await state.write_batch(batch, record(tries=20), baton) is None
     assert not await state.delete_batch(batch, baton)
     assert await state.delete_batch(batch, newest)
     assert await state.write_batch(batch, record(), newest) is None

@@ -432,7 +432,7 @@ HISTORIES: Final[list[tuple[Protection, History]]] = [
     (Protection.UNANSWERED_DELAYS, is_posted_in_silence),
     (Protection.MAX_TRIES, kills_each_worker),
     (Protection.TRIES_STAY, kills_or_refuses_each_worker),
-    (Protection.MAX_REVIVALS, kills_each_worker_after_waiting),
+    (Protection.MAX_BATCH_TRIES, kills_each_worker_after_waiting),
     (Protection.REVIVAL, loses_its_message),
     (Protection.MISSING_FILES, has_no_event),
     (Protection.ORPHANS, loses_its_worker),

@@ -16,7 +16,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from shared.message import FileMessage
 from shared.pipeline.ledger_posting import MAX_UNRECORDED
-from shared.state.batch import MAX_REVIVALS
 from shared.state.claim import MAX_TRIES
 from shared.storage.blobs import OutcomeConflictError
 from tests.unit.protocol.polling import on_event, on_message
@@ -39,7 +38,7 @@ LIFETIME_SECONDS: Final = 1200
 SOON_SECONDS: Final = 10
 MAX_UNANSWERED: Final = 28
 """So often a text is posted without an answer within a day, by the delays between."""
-MAX_PAID: Final = MAX_TRIES + MAX_REVIVALS + 1 + MAX_UNRECORDED + MAX_UNANSWERED
+MAX_PAID: Final = MAX_TRIES + MAX_TRIES + MAX_UNRECORDED + MAX_UNANSWERED
 """So often a version is paid at most, whatever dies, gets lost or is refused."""
 WHICH = st.integers(0, 7)
 
@@ -98,7 +97,7 @@ class Protocol(RuleBasedStateMachine):
                 again = Queued(queued.text, self.world.in_seconds(seconds), queued.deliveries + 1)
                 self.world.queue.append(again)
 
-        self.invoke(lambda me: on_message(me, queued.text), come_again)
+        self.invoke(lambda me: on_message(me, queued.text, comes_again=queued.deliveries > 0), come_again)
 
     @rule(name=st.sampled_from(FILES), text=st.sampled_from(Text), is_same=st.booleans(), is_heard=st.booleans())
     def upload(self, name: str, text: Text, is_same: bool, is_heard: bool) -> None:

@@ -221,7 +221,7 @@ def seen_account() -> tuple[Any, Survey]:
             job=job,
             received_date_time=now,
             due=now,
-            revivals=number,
+            tries=number,
         )
         found = InFlight(claim, source.name, source, now, record, "0x2", is_overdue=number == 4)
         flying.append((File(source.name, State.IN_FLIGHT, now, source, claim), found))
@@ -266,7 +266,7 @@ def test_the_state_of_an_account_as_json() -> None:
         "waitsFor": "job running",
         "due": "2026-11-24T00:00:00Z",
         "isOverdue": True,
-        "revivals": 4,
+        "tries": 4,
         "jobIds": ["job-4"],
         "textRecords": 3,
     }

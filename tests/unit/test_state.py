@@ -49,7 +49,7 @@ RECORD: Final = BatchRecord(
     received_date_time=NOW,
     submitted_date_time=NOW + timedelta(seconds=1),
     due=NOW + timedelta(seconds=2),
-    revivals=3,
+    tries=3,
     unrecorded=4,
     unanswered=5,
     trace_parent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
@@ -179,7 +179,7 @@ def test_what_a_listing_shows_can_be_read() -> None:
     assert (shown["source_etag"], shown["batch"]) == (SOURCE.etag, BATCH)
     assert read_instant(shown["claimed_date_time"]) == NOW
     shown = RECORD.metadata()
-    assert (shown["kind"], shown["revivals"]) == ("job", "3")
+    assert (shown["kind"], shown["tries"]) == ("job", "3")
     assert read_instant(shown["due"]) == RECORD.due
     for name, value in {**CLAIM.metadata(), **RECORD.metadata()}.items():
         assert name.isidentifier()

@@ -68,7 +68,7 @@ def post_all(me: Worker, batch: str, record: BatchRecord, baton: str, ledger: Le
 def after_posting(me: Worker, batch: str, record: BatchRecord, baton: str, ledger: Ledger) -> Steps[None]:
     """Continue a file: at once if there is more to post, else when its first job is due."""
     ends = ledger.next_start is None
-    record = msgspec.structs.replace(record, revivals=0)
+    record = msgspec.structs.replace(record, tries=0)
     if ends:
         record = msgspec.structs.replace(record, submitted_date_time=ledger.active)
     yield from me.reschedule(batch, record, baton, POLL_SECONDS if ends else 0.0)

@@ -6,8 +6,10 @@ from azure.core.exceptions import AzureError
 from shared.message import BatchMessage, FileMessage, decode_message, is_expired
 from shared.ner.errors import NerError
 from shared.outcome import OutcomeStatus
+from shared.pipeline.polling import Turn
 from shared.pipeline.running import LAST_SECONDS, REFUSALS, TRY_AGAIN_SECONDS
-from shared.state.batch import MAX_REVIVALS, BatchKind, BatchRecord, SubmittedJob
+from shared.state.batch import BatchKind, BatchRecord, SubmittedJob
+from shared.state.claim import MAX_TRIES
 from tests.unit.protocol.finishing import (
     after_failed_call,
     after_refused_call,
@@ -46,7 +48,7 @@ def on_event(me: Worker, name: str) -> Steps[None]:
             return
 
 
-def on_message(me: Worker, text: str) -> Steps[None]:
+def on_message(me: Worker, text: str, *, comes_again: bool) -> Steps[None]:
     """Do what a message says; raises what the app raises, after which the host delivers it again."""
     message = decode_message(text, "incoming")
     if isinstance(message, FileMessage):
@@ -58,7 +60,12 @@ def on_message(me: Worker, text: str) -> Steps[None]:
                 raise
         return
     try:
-        yield from poll(me, message)
+        turn = yield from find_turn(me, message)
+        if turn and (comes_again or turn.record.tries):
+            turn = yield from count_try(me, message.batch, turn, comes_again=comes_again)
+        if turn:
+            message = BatchMessage(batch=message.batch, etag=turn.baton, record=turn.record)
+            yield from poll(me, message.batch, turn)
     except REFUSALS:
         me.forget()
         me.deadline = me.world.in_seconds(LAST_SECONDS)
@@ -83,24 +90,38 @@ def back_off(me: Worker, message: BatchMessage) -> Steps[None]:
     yield from after_refused_call(me, message.batch, record, stored.etag)
 
 
-def poll(me: Worker, message: BatchMessage) -> Steps[None]:
+def find_turn(me: Worker, message: BatchMessage) -> Steps[Turn | None]:
+    """Return what a message says is next; None if another worker continues the batch, or it has ended."""
+    if message.record is not None:
+        return Turn(message.record, message.etag)
+    stored = yield from me.call(me.world.batches.get, message.batch)
+    return None if stored is None or stored.etag != message.etag else Turn(stored.value, stored.etag)
+
+
+def count_try(me: Worker, batch: str, turn: Turn, *, comes_again: bool) -> Steps[Turn | None]:
+    """Count this worker, since another one may have died of the same step; end a batch that too many have died of."""
+    record = turn.record
+    if record.tries >= MAX_TRIES and me.has(Protection.MAX_BATCH_TRIES):
+        yield from fail_all(me, batch, record, turn.baton or "")
+        return None
+    record = msgspec.structs.replace(record, tries=max(record.tries, int(comes_again)))
+    baton = yield from me.take_baton(batch, record, turn.baton)
+    return None if baton is None else Turn(record, baton)
+
+
+def poll(me: Worker, batch: str, turn: Turn) -> Steps[None]:
     """Do what is next about a batch."""
-    batch, record = message.batch, message.record
-    if record is None:
-        stored = yield from me.call(me.world.batches.get, batch)
-        if stored is None or stored.etag != message.etag:
-            return
-        record = stored.value
+    record, baton = turn
     if me.world.closed and not is_expired(record.since, me.world.now, JOB_TIMEOUT_SECONDS):
-        yield from me.reschedule(batch, record, message.etag, THROTTLED_SECONDS)
+        yield from me.reschedule(batch, record, baton, THROTTLED_SECONDS)
         return
     match record.kind:
         case BatchKind.WAITING:
-            yield from continue_posting(me, batch, record, message.etag)
+            yield from continue_posting(me, batch, record, baton)
         case BatchKind.JOB if record.job is not None:
-            yield from poll_job(me, batch, record, message.etag, record.job)
+            yield from poll_job(me, batch, record, baton, record.job)
         case BatchKind.LEDGER:
-            yield from continue_with_ledger(me, batch, record, message.etag)
+            yield from continue_with_ledger(me, batch, record, baton)
         case _:
             pass
 
@@ -114,7 +135,7 @@ def poll_job(me: Worker, batch: str, record: BatchRecord, baton: str | None, sub
         return
     is_late = is_expired(record.since, me.world.now, JOB_TIMEOUT_SECONDS)
     if state is JobState.RUNNING and not is_late:
-        yield from me.reschedule(batch, record, baton, POLL_SECONDS)
+        yield from me.reschedule(batch, msgspec.structs.replace(record, tries=0), baton, POLL_SECONDS)
         return
     for member in record.members:
         if state is JobState.RUNNING:
@@ -128,9 +149,6 @@ def poll_job(me: Worker, batch: str, record: BatchRecord, baton: str | None, sub
 
 def continue_posting(me: Worker, batch: str, record: BatchRecord, baton: str | None) -> Steps[None]:
     """Post what the service could not take before."""
-    if record.revivals > MAX_REVIVALS and me.has(Protection.MAX_REVIVALS):
-        yield from fail_all(me, batch, record, baton or "")
-        return
     taken = yield from me.take_baton(batch, record, baton)
     if taken is None:
         return
@@ -163,9 +181,6 @@ def continue_with_ledger(me: Worker, batch: str, record: BatchRecord, baton: str
         return
     if ledger.next_start is None:
         yield from collect(me, batch, record, baton, ledger)
-        return
-    if record.revivals > MAX_REVIVALS and me.has(Protection.MAX_REVIVALS):
-        yield from fail_all(me, batch, record, baton or "")
         return
     taken = yield from me.take_baton(batch, record, baton)
     if taken is None:

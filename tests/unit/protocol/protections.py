@@ -28,7 +28,7 @@ class Protection(Enum):
     UNANSWERED_DELAYS = "a text that may have been accepted is posted again after growing delays"
     MAX_TRIES = "a version is given up after a few workers died"
     TRIES_STAY = "a claim of which nothing was sent is given back with the workers that died before"
-    MAX_REVIVALS = "a batch is given up after it lost a few messages"
+    MAX_BATCH_TRIES = "a batch is given up after a few workers died"
     REVIVAL = "the sweep sends a message to a batch that is overdue"
     MISSING_FILES = "the sweep sends a message to a file without a claim and an outcome"
     ORPHANS = "the sweep sends a message to a file whose claim is old and without a record"

@@ -177,9 +177,8 @@ def post_text(me: Worker, batch: str, record: BatchRecord, baton: str | None, up
     if upload.text is not Text.LARGE:
         yield from post(me, batch, record, baton, upload)
         return
-    due = me.world.in_seconds(PATIENCE_SECONDS)
-    record = msgspec.structs.replace(record, kind=BatchKind.LEDGER, due=due)
-    etag = yield from me.write_batch(batch, record, baton)
+    record = msgspec.structs.replace(record, kind=BatchKind.LEDGER)
+    etag = yield from me.begin_step(batch, record, baton)
     if etag is not None:
         yield from post_all(me, batch, record, etag, None if not me.has(Protection.LEDGER_CLAIM) else Ledger(batch))
 
@@ -199,6 +198,7 @@ def post(me: Worker, batch: str, record: BatchRecord, baton: str | None, upload:
         kind=BatchKind.JOB,
         job=SubmittedJob(job_id, len(payments), len(payments)),
         submitted_date_time=me.world.now,
+        tries=0,
         due=me.world.in_seconds(POLL_SECONDS),
     )
     try:

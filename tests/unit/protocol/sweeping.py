@@ -60,7 +60,7 @@ def revive_batches(me: Worker) -> Steps[set[str]]:
         if is_overdue(record.due, now, OVERDUE_SECONDS) and me.has(Protection.REVIVAL):
             stored = yield from me.call(world.batches.get, batch)
             if stored is not None and is_overdue(stored.value.due, now, OVERDUE_SECONDS):
-                revived = msgspec.structs.replace(stored.value, revivals=stored.value.revivals + 1)
+                revived = msgspec.structs.replace(stored.value, tries=max(stored.value.tries, 1))
                 yield from me.reschedule(batch, revived, stored.etag, 0.0)
     for batch in ledgers:
         if batch not in live and now - world.written[batch] > longest:

@@ -154,5 +154,9 @@ class Worker:
         """Make sure that no other worker continues a batch; return the new baton, None if another worker does."""
         if not self.has(Protection.BATON_BEFORE_POST):
             return baton
-        due = self.world.in_seconds(PATIENCE_SECONDS)
-        return (yield from self.write_batch(batch, msgspec.structs.replace(record, due=due), baton))
+        return (yield from self.begin_step(batch, record, baton))
+
+    def begin_step(self, batch: str, record: BatchRecord, baton: str | None) -> Steps[str | None]:
+        """Record that a worker has begun the next step of a batch."""
+        begun = msgspec.structs.replace(record, due=self.world.now, tries=record.tries + 1)
+        return (yield from self.write_batch(batch, begun, baton))

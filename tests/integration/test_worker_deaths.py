@@ -1,0 +1,109 @@
+"""A file that kills each worker ends with a failed outcome after three of them, and takes no other file with it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import pytest
+
+from shared.message import BatchMessage, decode_message
+from shared.outcome import OutcomeStatus
+from shared.state.claim import MAX_TRIES
+from tests.integration.conftest import ProxiedWay
+from tests.proxy import Answer, Call
+from tests.walks import CASES, RETRY_SECONDS, SWEEP_SECONDS, Case, Host
+
+MakeWay = Callable[..., Awaitable[ProxiedWay]]
+
+
+@dataclass
+class Poison:
+    """Kills the worker at each call of a kind, before it is carried out; `path` is a part of the calls' paths."""
+
+    operation: str
+    kill: Callable[[], None]
+    path: str = "/"
+    deaths: int = 0
+
+    def __call__(self, call: Call) -> Answer | None:
+        """Kill the worker if the call is one of them."""
+        if call.operation != self.operation or self.path not in call.target:
+            return None
+        self.deaths += 1
+        return Answer(never=True, then=self.kill)
+
+
+@pytest.mark.parametrize(
+    ("case", "operation"),
+    [
+        *((case, "Submit Job") for case in CASES if case.name in ("one job", "many jobs", "throttled")),
+        *((case, "Get Job") for case in CASES if case.name in ("one job", "many jobs")),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+@pytest.mark.parametrize("forgets", [False, True], ids=["comes again", "never comes again"])
+async def test_three_workers_may_die_of_a_file(
+    case: Case, operation: str, forgets: bool, make_proxied_way: MakeWay
+) -> None:
+    """The outcome says that the app gave up, whether the host hands things over again or not."""
+    number = f"deadly {operation} {forgets}".lower().replace(" ", "-")
+    way = await make_proxied_way(**case.own_names(number))
+    way.name = case.file_name(number)
+    host = Host(way, forgets=forgets)
+    poison = Poison(operation, host.kill)
+    way.proxies.rule = poison
+    await way.pipeline.sweep()
+    await case.walk(host, case.data, case.newer)
+    outcome = way.outcome()
+    assert outcome is not None
+    assert outcome.status is OutcomeStatus.FAILED
+    assert [problem.code for problem in outcome.errors] == ["ProcessingFailed"]
+    assert poison.deaths == MAX_TRIES
+    await way.aclose()
+
+
+async def test_files_in_work_beside_it_are_not_given_up(make_proxied_way: MakeWay) -> None:
+    """All that a dead worker had in hand is as suspect at first, and comes again together with what killed it."""
+    way = await make_proxied_way()
+    await way.pipeline.sweep()
+    names = [f"beside-{number}.txt" for number in range(6)]
+    etags = {}
+    for way.name in names:
+        await way.submit()
+        etags[way.name] = way.etag
+    messages = [way.message().content.encode() for _ in names]
+    deadly = decode_message(messages[2])
+    assert isinstance(deadly, BatchMessage)
+    assert deadly.record is not None
+    assert deadly.record.job is not None
+    running: list[asyncio.Future[None]] = []
+
+    def kill() -> None:
+        for task in running:
+            task.cancel()
+
+    poison = Poison("Get Job", kill, path=deadly.record.job.job_id)
+    way.proxies.rule = poison
+    for _ in range(MAX_TRIES + 2):
+        # What was in hand comes again at once, and then never more.
+        for comes_again in (False, True):
+            running[:] = [asyncio.ensure_future(way.pipeline.poll(body, comes_again=comes_again)) for body in messages]
+            ended = await asyncio.gather(*running, return_exceptions=True)
+            assert all(end is None or isinstance(end, asyncio.CancelledError) for end in ended)
+            messages = [body for body, end in zip(messages, ended, strict=True) if end is not None]
+            await way.pipeline.aclose()
+            way.pipeline = way.another_pipeline()
+            way.pass_time(RETRY_SECONDS)
+        way.pass_time(SWEEP_SECONDS)
+        await way.pipeline.sweep()
+        count = way.queue.get_queue_properties().approximate_message_count or 0
+        messages = [way.message().content.encode() for _ in range(count)]
+    statuses = {}
+    for way.name in names:
+        way.etag = etags[way.name]
+        outcome = way.outcome()
+        statuses[way.name] = outcome.status.value if outcome else None
+    assert statuses.pop(deadly.record.members[0].source.name) == "failed"
+    assert set(statuses.values()) == {"succeeded"}
+    assert poison.deaths == MAX_TRIES
+    await way.aclose()

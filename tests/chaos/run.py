@@ -204,7 +204,7 @@ class Run:
         """Take note that a worker has died: what it was submitting may be submitted again, or given up one day."""
         unrecorded = claimed(self.account)
         self.books.allowances.append(min(unrecorded, self.refusing.posted_lately()))
-        self.books.deaths.update(without_outcome(self.account, self.books))
+        self.books.note_death(without_outcome(self.account, self.books))
 
     def restart_storage(self) -> None:
         """Stop the storage account for a moment; what the app could not record then may be submitted once more."""

@@ -11,7 +11,15 @@ from shared.source import Source
 from tests.chaos.plan import KINDS, make_plan
 from tests.chaos.refusing import RECORDED_SECONDS, Refusing
 from tests.chaos.run import KILLED, TIMED_OUT, run_seed, show
-from tests.chaos.verdict import GIVEN_UP, MIN_DEATHS, Books, Uploaded, check_outcome, check_submissions
+from tests.chaos.verdict import (
+    GIVEN_UP,
+    MIN_DEATHS,
+    Books,
+    Uploaded,
+    check_given_up,
+    check_outcome,
+    check_submissions,
+)
 from tests.proxy import Call, Service
 
 
@@ -38,6 +46,17 @@ def test_a_version_is_given_up_after_three_deaths_only() -> None:
     books.deaths[version.etag] += 1
     check_outcome("a.txt", version, outcome, books)
     check_submissions(books)
+
+
+def test_each_death_ends_one_version_at_most() -> None:
+    """The first two have none of their own: what was in work beside the culprit is tried again."""
+    books = Books({}, given_up={"a.txt", "b.txt"})
+    for _ in range(MIN_DEATHS):
+        books.note_death(["0x1", "0x2"])
+    with pytest.raises(AssertionError, match="given up after 3 deaths"):
+        check_given_up(books)
+    books.note_death(["0x2"])
+    check_given_up(books)
 
 
 def test_a_death_forgets_no_more_jobs_than_were_just_submitted(sample_values: dict[str, str]) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -54,6 +54,7 @@ class Books:
         uploads: versions of each file.
         allowances: how many submissions may have been forgotten, each time that something was done to the app.
         deaths: how many workers have died before a version had its outcome, by its etag.
+        deaths_count: how many workers have died.
         given_up: names of files whose outcome says that the app gave them up.
         answered: how many calls were answered in place of a server, by the kind of the action.
         after: the emulator's counts in the end.
@@ -63,6 +64,7 @@ class Books:
     uploads: dict[str, list[Uploaded]] = field(default_factory=dict)
     allowances: list[int] = field(default_factory=list)
     deaths: Counter[str] = field(default_factory=Counter)
+    deaths_count: int = 0
     given_up: set[str] = field(default_factory=set)
     answered: dict[str, int] = field(default_factory=dict)
     after: Stats = field(default_factory=dict)
@@ -70,6 +72,11 @@ class Books:
     def requests(self, name: str) -> int:
         """Return how many jobs all versions of a file take."""
         return sum(version.requests for version in self.uploads[name])
+
+    def note_death(self, etags: Iterable[str]) -> None:
+        """Take note that a worker has died while these versions had no outcome."""
+        self.deaths_count += 1
+        self.deaths.update(etags)
 
     def etags(self) -> set[str]:
         """Return the etags of all versions."""
@@ -152,6 +159,7 @@ def wait_for_the_end(account: Account, books: Books, stats: Callable[[], Stats])
         time.sleep(0.5)
     books.after = stats()
     check_submissions(books)
+    check_given_up(books)
 
 
 def unfinished(account: Account, books: Books) -> list[str]:
@@ -203,6 +211,12 @@ def check_outcome(name: str, version: Uploaded, outcome: Outcome, books: Books) 
         text = texts[document.id]
         for entity in document.entities:
             assert text[entity.offset : entity.offset + entity.length] == entity.text, name
+
+
+def check_given_up(books: Books) -> None:
+    """Assert that each version that was given up had a worker of its own that died: the last try is made alone."""
+    most = max(books.deaths_count - (MIN_DEATHS - 1), 0)
+    assert len(books.given_up) <= most, f"given up after {books.deaths_count} deaths: {sorted(books.given_up)}"
 
 
 def texts_of(name: str, data: bytes) -> dict[str, str]:

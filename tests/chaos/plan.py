@@ -13,7 +13,9 @@ KINDS: Final = (
     ("overwrite", 14),
     ("duplicate events", 14),
     ("redelivered message", 8),
-    ("kill", 8),
+    ("host kill", 8),
+    ("worker kill", 8),
+    ("function timeout", 2),
     ("second instance", 6),
     ("storage restart", 3),
     ("outage", 5),
@@ -48,7 +50,7 @@ class Action:
         name: of the file, where it is about one.
         data: what is uploaded.
         requests: how many jobs that takes.
-        times: how many events, or for how long a second instance runs, or calls are refused.
+        times: how many events or deaths, or for how long a second instance runs, or calls are refused.
     """
 
     kind: str
@@ -77,6 +79,8 @@ def make_plan(seed: int, count: int) -> list[Action]:
             actions.append(version("overwrite", chance, chance.choice(names), pause))
         elif kind in ("duplicate events", "redelivered message"):
             actions.append(Action(kind, pause, chance.choice(names), times=chance.choice([1, 2, 20])))
+        elif kind == "worker kill":
+            actions.append(Action(kind, pause, times=chance.choice([1, 1, 1, 3])))
         else:
             actions.append(Action(kind, pause, times=chance.randint(1, 4)))
     return actions

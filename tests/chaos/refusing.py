@@ -53,6 +53,11 @@ class Refusing:
         """Refuse nothing any more."""
         self.until = dict.fromkeys(self.until, 0.0)
 
+    def posted_lately(self) -> int:
+        """Return how many jobs were submitted so lately that they may not be recorded yet."""
+        since = self.clock() - RECORDED_SECONDS
+        return sum(when >= since for when in self.posted)
+
     @property
     def forgotten(self) -> int:
         """How many jobs the app may not know of: no more than records were refused, nor than were submitted then."""

@@ -28,9 +28,10 @@ from local.children import Child
 from local.install import STATE
 from local.storage_emulator import Azurite
 from shared.settings import Settings
-from tests.chaos.plan import SWITCHES, Action, make_plan
+from tests.chaos.plan import KINDS, SWITCHES, Action, make_plan
 from tests.chaos.refusing import Refusing
-from tests.chaos.verdict import Account, Books, Uploaded, claimed, wait_for_the_end
+from tests.chaos.verdict import Account, Books, Uploaded, claimed, wait_for_the_end, without_outcome
+from tests.chaos.workers import Frozen, await_replacement, kill_worker, starts
 from tests.emulator import set_switches, stats
 from tests.ports import free_port, free_ports
 from tests.proxy import Service, ports_of, proxies_in_thread, through
@@ -44,8 +45,13 @@ TIMES = {
     "NER_POLL_MAX_SECONDS": "3",
     # A claim of a killed worker is taken over soon, yet no call takes half as long.
     "NER_SUBMIT_TIMEOUT_SECONDS": "10",
+    # The shortest that the app accepts.
+    "AzureFunctionsJobHost__functionTimeout": "00:00:20",
+    "AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:05",
 }
-HOST_OPTIONS = ("--lease-seconds", "3")
+KILLED, TIMED_OUT, HOST_ENDED = "workers killed", "workers killed by functionTimeout", "hosts ended by a third death"
+"""What followed from actions, and is counted like them."""
+HOST_OPTIONS = ("--lease-seconds", "3", "--restart-seconds", "1")
 
 
 class Run:
@@ -85,6 +91,8 @@ class Run:
         self.done: Counter[str] = Counter()
         self.hosts: list[Child] = []
         self.started = 0
+        self.frozen: Frozen | None = None
+        self.before_timeout: set[str] = set()
         self.start_host()
 
     def stop_storage(self) -> None:
@@ -101,7 +109,6 @@ class Run:
 
     def do(self, action: Action) -> None:
         """Do what the plan says."""
-        self.done[action.kind] += 1
         match action.kind:
             case "upload" | "overwrite":
                 self.upload(action)
@@ -109,9 +116,14 @@ class Run:
                 self.repeat_event(action)
             case "redelivered message":
                 self.repeat_message()
-            case "kill":
+            case "host kill":
+                self.await_timeout()
                 self.kill(self.hosts[-1])
                 self.start_host()
+            case "worker kill":
+                self.kill_workers(action.times)
+            case "function timeout":
+                self.freeze_worker()
             case "second instance":
                 other = self.start_host()
                 time.sleep(action.times)
@@ -122,6 +134,7 @@ class Run:
                 self.refusing.begin(action.kind, REFUSING_SECONDS * action.times)
             case kind:
                 set_switches(self.emulator, **({"jobSeconds": 0.5} | SWITCHES[kind]))
+        self.done[action.kind] += 1
         time.sleep(action.pause)
 
     def upload(self, action: Action) -> None:
@@ -155,7 +168,43 @@ class Run:
         """End an instance as a crash would; the versions that it was submitting may be submitted once more."""
         host.kill()
         self.hosts.remove(host)
-        self.books.allowances.append(claimed(self.account))
+        self.note_death()
+
+    def kill_workers(self, times: int) -> None:
+        """End the worker again and again; the third death of an instance ends it, and it is started again."""
+        self.await_timeout()
+        for _ in range(times):
+            host = self.hosts[-1]
+            count = len(starts(host))
+            kill_worker(host)
+            self.note_death()
+            self.done[KILLED] += 1
+            if not await_replacement(host, count):
+                self.done[HOST_ENDED] += 1
+                self.hosts.remove(host)
+                self.start_host()
+
+    def freeze_worker(self) -> None:
+        """Stop the worker for longer than functionTimeout; the run goes on meanwhile."""
+        self.await_timeout()
+        self.frozen = Frozen(self.hosts[-1])
+        self.note_death()
+        self.before_timeout = self.books.etags()
+
+    def await_timeout(self) -> None:
+        """Wait until the host has killed a worker that does not go on."""
+        if self.frozen is not None:
+            self.frozen.await_end()
+            self.frozen = None
+            self.done[TIMED_OUT] += 1
+            # Until it was killed, the worker was given what was uploaded.
+            self.books.deaths.update(self.books.etags() - self.before_timeout)
+
+    def note_death(self) -> None:
+        """Take note that a worker has died: what it was submitting may be submitted again, or given up one day."""
+        unrecorded = claimed(self.account)
+        self.books.allowances.append(min(unrecorded, self.refusing.posted_lately()))
+        self.books.note_death(without_outcome(self.account, self.books))
 
     def restart_storage(self) -> None:
         """Stop the storage account for a moment; what the app could not record then may be submitted once more."""
@@ -169,6 +218,7 @@ class Run:
     def finish(self) -> None:
         """End all faults, and wait until everything has come to rest."""
         self.refusing.end()
+        self.await_timeout()
         self.books.allowances.append(self.refusing.forgotten)
         self.books.answered = self.refusing.answered
         set_switches(self.emulator, jobSeconds=0.2)
@@ -201,8 +251,7 @@ def show(runs: list[Run], console: Console) -> None:
     table.add_column("seed", no_wrap=True)
     for run in runs:
         table.add_column(str(run.seed), justify="right", no_wrap=True)
-    kinds = dict.fromkeys(kind for run in runs for kind in run.done if kind != "calm")
-    for kind in kinds:
+    for kind in [*(kind for kind, _ in KINDS if kind != "calm"), KILLED, TIMED_OUT, HOST_ENDED]:
         table.add_row(kind, *(str(run.done[kind]) for run in runs))
     table.add_section()
     for line in runs[0].books.totals():

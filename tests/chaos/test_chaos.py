@@ -1,10 +1,26 @@
-"""A short run, and that a plan is what its seed makes it."""
+"""A short run, that a plan is what its seed makes it, and what the verdict lets pass."""
 
 import pytest
 from rich.console import Console
 
+from local.times import utc_now
+from shared.ner.model import Problem, Statistics
+from shared.outcome import Outcome, OutcomeStatus
+from shared.settings import Settings
+from shared.source import Source
 from tests.chaos.plan import KINDS, make_plan
-from tests.chaos.run import run_seed, show
+from tests.chaos.refusing import RECORDED_SECONDS, Refusing
+from tests.chaos.run import KILLED, TIMED_OUT, run_seed, show
+from tests.chaos.verdict import (
+    GIVEN_UP,
+    MIN_DEATHS,
+    Books,
+    Uploaded,
+    check_given_up,
+    check_outcome,
+    check_submissions,
+)
+from tests.proxy import Call, Service
 
 
 def test_a_plan_is_a_function_of_its_seed() -> None:
@@ -15,8 +31,49 @@ def test_a_plan_is_a_function_of_its_seed() -> None:
         assert {action.kind for action in make_plan(seed, 60)} == {kind for kind, _ in KINDS}
 
 
+def test_a_version_is_given_up_after_three_deaths_only() -> None:
+    """Each of them before it had its outcome; then nothing need have been submitted."""
+    version = Uploaded("0x1", b"a text", 1)
+    books = Books({"submissions": {}, "lost": {}}, {"a.txt": [version]}, after={"submissions": {}, "lost": {}})
+    source = Source("incoming", "a.txt", version.etag, utc_now(), len(version.data))
+    given_up = Problem(GIVEN_UP, "The app failed to process the file several times.")
+    outcome = Outcome(OutcomeStatus.FAILED, source, {}, [], [], [given_up], Statistics(0, 0, 0, 0))
+    books.deaths[version.etag] = MIN_DEATHS - 1
+    with pytest.raises(AssertionError, match="given up after 2 deaths"):
+        check_outcome("a.txt", version, outcome, books)
+    with pytest.raises(AssertionError, match="0 submissions for 1 requests"):
+        check_submissions(books)
+    books.deaths[version.etag] += 1
+    check_outcome("a.txt", version, outcome, books)
+    check_submissions(books)
+
+
+def test_each_death_ends_one_version_at_most() -> None:
+    """The first two have none of their own: what was in work beside the culprit is tried again."""
+    books = Books({}, given_up={"a.txt", "b.txt"})
+    for _ in range(MIN_DEATHS):
+        books.note_death(["0x1", "0x2"])
+    with pytest.raises(AssertionError, match="given up after 3 deaths"):
+        check_given_up(books)
+    books.note_death(["0x2"])
+    check_given_up(books)
+
+
+def test_a_death_forgets_no_more_jobs_than_were_just_submitted(sample_values: dict[str, str]) -> None:
+    """What was submitted longer ago has its record, or never will."""
+    clock = iter([1.0, 1.0, 2.0, 2.0, 2.0, 1.5 + RECORDED_SECONDS, 2.5 + RECORDED_SECONDS])
+    refusing = Refusing(1, Settings.from_environ(sample_values), lambda: next(clock))
+    for number in (1, 2):
+        refusing(Call(number, Service.NER, "POST", "/language/analyze-text/jobs", {}))
+    counts = [refusing.posted_lately() for _ in range(3)]
+    assert counts == [2, 1, 0]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_nothing_is_lost_and_nothing_paid_twice(ner_emulator: str) -> None:
     """In a short run; `make chaos` has long ones."""
-    show([run_seed(1, 26, ner_emulator)], Console())
+    run = run_seed(1, 26, ner_emulator)
+    show([run], Console())
+    assert run.done[KILLED], "the worker was killed"
+    assert run.done[TIMED_OUT], "the worker was killed by functionTimeout"

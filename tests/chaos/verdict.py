@@ -1,7 +1,8 @@
 """What holds in the end, whatever was done to the app: nothing lost, nothing paid twice, nothing left over."""
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,6 +21,10 @@ PATIENCE_SECONDS = 400.0
 STILL_SECONDS = 4.0
 """So long everything must stay as it is, for the run to have ended."""
 JOB_ERRORS = {"InternalServerError", "JobFailed"}
+GIVEN_UP = "ProcessingFailed"
+"""The app gives a version up that it seems to die of."""
+MIN_DEATHS = 3
+"""So many workers have died before the app gives a version up."""
 
 Stats = dict[str, dict[str, int]]
 
@@ -42,11 +47,25 @@ class Uploaded(NamedTuple):
 
 @dataclass
 class Books:
-    """What was uploaded, what may have been submitted once more than it should, and how many calls were refused."""
+    """What was uploaded, what may have been submitted once more than it should, and how many calls were refused.
+
+    Attributes:
+        before: the emulator's counts at the beginning.
+        uploads: versions of each file.
+        allowances: how many submissions may have been forgotten, each time that something was done to the app.
+        deaths: how many workers have died before a version had its outcome, by its etag.
+        deaths_count: how many workers have died.
+        given_up: names of files whose outcome says that the app gave them up.
+        answered: how many calls were answered in place of a server, by the kind of the action.
+        after: the emulator's counts in the end.
+    """
 
     before: Stats
     uploads: dict[str, list[Uploaded]] = field(default_factory=dict)
     allowances: list[int] = field(default_factory=list)
+    deaths: Counter[str] = field(default_factory=Counter)
+    deaths_count: int = 0
+    given_up: set[str] = field(default_factory=set)
     answered: dict[str, int] = field(default_factory=dict)
     after: Stats = field(default_factory=dict)
 
@@ -54,9 +73,25 @@ class Books:
         """Return how many jobs all versions of a file take."""
         return sum(version.requests for version in self.uploads[name])
 
+    def note_death(self, etags: Iterable[str]) -> None:
+        """Take note that a worker has died while these versions had no outcome."""
+        self.deaths_count += 1
+        self.deaths.update(etags)
+
+    def etags(self) -> set[str]:
+        """Return the etags of all versions."""
+        return {version.etag for versions in self.uploads.values() for version in versions}
+
     def counted(self, what: str, name: str) -> int:
         """Return how often the emulator counted something for a file in this run."""
         return self.after[what].get(name, 0) - self.before[what].get(name, 0)
+
+    def paid_again(self, name: str) -> int:
+        """Return how many jobs were accepted for a file beyond what its versions take; negative if some were spared.
+
+        Those whose answers the service lost are not counted.
+        """
+        return self.counted("submissions", name) - self.counted("lost", name) - self.requests(name)
 
     def totals(self) -> dict[str, int]:
         """Return the figures of the run."""
@@ -67,7 +102,11 @@ class Books:
             "requests of all versions": sum(map(self.requests, names)),
             "submissions accepted": sum(self.counted("submissions", name) for name in names),
             "of them, answers lost on the way": sum(self.counted("lost", name) for name in names),
+            "of them, paid again": sum(max(0, self.paid_again(name)) for name in names),
             "may have been forgotten": sum(self.allowances),
+            "versions that workers died before": len(self.deaths),
+            f"of them, {MIN_DEATHS} workers or more": sum(count >= MIN_DEATHS for count in self.deaths.values()),
+            "of them, given up": len(self.given_up),
             "calls that storage refused": self.answered.get("refusals", 0),
             "odd answers of the service": self.answered.get("odd answers", 0),
         }
@@ -87,6 +126,14 @@ def claimed(account: Account) -> int:
     claims = [blob for blob in listed if blob.name.startswith(CLAIMS)]
     unrecorded = sum(batch_name((claim.metadata or {}).get("batch", "")) not in recorded for claim in claims)
     return unrecorded + sum(kind in (BatchKind.WAITING, BatchKind.LEDGER) for kind in recorded.values())
+
+
+def without_outcome(account: Account, books: Books) -> list[str]:
+    """Return the etags of the newest versions that have no outcome yet."""
+    results = account.blobs.get_container_client(account.settings.results_container)
+    ended = {(blob.metadata or {}).get("source_etag", "") for blob in results.list_blobs(include=["metadata"])}
+    newest = [versions[-1].etag for versions in books.uploads.values()]
+    return [etag for etag in newest if etag not in ended]
 
 
 def wait_for_the_end(account: Account, books: Books, stats: Callable[[], Stats]) -> None:
@@ -112,6 +159,7 @@ def wait_for_the_end(account: Account, books: Books, stats: Callable[[], Stats])
         time.sleep(0.5)
     books.after = stats()
     check_submissions(books)
+    check_given_up(books)
 
 
 def unfinished(account: Account, books: Books) -> list[str]:
@@ -122,7 +170,7 @@ def unfinished(account: Account, books: Books) -> list[str]:
         if outcome is None:
             found.append(f"the outcome of {name!r}")
         else:
-            check_outcome(name, versions[-1], outcome)
+            check_outcome(name, versions[-1], outcome, books)
     results = list(account.blobs.get_container_client(account.settings.results_container).list_blobs())
     if len(results) > len(books.uploads):
         raise AssertionError(f"{len(results)} outcomes of {len(books.uploads)} files")
@@ -139,11 +187,16 @@ def unfinished(account: Account, books: Books) -> list[str]:
     return found
 
 
-def check_outcome(name: str, version: Uploaded, outcome: Outcome) -> None:
+def check_outcome(name: str, version: Uploaded, outcome: Outcome, books: Books) -> None:
     """Assert that an outcome is that of the version, and right."""
     assert outcome.source.name == name
     assert outcome.source.length == len(version.data), name
     codes = {problem.code for problem in outcome.errors}
+    if codes == {GIVEN_UP} and outcome.status is OutcomeStatus.FAILED:
+        deaths = books.deaths[version.etag]
+        assert deaths >= MIN_DEATHS, f"{name!r}: given up after {deaths} deaths"
+        books.given_up.add(name)
+        return
     if not version.requests:
         assert outcome.status is OutcomeStatus.FAILED, name
         assert codes <= {"EmptyFile", "BinaryFile", "UnsupportedType"}, (name, codes)
@@ -160,6 +213,12 @@ def check_outcome(name: str, version: Uploaded, outcome: Outcome) -> None:
             assert text[entity.offset : entity.offset + entity.length] == entity.text, name
 
 
+def check_given_up(books: Books) -> None:
+    """Assert that each version that was given up had a worker of its own that died: the last try is made alone."""
+    most = max(books.deaths_count - (MIN_DEATHS - 1), 0)
+    assert len(books.given_up) <= most, f"given up after {books.deaths_count} deaths: {sorted(books.given_up)}"
+
+
 def texts_of(name: str, data: bytes) -> dict[str, str]:
     """Return the documents of a file by their ids."""
     text = data.decode()
@@ -174,8 +233,8 @@ def check_submissions(books: Books) -> None:
     spare = sum(books.allowances)
     for name in books.uploads:
         submitted, lost = books.counted("submissions", name), books.counted("lost", name)
-        more = submitted - lost - books.requests(name)
+        more = books.paid_again(name)
         assert more <= spare, f"{name!r}: {submitted} submissions, of which {lost} lost, for {books.requests(name)}"
-        newest = books.uploads[name][-1].requests
+        newest = 0 if name in books.given_up else books.uploads[name][-1].requests
         assert submitted >= newest, f"{name!r}: {submitted} submissions for {newest} requests"
         spare -= max(0, more)

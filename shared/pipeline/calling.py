@@ -14,9 +14,9 @@ from shared.message import is_expired
 from shared.ner.errors import NerError, Remedy
 from shared.ner.model import Problem
 from shared.packing import Request
-from shared.pipeline.decisions import Fail, after_call, after_refusal, after_unanswered
+from shared.pipeline.decisions import Fail, Later, after_call, after_refusal, after_unsure
 from shared.pipeline.finishing import REFUSED, end_batch, fail
-from shared.pipeline.rescheduling import names_of, reschedule
+from shared.pipeline.rescheduling import due_in, names_of, reschedule
 from shared.pipeline.services import Services
 from shared.source import Source
 from shared.state.batch import BatchRecord, SubmittedJob
@@ -76,6 +76,10 @@ async def after_failed_call(
         jitter=services.random.random(),
         since=since,
     )
+    is_unsure = error.is_unanswered and record.submitted_date_time is None
+    if is_unsure and isinstance(decided, Later):
+        again = after_unsure(record, services.now(), settings.submit_timeout_seconds)
+        record, decided = (again, decided) if again else (record, Fail(overdue=False))
     if isinstance(decided, Fail):
         problem = Problem(error.code, outcomes.explain(error, overdue=decided.overdue))
         for member in record.members:
@@ -87,12 +91,9 @@ async def after_failed_call(
         log.error("%r: waiting until the app settings are fixed: %s", name, error.for_log)
     else:
         log.warning("%r: retrying later, because a service call failed: %s", name, error.for_log)
-    seconds = decided.seconds
-    if error.is_unanswered and record.submitted_date_time is None:
-        record = msgspec.structs.replace(record, unanswered=record.unanswered + 1)
-        seconds = max(seconds, after_unanswered(record.unanswered, settings.submit_timeout_seconds))
-    later = msgspec.structs.replace(record, due=services.in_seconds(seconds))
-    await reschedule(services, batch, later, baton)
+    if record.submitted_date_time is None:
+        record = msgspec.structs.replace(record, problem=Problem(error.code, outcomes.explain(error, overdue=True)))
+    await reschedule(services, batch, due_in(services, record, decided.seconds), baton)
 
 
 async def after_refused_call(
@@ -117,7 +118,9 @@ async def after_refused_call(
         most=settings.poll_max_seconds,
         jitter=services.random.random(),
     )
-    await reschedule(services, batch, msgspec.structs.replace(record, due=services.in_seconds(seconds)), baton)
+    if record.submitted_date_time is None:
+        record = msgspec.structs.replace(record, problem=REFUSED)
+    await reschedule(services, batch, due_in(services, record, seconds), baton)
 
 
 def display_name(source: Source) -> str:

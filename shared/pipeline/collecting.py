@@ -40,7 +40,7 @@ async def collect(services: Services, batch: BatchId, record: BatchRecord, baton
     try:
         waits = await collect_ended(services, ledger, end_of_work, expired=expired)
         if ledger.collected_count < len(ledger.requests):
-            again = msgspec.structs.replace(record, due=next_due(services, ledger, waits=waits), tries=0)
+            again = msgspec.structs.replace(record.after_progress(), due=next_due(services, ledger, waits=waits))
             await reschedule(services, batch, again, baton)
             return
         outcome = merged_outcome(ledger, source, services.api)

@@ -1,8 +1,10 @@
 """What is to be done, decided from what was seen: pure functions, without a clock of their own and without I/O."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, NamedTuple
+
+import msgspec
 
 from shared.message import is_expired, waiting_delay
 from shared.ner.errors import NerError, Remedy
@@ -13,8 +15,9 @@ from shared.state.claim import Claim, is_old
 MAX_STORAGE_DELAY_SECONDS: Final = 600
 """Some refusals last until an operator acts, such as a lease without end, and each try costs calls."""
 
-
-MAX_UNANSWERED_DELAY_SECONDS: Final = 3600
+MAX_UNSURE: Final = 5
+"""So many submissions of a text may be paid for without a job that is known."""
+LEAST_UNSURE_SECONDS: Final = 120
 
 
 class Claiming(Enum):
@@ -95,12 +98,19 @@ def after_call(
     return Later(waiting_delay(waited, least=least, most=most, jitter=jitter, retry_after=error.retry_after))
 
 
-def after_unanswered(count: int, patience_seconds: float) -> float:
-    """Return in how many seconds, at least, to submit a text again after so many submissions without an answer.
+def after_unsure(record: BatchRecord, now: datetime, patience_seconds: float) -> BatchRecord | None:
+    """Return the record after one more submission that may have been accepted, though no job is known.
 
-    Each may have been accepted, and is paid for then; so each delay is eight times the last one.
+    Each may be paid for, so each delay is eight times the last one: 2 minutes, 16 minutes, 2 hours, 17 hours.
+
+    Returns:
+        None if there were too many of them: the file is to be given up.
     """
-    return min(patience_seconds * 8.0 ** min(max(count - 1, 0), 30), MAX_UNANSWERED_DELAY_SECONDS)
+    unsure = record.unsure + 1
+    if unsure >= MAX_UNSURE:
+        return None
+    seconds = max(patience_seconds, LEAST_UNSURE_SECONDS) * 8 ** (unsure - 1)
+    return msgspec.structs.replace(record, unsure=unsure, not_before=now + timedelta(seconds=seconds))
 
 
 def after_refusal(record: BatchRecord, now: datetime, *, least: float, most: float, jitter: float) -> float:

@@ -27,6 +27,11 @@ REFUSED: Final = Problem(
     "The app could not process the file within NER_JOB_TIMEOUT_SECONDS, because the storage account refused a call. "
     "Ask the app's operator to check the log, then upload the file again.",
 )
+NOT_SUBMITTED: Final = Problem(
+    "NotSubmitted",
+    "The app could not submit the file within NER_JOB_TIMEOUT_SECONDS. Ask its operator to check the log, then upload "
+    "the file again.",
+)
 TIMED_OUT: Final = Problem("JobTimeout", "The job did not end within NER_JOB_TIMEOUT_SECONDS. Upload the file again.")
 
 

@@ -6,6 +6,7 @@ entry.
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -15,12 +16,13 @@ from shared.ner.errors import NerError, Remedy
 from shared.ner.model import Problem
 from shared.packing import Request, pack
 from shared.pipeline.calling import after_failed_call, after_refused_call, next_poll, submit_request
+from shared.pipeline.decisions import after_unsure
 from shared.pipeline.finishing import GAVE_UP, cancel, end_batch, fail
-from shared.pipeline.rescheduling import names_of, reschedule
+from shared.pipeline.rescheduling import due_in, names_of, reschedule
 from shared.pipeline.services import Services
 from shared.pipeline.texts import Text
 from shared.source import Source
-from shared.state.batch import BatchRecord
+from shared.state.batch import BatchRecord, SubmittedJob
 from shared.state.claim import BatchId
 from shared.state.ledger import FileEntry, JobEntry, Ledger, RefusalEntry, RequestEntry
 from shared.storage.errors import describe
@@ -30,15 +32,13 @@ log = logging.getLogger("ner")
 
 WORKING_SHARE: Final = 0.4
 """Of NER_SUBMIT_TIMEOUT_SECONDS, how long an invocation submits, or collects; it ends itself after 0.8 of it."""
-MAX_UNRECORDED: Final = 4
-"""So many jobs of one file may be accepted without being recorded."""
 
 
 async def post_all(
     services: Services, batch: BatchId, record: BatchRecord, baton: str, text: Text, *, ledger: Ledger
 ) -> None:
     """Post what the ledger of a file lacks; what is left when the time is up goes on in another invocation at once."""
-    member = record.members[0]
+    member, before = record.members[0], len(ledger.requests)
     end_of_work = time.monotonic() + services.settings.submit_timeout_seconds * WORKING_SHARE
     try:
         if ledger.file is None:
@@ -53,10 +53,12 @@ async def post_all(
     except LedgerConflictError:
         log.info("%r: another worker processes this file, nothing to do", member.source.name)
     except UnrecordedJobError as error:
-        await after_unrecorded_job(services, batch, record, baton, error)
+        record = record.after_progress() if len(ledger.requests) > before else record
+        await after_unrecorded_job(services, batch, record, baton, error, jobs=ledger.jobs)
     except AzureError as error:
         await after_refused_call(services, batch, record, baton, error)
     except NerError as error:
+        record = record.after_progress() if len(ledger.requests) > before else record
         # A throttled service that took some requests just now will soon take more.
         await after_failed_call(services, batch, record, baton, error, jobs=ledger.jobs, since=ledger.active)
     else:
@@ -66,7 +68,7 @@ async def post_all(
 async def after_posting(services: Services, batch: BatchId, record: BatchRecord, baton: str, ledger: Ledger) -> None:
     """Let a file go on: at once if there is more to post, else when its first job is due."""
     due = services.now()
-    record = msgspec.structs.replace(record, tries=0)
+    record = record.after_progress()
     if ledger.next_start is None:
         log.info("%s: submitted as %d jobs", names_of(record), len(ledger.jobs))
         services.telemetry.submitted()
@@ -124,16 +126,21 @@ async def entry_of(services: Services, request: Request, source: Source) -> Requ
 
 
 async def after_unrecorded_job(
-    services: Services, batch: BatchId, record: BatchRecord, baton: str, error: UnrecordedJobError
+    services: Services,
+    batch: BatchId,
+    record: BatchRecord,
+    baton: str,
+    error: UnrecordedJobError,
+    *,
+    jobs: Sequence[SubmittedJob],
 ) -> None:
     """After a job that was paid in vain: let the file go on later, or give it up after a few of them."""
     name = record.members[0].source.name
-    record = msgspec.structs.replace(record, unrecorded=record.unrecorded + 1)
-    if record.unrecorded > MAX_UNRECORDED:
+    again = after_unsure(record, services.now(), services.settings.submit_timeout_seconds)
+    if again is None:
         log.error("%r: gave up, because jobs of this file cannot be recorded: %s", name, error)
-        await fail(services, record.members[0], GAVE_UP)
+        await fail(services, record.members[0], GAVE_UP, jobs)
         await end_batch(services, batch, record)
         return
     log.warning("%r: retrying later, because a job could not be recorded: %s", name, error)
-    seconds = services.settings.poll_max_seconds * record.unrecorded
-    await reschedule(services, batch, msgspec.structs.replace(record, due=services.in_seconds(seconds)), baton)
+    await reschedule(services, batch, due_in(services, again, 0.0), baton)

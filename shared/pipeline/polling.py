@@ -13,10 +13,20 @@ from shared.ner.errors import NerError
 from shared.ner.model import Job, Problem
 from shared.pipeline.calling import after_failed_call, after_refused_call, next_poll
 from shared.pipeline.collecting import collect
-from shared.pipeline.finishing import GAVE_UP, TIMED_OUT, cancel, end_batch, fail, finish, give_up_version, holds
+from shared.pipeline.finishing import (
+    GAVE_UP,
+    NOT_SUBMITTED,
+    TIMED_OUT,
+    cancel,
+    end_batch,
+    fail,
+    finish,
+    give_up_version,
+    holds,
+)
 from shared.pipeline.ledger_posting import post_all
 from shared.pipeline.posting import post_text
-from shared.pipeline.rescheduling import names_of, reschedule, take_baton
+from shared.pipeline.rescheduling import due_in, names_of, reschedule, take_baton
 from shared.pipeline.services import Services
 from shared.pipeline.submitting import BUSY_SECONDS, LARGE_FILE
 from shared.pipeline.texts import Text, read_text
@@ -77,9 +87,10 @@ async def poll(services: Services, batch: BatchId, turn: Turn) -> None:
         StateError: a blob of the app's own cannot be read.
     """
     record, baton = turn
-    closed = services.delays.closed_seconds
-    if closed and not is_expired(record.since, services.now(), services.settings.job_timeout_seconds):
-        # The call would be refused like the one before it.
+    now, closed = services.now(), services.delays.closed_seconds
+    is_early = record.not_before is not None and now < record.not_before
+    if (closed or is_early) and not is_expired(record.since, now, services.settings.job_timeout_seconds):
+        # While the service is throttling, the call would be refused like the one before it.
         await reschedule(services, batch, due_in(services, record, closed), baton)
         return
     match record.kind:
@@ -91,11 +102,6 @@ async def poll(services: Services, batch: BatchId, turn: Turn) -> None:
             await go_on_with_ledger(services, batch, record, baton)
         case _:
             log.info("dropped a message of batch %s, whose files other workers have claimed", batch)
-
-
-def due_in(services: Services, record: BatchRecord, seconds: float) -> BatchRecord:
-    """Return a record that is due in so many seconds."""
-    return msgspec.structs.replace(record, due=services.in_seconds(seconds))
 
 
 async def poll_job(
@@ -118,8 +124,7 @@ async def poll_job(
         await cancel(services, names_of(record), submitted.job_id)
     else:
         seconds = next_poll(services, submitted, age.total_seconds())
-        again = msgspec.structs.replace(record, due=services.in_seconds(seconds), tries=0)
-        await reschedule(services, batch, again, baton)
+        await reschedule(services, batch, due_in(services, record.after_progress(), seconds), baton)
 
 
 async def end_by_job(
@@ -134,6 +139,10 @@ async def end_by_job(
 async def go_on_posting(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> None:
     """Post what the service could not take before."""
     member = record.members[0]
+    if is_expired(record.since, services.now(), services.settings.job_timeout_seconds):
+        await fail(services, member, record.problem or NOT_SUBMITTED)
+        await end_batch(services, batch, record)
+        return
     if services.reading.locked() and member.source.length > LARGE_FILE:
         await reschedule(services, batch, due_in(services, record, BUSY_SECONDS), baton)
         return
@@ -184,6 +193,10 @@ async def go_on_with_ledger(services: Services, batch: BatchId, record: BatchRec
         return
     if ledger.next_start is None:
         await collect(services, batch, record, baton, ledger)
+        return
+    if is_expired(record.since, services.now(), services.settings.job_timeout_seconds):
+        await fail(services, member, record.problem or NOT_SUBMITTED, ledger.jobs)
+        await end_batch(services, batch, record)
         return
     if services.reading.locked() and member.source.length > LARGE_FILE:
         await reschedule(services, batch, due_in(services, record, BUSY_SECONDS), baton)

@@ -55,11 +55,10 @@ async def post(services: Services, batch: BatchId, record: BatchRecord, baton: s
     log.info("%r: submitted as job %s", source.name, job_id)
     job = SubmittedJob(job_id, len(request.documents), request.transactions_count)
     submitted = msgspec.structs.replace(
-        record,
+        record.after_progress(),
         kind=BatchKind.JOB,
         job=job,
         submitted_date_time=services.now(),
-        tries=0,
         due=services.in_seconds(next_poll(services, job, 0.0)),
     )
     try:

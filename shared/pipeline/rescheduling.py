@@ -5,11 +5,19 @@ import logging
 import msgspec
 
 from shared.message import BatchMessage
-from shared.pipeline.services import Services
+from shared.pipeline.services import MAX_DUE_SECONDS, Services
 from shared.state.batch import BatchRecord
 from shared.state.claim import BatchId
 
 log = logging.getLogger("ner")
+
+
+def due_in(services: Services, record: BatchRecord, seconds: float) -> BatchRecord:
+    """Return a record that is due in so many seconds, or when its text may be submitted again."""
+    due = services.in_seconds(seconds)
+    if record.not_before is not None:
+        due = max(due, min(record.not_before, services.in_seconds(MAX_DUE_SECONDS)))
+    return msgspec.structs.replace(record, due=due)
 
 
 async def reschedule(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> bool:

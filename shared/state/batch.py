@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from shared.ner.model import Problem
 from shared.source import Instant, JobId, Position, Source, TraceParent
 from shared.state.claim import BatchId
 
@@ -62,7 +63,8 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
 
     `received_date_time` is when the app first saw its files, `submitted_date_time` when the service accepted them (the
     last job, if there are many). `tries` counts the workers in a row that began the next step and recorded nothing of
-    it; a message that was lost counts once.
+    it; a message that was lost counts once. `unsure` counts submissions in a row that may have been accepted, though no
+    job is known: nothing is submitted before `not_before`. `problem` is why the last submission failed.
     """
 
     kind: BatchKind
@@ -72,14 +74,19 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     submitted_date_time: Instant | None = None
     due: Instant
     tries: int = 0
-    unrecorded: int = 0
-    unanswered: int = 0
+    unsure: int = 0
+    not_before: Instant | None = None
+    problem: Problem | None = None
     trace_parent: TraceParent | None = None
 
     @property
     def since(self) -> datetime:
         """When the waiting began: for the jobs if there are any, else for the service to accept them."""
         return self.submitted_date_time or self.received_date_time
+
+    def after_progress(self) -> "BatchRecord":
+        """Return the record once a step has been taken: what had gone wrong before counts no more."""
+        return msgspec.structs.replace(self, tries=0, unsure=0, not_before=None, problem=None)
 
     def metadata(self) -> dict[str, str]:
         """Return what a listing shows of the record."""

@@ -10,7 +10,7 @@ from azure.core.exceptions import ServiceRequestError
 from azure.storage.queue.aio import QueueClient
 
 from shared.outcome import OutcomeStatus
-from shared.pipeline.ledger_posting import MAX_UNRECORDED
+from shared.pipeline.decisions import MAX_UNSURE
 from shared.pipeline.running import Pipeline, RefusedError
 from shared.state.batch import BATCHES
 from shared.state.claim import MAX_TRIES
@@ -140,7 +140,7 @@ async def test_a_ledger_that_cannot_be_written_costs_a_few_submissions_at_most(
         outcome = await way.poll_until_there()
     assert outcome.status is OutcomeStatus.FAILED
     assert [problem.code for problem in outcome.errors] == ["ProcessingFailed"]
-    assert way.submissions() == MAX_UNRECORDED + 1
+    assert way.submissions() == MAX_UNSURE
     assert "jobs of this file cannot be recorded" in caplog.text
     assert way.in_flight() == 0
     assert way.queue.get_queue_properties().approximate_message_count == 0

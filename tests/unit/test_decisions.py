@@ -12,7 +12,7 @@ from shared.message import is_expired
 from shared.ner.errors import NerError, Remedy
 from shared.pipeline.decisions import (
     MAX_STORAGE_DELAY_SECONDS,
-    MAX_UNANSWERED_DELAY_SECONDS,
+    MAX_UNSURE,
     Claiming,
     Fail,
     Finding,
@@ -20,7 +20,7 @@ from shared.pipeline.decisions import (
     ListedClaim,
     after_call,
     after_refusal,
-    after_unanswered,
+    after_unsure,
     is_behind,
     look_at_file,
     who_submits,
@@ -157,32 +157,17 @@ def test_a_batch_waits_until_its_deadline(
 
 
 @pytest.mark.parametrize(
-    ("count", "patience", "expected"),
-    [
-        (0, 120, 120),
-        (1, 120, 120),
-        (2, 120, 960),
-        (3, 120, 3600),
-        (100, 120, 3600),
-        (10**9, 120, 3600),
-        (1, 900, 900),
-        (2, 900, 3600),
-    ],
+    ("patience", "minutes"), [(2, [2, 16, 128, 1024]), (120, [2, 16, 128, 1024]), (900, [15, 120, 960, 7680])]
 )
-def test_a_text_that_may_have_been_accepted_is_sent_again_after_growing_delays(
-    count: int, patience: float, expected: float
-) -> None:
-    """At most an hour, after which nothing is out of the sweep's sight."""
-    assert after_unanswered(count, patience) == expected <= MAX_UNANSWERED_DELAY_SECONDS
-
-
-def test_unanswered_submissions_of_a_day_are_few() -> None:
-    """Each may have been paid: a gateway that swallows all answers for a day must not cost hundreds of them."""
-    seconds, count = 0.0, 0
-    while seconds < 24 * 3600:
-        count += 1
-        seconds += after_unanswered(count, PATIENCE)
-    assert count <= 30
+def test_a_text_that_may_have_been_accepted_is_sent_again_a_few_times(patience: float, minutes: list[int]) -> None:
+    """Each submission may have been paid, so each delay is longer, and five are all."""
+    record, found = WAITING, []
+    while (after := after_unsure(record, NOW, patience)) is not None:
+        assert after.not_before is not None
+        found.append((after.not_before - NOW).total_seconds() / 60)
+        record = after
+    assert found == minutes
+    assert len(found) + 1 == MAX_UNSURE
 
 
 @pytest.mark.parametrize(

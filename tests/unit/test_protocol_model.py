@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from shared.message import FileMessage
-from shared.pipeline.ledger_posting import MAX_UNRECORDED
+from shared.pipeline.decisions import MAX_UNSURE
 from shared.state.claim import MAX_TRIES
 from shared.storage.blobs import OutcomeConflictError
 from tests.unit.protocol.polling import on_event, on_message
@@ -36,9 +36,7 @@ MAX_DELIVERIES: Final = 5
 LIFETIME_SECONDS: Final = 1200
 """After which the host ends a worker."""
 SOON_SECONDS: Final = 10
-MAX_UNANSWERED: Final = 28
-"""So often a text is posted without an answer within a day, by the delays between."""
-MAX_PAID: Final = MAX_TRIES + MAX_TRIES + MAX_UNRECORDED + MAX_UNANSWERED
+MAX_PAID: Final = MAX_TRIES + MAX_TRIES + MAX_UNSURE
 """So often a version is paid at most, whatever dies, gets lost or is refused."""
 WHICH = st.integers(0, 7)
 
@@ -277,7 +275,10 @@ class Protocol(RuleBasedStateMachine):
                 name = world.events.pop()
                 self.invoke(lambda me, name=name: on_event(me, name), lambda: None)  # type: ignore[misc]
             elif world.queue:
-                self.deliver(world.queue.pop(0))
+                first = min(world.queue, key=lambda queued: queued.visible)
+                world.queue.remove(first)
+                world.now = max(world.now, first.visible)
+                self.deliver(first)
             else:
                 idle += 1
                 if idle > 30:

@@ -50,8 +50,9 @@ RECORD: Final = BatchRecord(
     submitted_date_time=NOW + timedelta(seconds=1),
     due=NOW + timedelta(seconds=2),
     tries=3,
-    unrecorded=4,
-    unanswered=5,
+    unsure=2,
+    not_before=NOW,
+    problem=Problem("Timeout", "The service did not respond."),
     trace_parent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 )
 PROBLEM: Final = Problem("EmptyDocument", "Line\nbreak \u2028 and \x85", "id")

@@ -3,12 +3,10 @@
 from collections.abc import Callable
 from datetime import datetime
 
-import msgspec
-
 from shared.message import is_expired
 from shared.ner.errors import NerError
 from shared.outcome import OutcomeStatus
-from shared.pipeline.decisions import Fail, after_call, after_refusal, after_unanswered
+from shared.pipeline.decisions import Fail, after_call, after_refusal, after_unsure
 from shared.pipeline.finishing import MAX_CONFLICTS
 from shared.precedence import Verdict, may_write
 from shared.state.batch import BatchKind, BatchRecord, Member
@@ -120,11 +118,13 @@ def after_failed_call(
     if isinstance(decided, Fail):
         yield from fail_all(me, batch, record, baton)
         return
-    seconds = decided.seconds
     if error.is_unanswered and record.submitted_date_time is None and me.has(Protection.UNANSWERED_DELAYS):
-        record = msgspec.structs.replace(record, unanswered=record.unanswered + 1)
-        seconds = max(seconds, after_unanswered(record.unanswered, PATIENCE_SECONDS))
-    yield from me.reschedule(batch, record, baton, seconds)
+        again = after_unsure(record, me.world.now, PATIENCE_SECONDS)
+        if again is None:
+            yield from fail_all(me, batch, record, baton)
+            return
+        record = again
+    yield from me.reschedule(batch, record, baton, decided.seconds)
 
 
 def fail_all(me: Worker, batch: str, record: BatchRecord, baton: str | None) -> Steps[None]:

@@ -9,7 +9,8 @@ from shared.merging import MergeState
 from shared.message import is_expired
 from shared.ner.errors import NerError
 from shared.outcome import JobSummary, OutcomeStatus
-from shared.pipeline.ledger_posting import MAX_UNRECORDED, WORKING_SHARE
+from shared.pipeline.decisions import after_unsure
+from shared.pipeline.ledger_posting import WORKING_SHARE
 from shared.source import Position
 from shared.state.batch import BatchRecord
 from shared.state.claim import is_old
@@ -27,7 +28,6 @@ from tests.unit.protocol.protections import Protection
 from tests.unit.protocol.workers import (
     JOB_TIMEOUT_SECONDS,
     PATIENCE_SECONDS,
-    POLL_MAX_SECONDS,
     POLL_SECONDS,
     Steps,
     Worker,
@@ -46,6 +46,7 @@ def post_all(me: Worker, batch: str, record: BatchRecord, baton: str, ledger: Le
     source, end_of_work = record.members[0].source, me.world.in_seconds(WORKING_SECONDS)
     if ledger is None:
         ledger = yield from me.call(me.world.read_ledger, batch)
+    before = len(ledger.requests)
     try:
         if ledger.file is None:
             yield from me.call(me.world.append, ledger, FileEntry(source, REQUESTS, []))
@@ -56,10 +57,12 @@ def post_all(me: Worker, batch: str, record: BatchRecord, baton: str, ledger: Le
     except LedgerConflictError:
         return
     except UnrecordedJobError:
+        record = record.after_progress() if len(ledger.requests) > before else record
         yield from after_unrecorded_job(me, batch, record, baton)
     except AzureError:
         yield from after_refused_call(me, batch, record, baton)
     except NerError as error:
+        record = record.after_progress() if len(ledger.requests) > before else record
         yield from after_failed_call(me, batch, record, baton, error, since=ledger.active)
     else:
         yield from after_posting(me, batch, record, baton, ledger)
@@ -68,7 +71,7 @@ def post_all(me: Worker, batch: str, record: BatchRecord, baton: str, ledger: Le
 def after_posting(me: Worker, batch: str, record: BatchRecord, baton: str, ledger: Ledger) -> Steps[None]:
     """Continue a file: at once if there is more to post, else when its first job is due."""
     ends = ledger.next_start is None
-    record = msgspec.structs.replace(record, tries=0)
+    record = record.after_progress()
     if ends:
         record = msgspec.structs.replace(record, submitted_date_time=ledger.active)
     yield from me.reschedule(batch, record, baton, POLL_SECONDS if ends else 0.0)
@@ -76,12 +79,11 @@ def after_posting(me: Worker, batch: str, record: BatchRecord, baton: str, ledge
 
 def after_unrecorded_job(me: Worker, batch: str, record: BatchRecord, baton: str) -> Steps[None]:
     """Continue later after a job that was paid in vain, or give the file up after a few of them."""
-    unrecorded = record.unrecorded + 1
-    if unrecorded > MAX_UNRECORDED:
+    again = after_unsure(record, me.world.now, PATIENCE_SECONDS)
+    if again is None:
         yield from fail_all(me, batch, record, baton)
         return
-    record = msgspec.structs.replace(record, unrecorded=unrecorded)
-    yield from me.reschedule(batch, record, baton, POLL_MAX_SECONDS * unrecorded)
+    yield from me.reschedule(batch, again, baton, 0.0)
 
 
 def post_one(me: Worker, ledger: Ledger, payment: Payment) -> Steps[None]:

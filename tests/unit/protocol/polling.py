@@ -114,7 +114,8 @@ def count_try(me: Worker, batch: str, turn: Turn, *, comes_again: bool) -> Steps
 def poll(me: Worker, batch: str, turn: Turn) -> Steps[None]:
     """Do what is next about a batch."""
     record, baton = turn
-    if me.world.closed and not is_expired(record.since, me.world.now, JOB_TIMEOUT_SECONDS):
+    is_early = record.not_before is not None and me.world.now < record.not_before
+    if (me.world.closed or is_early) and not is_expired(record.since, me.world.now, JOB_TIMEOUT_SECONDS):
         yield from me.reschedule(batch, record, baton, THROTTLED_SECONDS)
         return
     match record.kind:
@@ -137,7 +138,7 @@ def poll_job(me: Worker, batch: str, record: BatchRecord, baton: str | None, sub
         return
     is_late = is_expired(record.since, me.world.now, JOB_TIMEOUT_SECONDS)
     if state is JobState.RUNNING and not is_late:
-        yield from me.reschedule(batch, msgspec.structs.replace(record, tries=0), baton, POLL_SECONDS)
+        yield from me.reschedule(batch, record.after_progress(), baton, POLL_SECONDS)
         return
     for member in record.members:
         if state is JobState.RUNNING:
@@ -151,6 +152,9 @@ def poll_job(me: Worker, batch: str, record: BatchRecord, baton: str | None, sub
 
 def continue_posting(me: Worker, batch: str, record: BatchRecord, baton: str | None) -> Steps[None]:
     """Post what the service could not take before."""
+    if is_expired(record.since, me.world.now, JOB_TIMEOUT_SECONDS):
+        yield from fail_all(me, batch, record, baton or "")
+        return
     taken = yield from me.take_baton(batch, record, baton)
     if taken is None:
         return
@@ -183,6 +187,9 @@ def continue_with_ledger(me: Worker, batch: str, record: BatchRecord, baton: str
         return
     if ledger.next_start is None:
         yield from collect(me, batch, record, baton, ledger)
+        return
+    if is_expired(record.since, me.world.now, JOB_TIMEOUT_SECONDS):
+        yield from fail_all(me, batch, record, baton or "")
         return
     taken = yield from me.take_baton(batch, record, baton)
     if taken is None:

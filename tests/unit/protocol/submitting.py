@@ -194,11 +194,10 @@ def post(me: Worker, batch: str, record: BatchRecord, baton: str | None, upload:
         yield from after_failed_call(me, batch, record, baton, error)
         return
     submitted = msgspec.structs.replace(
-        record,
+        record.after_progress(),
         kind=BatchKind.JOB,
         job=SubmittedJob(job_id, len(payments), len(payments)),
         submitted_date_time=me.world.now,
-        tries=0,
         due=me.world.in_seconds(POLL_SECONDS),
     )
     try:

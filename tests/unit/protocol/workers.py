@@ -143,7 +143,10 @@ class Worker:
 
     def reschedule(self, batch: str, record: BatchRecord, baton: str | None, seconds: float) -> Steps[bool]:
         """Continue a batch in that many seconds; return False if another worker has its baton."""
-        record = msgspec.structs.replace(record, due=self.world.in_seconds(min(seconds, MAX_DUE_SECONDS)))
+        due = self.world.in_seconds(min(seconds, MAX_DUE_SECONDS))
+        if record.not_before is not None:
+            due = max(due, min(record.not_before, self.world.in_seconds(MAX_DUE_SECONDS)))
+        record = msgspec.structs.replace(record, due=due)
         etag = yield from self.write_batch(batch, record, baton)
         if etag is None:
             return False

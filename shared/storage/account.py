@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
 
 LONGEST_BODY: Final = 1024 * 1024
-"""Bytes in one call to blob storage; aiohttp warns of larger ones, which keep the event loop busy."""
+"""Bytes in one call to blob storage; aiohttp warns of larger ones, which block the event loop."""
 PATIENCE: Final[dict[str, Any]] = {
     "connection_timeout": 10,
     "read_timeout": 20,
@@ -21,17 +21,17 @@ PATIENCE: Final[dict[str, Any]] = {
     "increment_base": 2,
     "random_jitter_range": 1,
 }
-"""Of one call, in seconds. The SDK's own would hold an invocation for minutes where the account does not answer; a
-message can wait for that without one."""
+"""Timeouts and retries of one call, in seconds. The SDK's defaults would keep an invocation for minutes if the account
+does not respond; a message can wait without an invocation."""
 
 
 class Account:
-    """The clients of one account. Safe to share between concurrent invocations."""
+    """The clients of one account. Safe for concurrent use."""
 
     def __init__(self, connection: StorageConnection) -> None:
-        """Make the clients; nothing is connected yet."""
+        """Create the clients, without connecting yet."""
         self.credential: AsyncTokenCredential | None = None
-        # Else aiohttp looks through the whole environment at each call, which is two fifths of a call's processor time.
+        # Otherwise aiohttp searches the environment at each call, which takes two fifths of the call's processor time.
         options: dict[str, Any] = {"use_env_settings": bool(getproxies()), **PATIENCE}
         bodies = ("max_single_put_size", "max_block_size", "max_single_get_size")
         blob_options = {**options, **dict.fromkeys(bodies, LONGEST_BODY)}

@@ -173,7 +173,7 @@ async def revive_batches(run: Sweep) -> None:
 
 
 async def revive(run: Sweep, batch: str) -> None:
-    """Send a message for a batch whose own must be lost."""
+    """Replace a batch's message, which must have been lost."""
     services = run.services
     try:
         stored = await services.state.read_batch(batch)

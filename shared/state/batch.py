@@ -92,7 +92,7 @@ def batch_name(batch: BatchId) -> str:
 
 
 def is_overdue(due: datetime, now: datetime, grace_seconds: float) -> bool:
-    """Return whether a record's message must be lost."""
+    """Return whether the message must have been lost."""
     return now >= due + timedelta(seconds=grace_seconds)
 
 

@@ -32,7 +32,7 @@ from shared.storage.state import StoredClaim
 log = logging.getLogger("ner")
 
 LARGE_FILE: Final = 1024 * 1024
-"""Bytes; only MAX_LARGE_FILES larger ones are in memory at once."""
+"""Bytes; only MAX_LARGE_FILES larger ones are in memory concurrently."""
 BUSY_SECONDS: Final = 5.0
 """Delay before a large file is retried while others are in memory."""
 

@@ -25,7 +25,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The claim of a version.
 
     `batch` names the batch that the version is in, or is about to be in. `tries` counts the workers that have claimed
-    this version. `received_date_time` is when the app first saw it. `replaces` is the etag of an outcome of this
+    this version. `received_date_time` is when the app first saw it. `replaces` is the ETag of an outcome of this
     version that is to be replaced.
     """
 

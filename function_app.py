@@ -1,7 +1,7 @@
-"""The triggers: each takes what the host hands over and calls the pipeline, which does the work.
+"""The triggers: each passes the data of its trigger to the pipeline, which does the work.
 
-Settings are checked when the host loads this module, so that a wrong one stops the app before it takes a file: uploads
-then wait where they are. Everything else is imported and connected at the first invocation: cold starts stay short.
+Settings are checked when the host loads this module, so that a wrong one stops the app before it takes a file; uploads
+then stay where they are. Everything else is imported and connected at the first invocation: cold starts stay short.
 """
 
 import logging
@@ -21,7 +21,7 @@ from shared.time_limits import check_time_limits, read_function_timeout
 if TYPE_CHECKING:
     from shared.pipeline.running import Pipeline
 
-# The Azure SDK and httpx log every request at INFO, URLs and all.
+# The Azure SDK and httpx log every request at INFO, including its URL.
 for chatty in ("azure", "httpx"):
     logging.getLogger(chatty).setLevel(logging.WARNING)
 
@@ -34,7 +34,7 @@ app = func.FunctionApp()
 
 @cache
 def pipeline() -> "Pipeline":
-    """Return the pipeline of this process, made at the first invocation."""
+    """Return the pipeline of this process, created at the first invocation."""
     from shared.pipeline.running import Pipeline
     from shared.telemetry import telemetry_for
 
@@ -52,7 +52,7 @@ def pipeline() -> "Pipeline":
 async def submit(blob: BlobReference, context: func.Context) -> None:
     """Submit a newly uploaded file."""
     if blob.container != settings.input_container:
-        # After an event the host does not look at the path: outcomes would be submitted, and theirs, without end.
+        # For events, the host does not check the path: outcomes would be submitted, and their outcomes too, endlessly.
         log.error(
             "ignored an event from container %r, which is not NER_INPUT_CONTAINER: filter the Event Grid subscription "
             "to subjects that begin with /blobServices/default/containers/%s/",
@@ -66,14 +66,14 @@ async def submit(blob: BlobReference, context: func.Context) -> None:
 
 @app.queue_trigger(arg_name="message", queue_name=settings.queue, connection=CONNECTION)
 async def poll(message: func.QueueMessage, context: func.Context) -> None:
-    """Do what is next about a file in flight."""
+    """Take the next step of a file in flight."""
     with invocation(context.invocation_id):
         await pipeline().poll(message.get_body(), comes_again=(message.dequeue_count or 1) > 1)
 
 
 @app.timer_trigger(arg_name="timer", schedule=settings.sweep_schedule)
 async def sweep(timer: func.TimerRequest, context: func.Context) -> None:
-    """Send messages to files that no trigger brought and to batches whose message was lost."""
+    """Send messages for files that no trigger reported and for batches whose message was lost."""
     with invocation(context.invocation_id):
         status = getattr(timer, "schedule_status", {})  # the public type does not declare it
         await pipeline().sweep(read_instant(str(status.get("Next", ""))))

@@ -1,10 +1,10 @@
-"""The blob trigger by reference: the host hands over which blob it is, and not its bytes.
+"""The blob trigger by reference: the host sends the name of the blob, not its bytes.
 
-The bytes would pass through the memory of host and worker, whatever their size, before the app could refuse them; and
-they are of a version that the host does not name. The app reads the blob itself, and so knows what it has read.
+The bytes would pass through the memory of host and worker, whatever their size, before the app could refuse them, and
+the host does not say which version they are. The app reads the blob itself, so it knows what it has read.
 
 A trigger with `PROPERTIES` gets a reference from every host that knows these (Functions host 4, Storage extension 5).
-`azure.functions` has no converter for it, which `accept_references` adds.
+`azure.functions` has no converter for it; `accept_references` adds one.
 """
 
 import json
@@ -19,7 +19,7 @@ REFERENCE: Final = "model_binding_data"
 
 
 class BlobReference(InputStream):
-    """Which blob the trigger is about; there is nothing to read."""
+    """The blob that a trigger is about; it has no bytes to read."""
 
     def __init__(self, container: str, blob: str) -> None:
         super().__init__(data=b"", name=f"{container}/{blob}")
@@ -27,7 +27,7 @@ class BlobReference(InputStream):
         self.blob = blob
 
     def read(self, size: int | None = -1) -> bytes:
-        """Raise: the bytes are in the storage account."""
+        """Raise TypeError: the bytes are in storage."""
         del size
         raise TypeError("a reference has no bytes: read the blob from the storage account")
 
@@ -36,14 +36,14 @@ def decode_reference(data: Datum) -> BlobReference:
     """Return the blob that a trigger is about.
 
     Raises:
-        KeyError, ValueError: the reference has another shape than the host's.
+        KeyError, ValueError: the reference does not have the host's form.
     """
     content = json.loads(data.value.content)
     return BlobReference(content["ContainerName"], content["BlobName"])
 
 
 def accept_references() -> None:
-    """Let `azure.functions` decode references for blob triggers, beside the bytes that it knows."""
+    """Make `azure.functions` decode references for blob triggers, in addition to bytes."""
     decode_bytes = BlobConverter.decode
 
     def decode(data: Datum, *, trigger_metadata: Any) -> Any:

@@ -1,7 +1,7 @@
-"""The queue messages, and when one comes back if the service or storage could not be used.
+"""The queue messages, and when one is retried if the service or storage could not be used.
 
 A message names either a file, whose newest version is to be submitted unless it has been, or a batch, whose next step
-is due. None has a property of the trigger metadata's names: the host would take it for its own, letter case aside.
+is due. No property is named like trigger metadata, in any letter case: the host would replace the metadata with it.
 """
 
 import re
@@ -16,24 +16,24 @@ from shared.state.batch import BatchRecord
 from shared.state.claim import BatchId
 
 WAIT_FRACTION: Final = 0.5
-"""What could not be done is tried again after this fraction of the time that it has waited."""
+"""A failed call is retried after this fraction of the time for which it has waited."""
 WAIT_JITTER: Final = 0.5
-"""That delay is shortened by up to this fraction: what could not be taken at once should not come back at once."""
+"""That delay is shortened by up to this fraction, so that calls that failed together are not retried together."""
 MAX_MESSAGE_BYTES: Final = 48 * 1024
-"""Of a message's text: base64 makes it a third longer, and a queue message holds 64 KiB."""
+"""Of a message's text, which base64 makes a third longer; a queue message holds 64 KiB."""
 QUOTED: Final = re.compile("'.*'", re.DOTALL)
-"""What the decoder quotes: the value of a property that has a few values alone."""
+"""What the decoder quotes: the value of a property that accepts only a few values."""
 
 
 class MessageError(Exception):
-    """A queue message is not one that this app wrote; the text says what is wrong, without the message's content."""
+    """A queue message was not written by this app; the text says what is wrong, without quoting the message."""
 
 
 class FileMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="file", tag_field="kind"):
-    """A file whose newest version is to be submitted, unless it is in work or has its outcome.
+    """A file whose newest version is to be submitted, unless it is in flight or has its outcome.
 
-    `replaces` is the etag of an outcome of that version that is to be replaced. `due` is when the message was sent, and
-    was to be received.
+    `replaces` is the ETag of an outcome of that version that is to be replaced. `due` is when the message was sent, and
+    should be received.
     """
 
     version: Literal[2] = 2
@@ -46,9 +46,8 @@ class FileMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag
 class BatchMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="batch", tag_field="kind"):
     """A batch whose next step is due.
 
-    `etag` is that of its record: the baton; None where storage refused to write the record of a job that the service
-    has accepted. `record` is what the record holds, so that nobody has to read it; None where that is too long for a
-    message.
+    `etag` is that of its record, the baton; None if storage refused to write the record of a job that the service has
+    accepted. `record` is a copy of the record, so that no worker has to read it; None if it is too long for a message.
     """
 
     version: Literal[2] = 2
@@ -69,14 +68,14 @@ def encode_message(message: Message) -> str:
 
 
 def decode_message(body: bytes | str, container: str | None = None) -> Message:
-    """Read and check a message.
+    """Decode and check a message.
 
     Args:
-        body: of the message.
-        container: the only one that it may be about, whatever somebody else has put into the queue; None allows any.
+        body: body of the message.
+        container: the only one that the message may be about, whoever has written it; None allows any.
 
     Raises:
-        MessageError: it is not JSON, not of the shape that this app writes, or about another container.
+        MessageError: it is not JSON, not in the form that this app writes, or about another container.
     """
     try:
         message: Message = msgspec.json.decode(body, type=FileMessage | BatchMessage)
@@ -94,29 +93,29 @@ def decode_message(body: bytes | str, container: str | None = None) -> Message:
 
 
 def why_unreadable(error: Exception) -> str:
-    """Return what is wrong with JSON, without anything that stands in it."""
+    """Return what is wrong with JSON, without quoting anything in it."""
     return "nested too deeply" if isinstance(error, RecursionError) else QUOTED.sub("...", str(error))
 
 
 def waiting_delay(
     age: timedelta, *, least: float, most: float, jitter: float, retry_after: float | None = None
 ) -> float:
-    """Return how many seconds a call waits that the service or storage could not serve.
+    """Return the delay, in seconds, before a call that failed is retried.
 
     Args:
-        age: how long the waiting has lasted.
+        age: for how long the call has waited.
         least: shortest delay, in seconds.
-        most: longest delay that is not asked for, in seconds.
+        most: longest delay, in seconds, unless the service asks for more.
         jitter: from 0 to 1, drawn at random by the caller.
-        retry_after: what the service asked for, in seconds; it wins over a shorter delay.
+        retry_after: what the service asked for, in seconds; it overrides a shorter delay.
     """
     due = min(max(age.total_seconds() * WAIT_FRACTION, least), most)
-    # The longest delays are the most alike, so these are shortened; what was asked for may only grow.
+    # Delays at the maximum are all equal, so jitter shortens them; a delay that was asked for may only grow.
     spread = max(due * (1 - WAIT_JITTER * jitter), least)
     asked = 0.0 if retry_after is None else max(retry_after, least) * (1 + WAIT_JITTER * jitter)
     return min(max(spread, asked), LONGEST_DELAY_SECONDS)
 
 
 def is_expired(since: datetime, now: datetime, timeout_seconds: float) -> bool:
-    """Tell whether the waiting has lasted longer than NER_JOB_TIMEOUT_SECONDS."""
+    """Return whether the wait has lasted for NER_JOB_TIMEOUT_SECONDS or longer."""
     return (now - since).total_seconds() >= timeout_seconds

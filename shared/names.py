@@ -5,12 +5,12 @@ from typing import Final
 
 LONGEST_BLOB_NAME: Final = 1024
 ROOM: Final = 7
-"""Characters that may stand before the name of a blob that belongs to a file. It has this room in all containers, so
-that the blobs of one file have one place in the order of each."""
+"""Characters reserved for a prefix of the name of a file's blob. They are reserved in all containers, so that the
+blobs of one file have the same position in the order of each."""
 LONGEST_RESULT_NAME: Final = LONGEST_BLOB_NAME - ROOM
 LONGEST_KEPT: Final = LONGEST_RESULT_NAME - len("~0123456789abcdef.json")
 ALWAYS_KEPT: Final = LONGEST_KEPT - 1
-"""Code units of a file's name that are in that of its blobs, however long it is: two may be one character."""
+"""Code units of a file's name that its blobs' names keep, however long it is: two may be one character."""
 
 
 def result_name(name: str) -> str:
@@ -28,5 +28,5 @@ def result_name(name: str) -> str:
 
 
 def utf16_length(name: str) -> int:
-    """Return how long a name is for the service, which counts UTF-16 code units."""
+    """Return the length of a name as storage counts it, in UTF-16 code units."""
     return len(name.encode("utf-16-le")) // 2

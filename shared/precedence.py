@@ -1,7 +1,7 @@
-"""Which outcome stands: that of the newest version, once.
+"""Which outcome is kept: that of the newest version, written once.
 
-The order of versions is known from the input container alone: whatever is there now is the newest. Where the file has
-been deleted, the claim decides: a newer version takes it over.
+Only the input container shows the order of versions: the version in it now is the newest. If the file has been
+deleted, the claim decides: a newer version takes it over.
 """
 
 from datetime import datetime
@@ -13,9 +13,9 @@ from shared.source import Source
 
 
 class PresentOutcome(msgspec.Struct, frozen=True):
-    """The outcome blob that is there: its own etag, and the version that it is the outcome of.
+    """The existing outcome blob: its own ETag, and the version that it is the outcome of.
 
-    `digest` stands for what was sent to the service for it, and how; it is empty where nothing was, or it failed.
+    `digest` is a hash of what was sent to the service and how; it is empty if nothing was, or the file failed.
     """
 
     etag: str
@@ -25,26 +25,26 @@ class PresentOutcome(msgspec.Struct, frozen=True):
 
 
 class Present(Enum):
-    """What the outcome that a file has already means for a version that was claimed."""
+    """What the existing outcome of a file means for a version that was claimed."""
 
     NONE = "none"
-    """There is none, or it is to be replaced in any case."""
+    """There is none, or it is to be replaced anyway."""
     ENDED = "ended"
-    """The version has its outcome."""
+    """It belongs to this version."""
     OTHER = "other"
-    """Another version has; only the input container tells which one is newer."""
+    """It is another version's; only the input container shows which is newer."""
     SAME_TEXT = "same text"
-    """As OTHER, and of the same text, sent in the same way: its entities are those of this version."""
+    """As OTHER, but of the same text, sent in the same way: its entities are those of this version."""
 
 
 def look_at_outcome(source: Source, digest: str, present: PresentOutcome | None, replaces: str | None) -> Present:
-    """Decide what the present outcome of a file means for a version that was claimed.
+    """Return what the existing outcome of a file means for a version that was claimed.
 
     Args:
         source: the version.
-        digest: what stands for its text and the way in which it would be sent; empty where that is not known.
-        present: the outcome that is there.
-        replaces: etag of an outcome of this version that is to be replaced.
+        digest: hash of its text and how it would be sent; empty if that is not known.
+        present: the existing outcome.
+        replaces: ETag of an outcome of this version that is to be replaced.
     """
     if present is None:
         return Present.NONE
@@ -54,24 +54,24 @@ def look_at_outcome(source: Source, digest: str, present: PresentOutcome | None,
 
 
 class Verdict(Enum):
-    """What became of an outcome."""
+    """What happened to an outcome."""
 
     WRITTEN = "written"
     ENDED = "ended"
-    """The version has its outcome already."""
+    """The version already has its outcome."""
     SUPERSEDED = "superseded"
     """A newer version was uploaded."""
 
 
 def may_write(source: Source, newest: Source | None, *, holds_claim: bool) -> bool:
-    """Tell whether an outcome may be written in place of the present one.
+    """Return whether an outcome may replace the existing one.
 
-    Sound only if the present outcome was read before `newest`, and the outcome is written on the condition that it is
-    still there: an outcome of a version that is newer than `newest` would have changed it.
+    Valid only if the existing outcome was read before `newest`, and the outcome is written on the condition that it
+    is still there: an outcome of a version newer than `newest` would have changed it.
 
     Args:
-        source: the version that the outcome is of.
-        newest: what is in the input container; None if the file was deleted.
-        holds_claim: whether the version still has its file's claim; matters only where the file was deleted.
+        source: the version that the outcome belongs to.
+        newest: the version in the input container; None if the file was deleted.
+        holds_claim: whether the version still has its file's claim; matters only if the file was deleted.
     """
     return holds_claim if newest is None else newest.etag == source.etag

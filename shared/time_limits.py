@@ -1,4 +1,4 @@
-"""The time limit of the host, and whether every invocation can end itself before it."""
+"""The time limit of the host, and the check that invocations can end before it."""
 
 import json
 import math
@@ -9,13 +9,13 @@ from typing import Final
 from shared.settings import Settings, SettingsError
 
 FUNCTION_TIMEOUT_SHARE: Final = 0.5
-"""Of functionTimeout, what NER_SUBMIT_TIMEOUT_SECONDS may be at most: there the host ends the worker process, and with
-it all that it is working on."""
+"""The largest part of functionTimeout that NER_SUBMIT_TIMEOUT_SECONDS may be. At functionTimeout, the host ends the
+worker process with everything that it is working on."""
 DEFAULT_FUNCTION_TIMEOUT_SECONDS: Final = 300.0
-"""The Consumption plan's; the other plans have a longer one."""
+"""Of the Consumption plan; the other plans have a longer one."""
 UNLIMITED: Final = "-1"
 FUNCTION_TIMEOUT_SETTING: Final = "AzureFunctionsJobHost__functionTimeout"
-"""The app setting that takes the place of the value in host.json."""
+"""The app setting that overrides the value in host.json."""
 TIME_SPAN = re.compile(r"(?:(\d+)\.)?(\d{1,2}):(\d{2}):(\d{2})(?:\.(\d{1,7}))?")
 
 
@@ -29,11 +29,11 @@ def read_time_span(text: str) -> float | None:
 
 
 def read_function_timeout(host_json: str, environ: Mapping[str, str]) -> float:
-    """Return functionTimeout in seconds, infinite where there is none.
+    """Return functionTimeout in seconds; infinite if it is unlimited.
 
     Args:
         host_json: the text of host.json.
-        environ: the app settings, one of which may take the place of the value in the file.
+        environ: the app settings, one of which may override the value in the file.
 
     Raises:
         SettingsError: it is not a time span.

@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     errors: list[BaseException] = []
     try:
         configuration = read_host_json(arguments.root / "host.json", os.environ)
-        # While the worker imports the app.
+        # Import this while the worker imports the app.
         from local.host.listening import Options
 
         options = Options(
@@ -115,10 +115,10 @@ def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 
 def main() -> int:
-    """Parse the command line; return the process's exit code."""
+    """Parse the command line and run the host; return the exit code."""
     arguments = make_parser().parse_args()
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
-    # The Azure SDK logs every request at INFO, URL and all.
+    # The Azure SDK logs every request at INFO, including its URL.
     logging.getLogger("azure").setLevel(logging.WARNING)
     if arguments.exit_with_stdin:
         stop_with_parent()
@@ -135,5 +135,5 @@ if __name__ == "__main__":
         traceback.print_exc()
     logging.shutdown()
     sys.stdout.flush()
-    # The app's worker process has ended. Open connections have nobody to close them, and need nobody.
+    # The app's worker process has ended. Open connections need not be closed.
     os._exit(code)

@@ -90,7 +90,7 @@ def describe(declared: DeclaredFunction) -> AppFunction:
 
 
 class InvocationContext(Context):
-    """What a function is told about its invocation. The host sends no trace, and neither does this emulator."""
+    """The context of an invocation. Like the host, this emulator sends no trace context."""
 
     def __init__(self, invocation_id: str, function: AppFunction) -> None:
         self._invocation_id = invocation_id
@@ -98,7 +98,7 @@ class InvocationContext(Context):
 
     @property
     def invocation_id(self) -> str:
-        """By which the log tells invocations apart."""
+        """The ID of the invocation in the log."""
         return self._invocation_id
 
     @property
@@ -113,15 +113,15 @@ class InvocationContext(Context):
 
     @property
     def thread_local_storage(self) -> Any:
-        """Nothing here."""
+        """Unsupported."""
         raise NotImplementedError
 
     @property
     def trace_context(self) -> Any:
-        """Nothing here."""
+        """Unsupported."""
         raise NotImplementedError
 
     @property
     def retry_context(self) -> Any:
-        """Nothing here."""
+        """Unsupported."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""The blob listener, as the Storage Blobs extension has it: scan, receipts, an internal queue, then the function."""
+"""The blob listener, as in the Storage Blobs extension: scan, receipts, an internal queue, then the function."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ HOSTS_CONTAINER: Final = "azure-webjobs-hosts"
 POISON_QUEUE: Final = "webjobs-blobtrigger-poison"
 INCOMPLETE: Final = {"Incomplete": "true"}
 MAX_BLOB_NAME: Final = 1024
-"""Characters that storage accepts in a blob's name, a receipt's too."""
+"""The maximum length of a blob's name, and so of a receipt's."""
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -49,7 +49,7 @@ class BlobTrigger(NamedTuple):
 
 
 class Notice(msgspec.Struct, rename="pascal"):
-    """A message of the internal queue: the version of a blob that a function is to be run for."""
+    """A message of the internal queue: a blob version for which a function is to run."""
 
     function_id: Text
     container_name: Text
@@ -58,10 +58,10 @@ class Notice(msgspec.Struct, rename="pascal"):
 
 
 def parse_path(path: str) -> tuple[str, re.Pattern[str]]:
-    """Split `container/pattern`; `{name}` matches any characters, slashes too.
+    """Return the container and the pattern of a path; `{name}` matches any characters.
 
     Raises:
-        HostError: the container part holds an expression.
+        HostError: the container part contains an expression.
     """
     container, _, pattern = path.partition("/")
     if "{" in container:
@@ -86,17 +86,17 @@ class BlobListener:
         lease_seconds: int,
         is_lossless: bool = True,
     ) -> None:
-        """Listen to nothing yet.
+        """Prepare a listener; `run` starts it.
 
         Args:
-            blobs: of the account.
-            queues: of the account.
-            triggers: of the functions.
+            blobs: blob client of the account.
+            queues: queue client of the account.
+            triggers: the functions' triggers.
             options: how to read the internal queue.
-            workers: run the functions.
-            host_id: the name under which receipts are kept.
-            lease_seconds: for how long a message of the internal queue is received.
-            is_lossless: whether a scan finds a blob as old as the newest of the last scan, which the real one misses.
+            workers: runs the functions.
+            host_id: the name under which receipts are stored.
+            lease_seconds: visibility timeout of the internal queue's messages.
+            is_lossless: whether a scan finds a blob as old as the newest of the last scan, which the host misses.
         """
         self.blobs = blobs
         self.triggers = triggers
@@ -121,12 +121,12 @@ class BlobListener:
         )
 
     def stop(self) -> None:
-        """Scan and receive no more; `run` returns as soon as what is being worked on has ended."""
+        """Stop scanning and receiving; `run` returns as soon as the running invocations have ended."""
         self.stopped.set()
         self.listener.stop()
 
     async def run(self) -> None:
-        """Scan and execute."""
+        """Scan and run functions."""
         for create in (self.receipts.create_container, self.internal.create_queue):
             try:
                 await create()
@@ -138,7 +138,7 @@ class BlobListener:
                 group.create_task(self.scan_all())
 
     async def scan_all(self) -> None:
-        """List the containers every two seconds; an account that does not answer is tried again."""
+        """List the containers every two seconds, and retry if the account does not respond."""
         while not self.stopped.is_set():
             for trigger in self.scanned:
                 try:
@@ -154,10 +154,10 @@ class BlobListener:
                 continue
 
     async def scan(self, trigger: BlobTrigger) -> None:
-        """Notify of every blob newer than the newest of the last scan; receipts keep each version to one run.
+        """Report every blob newer than the newest of the last scan; receipts limit each version to one run.
 
-        The emulator's times have whole seconds, so the real host misses a blob that is written in the same second as
-        the newest one it has seen. A lossless scan finds it.
+        The storage emulator's times have whole seconds, so the real host misses a blob written in the same second as
+        the newest one that it has seen. A lossless scan finds it.
         """
         last = self.newest.get(trigger.function.name)
         newest = last
@@ -173,7 +173,7 @@ class BlobListener:
 
     async def notify(self, trigger: BlobTrigger, name: str, etag: str) -> None:
         """Enqueue a version of a blob, unless its receipt says that it was enqueued before."""
-        # The host asks for a name that ends in a slash without it, and finds nothing.
+        # The host requests a name that ends in a slash without the slash, and finds nothing.
         if not trigger.pattern.fullmatch(name) or name.endswith("/"):
             return
         etag = etag.strip('"')
@@ -191,7 +191,7 @@ class BlobListener:
             if "Incomplete" not in known.metadata:
                 return
         await self.enqueue(trigger.function.function_id, trigger.container, name, etag)
-        # Complete once it is enqueued, whatever becomes of the function.
+        # The receipt is complete once the version is enqueued, whether or not the function succeeds.
         await receipt.set_blob_metadata({})
 
     async def enqueue(self, function_id: str | None, container: str, name: str, etag: str) -> None:
@@ -208,10 +208,10 @@ class BlobListener:
         self.listener.notify()
 
     async def execute(self, body: bytes, message: QueueMessage) -> None:
-        """Run the function for an internal message; one about a version that is gone is dropped.
+        """Run the function for an internal message; discard it if its version is gone.
 
         Raises:
-            HostError: the message is none that the host writes; the real host ends, too.
+            HostError: the host did not write the message; the real host ends, too.
             InvocationError: the function failed.
         """
         try:
@@ -229,7 +229,7 @@ class BlobListener:
         try:
             properties = await blob.get_blob_properties()
             is_replaced = str(properties.etag).strip('"') != notice.etag.strip('"')
-            # After an event, the host takes whichever version is there.
+            # After an event, the host takes the current version.
             is_stale = is_replaced and not trigger.by_events
             content = None if is_stale or trigger.is_by_reference else await read(blob, properties)
         except ResourceNotFoundError:
@@ -246,7 +246,7 @@ class BlobListener:
 
 
 async def read(blob: BlobClient, properties: BlobProperties) -> bytes:
-    """Return the content of the version of a blob that has these properties."""
+    """Return the content of the blob version that has these properties."""
     if not properties.size:
         return b""
     download = await blob.download_blob(etag=properties.etag, match_condition=MatchConditions.IfNotModified)

@@ -1,4 +1,4 @@
-"""host.json as the host reads it: the documented defaults, and an error for what the host would refuse."""
+"""host.json as the host reads it: the documented defaults, and an error for what the host would reject."""
 
 import math
 import os
@@ -10,16 +10,16 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-"""Of the host and of its worker process, which share a log."""
+"""For the host and its worker process, which share a log."""
 MESSAGE_LEASE_SECONDS: Final = 600
-"""The host takes each queue message for ten minutes; that is fixed in its source."""
+"""The host receives each queue message for ten minutes, as fixed in its source."""
 LONGEST_BLOB_POLLING_SECONDS: Final = 60.0
-"""The internal queue of the blob trigger backs off to this, whatever host.json says."""
+"""The back-off limit of the blob trigger's internal queue, whatever host.json says."""
 
 UNLIMITED: Final = "-1"
-"""The functionTimeout that never ends, which most plans accept."""
+"""A functionTimeout without a limit, which most plans accept."""
 OVERRIDE: Final = "AzureFunctionsJobHost__"
-"""How an app setting begins that stands for a value of host.json; `__` is between the names on the way there."""
+"""Prefix of an app setting that overrides a value of host.json; `__` separates the names in the path to it."""
 
 TIME_SPAN = re.compile(r"(?:(\d+)\.)?(\d{1,2}):(\d{2}):(\d{2})(?:\.(\d{1,7}))?")
 
@@ -32,7 +32,7 @@ def seconds(time_span: str) -> float:
     """Return the seconds of a .NET time span, `[d.]hh:mm:ss[.fffffff]`.
 
     Raises:
-        HostError: it has another form. A bare number would be taken for days by the host.
+        HostError: it has another form. The host would take a bare number for days.
     """
     match = TIME_SPAN.fullmatch(time_span)
     if match is None:
@@ -53,7 +53,7 @@ class QueueOptions(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
     @property
     def threshold(self) -> int:
-        """The next batch is fetched once no more than this many messages are being worked on."""
+        """The next batch is fetched once at most this many messages are being processed."""
         if self.new_batch_threshold is not None:
             return self.new_batch_threshold
         return self.batch_size // 2 * (os.cpu_count() or 1)
@@ -67,7 +67,7 @@ class BlobOptions(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
     @property
     def internal_queue(self) -> QueueOptions:
-        """How the internal queue behind all blob triggers is read."""
+        """The options of the internal queue behind all blob triggers."""
         parallel = self.max_degree_of_parallelism or 8 * (os.cpu_count() or 1)
         batch_size = min(32, parallel // 2 + 1)
         return QueueOptions(
@@ -79,7 +79,7 @@ class BlobOptions(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class Extensions(msgspec.Struct):
-    """`extensions`: what this stand-in knows of it."""
+    """`extensions`: what this emulator supports."""
 
     queues: QueueOptions = msgspec.field(default_factory=QueueOptions)
     blobs: BlobOptions = msgspec.field(default_factory=BlobOptions)
@@ -103,16 +103,16 @@ def read_host_json(path: Path, environ: Mapping[str, str] | None = None) -> Host
     """Read and check host.json.
 
     Args:
-        path: of the file.
-        environ: the app settings, some of which may stand for values of the file.
+        path: path of the file.
+        environ: the app settings, which may override values of the file.
 
     Raises:
-        HostError: it is missing, or holds what the host would refuse.
+        HostError: it is missing, or contains what the host would reject.
     """
     try:
         document = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
         override(document, environ or {})
-        # Values of app settings are texts; to the host, those of the file are too.
+        # Values of app settings are strings; the host treats those of the file as strings, too.
         configuration = msgspec.convert(document, HostConfiguration, strict=False)
     except FileNotFoundError:
         raise HostError(
@@ -129,10 +129,10 @@ def read_host_json(path: Path, environ: Mapping[str, str] | None = None) -> Host
 
 
 def override(document: dict[str, Any], environ: Mapping[str, str]) -> None:
-    """Put the values of app settings into what host.json says.
+    """Override values of host.json with those of app settings.
 
     Raises:
-        HostError: a setting's name leads into a value.
+        HostError: a setting's name uses a value as a section.
     """
     for name, value in environ.items():
         if name.startswith(OVERRIDE):

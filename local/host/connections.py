@@ -1,4 +1,4 @@
-"""The storage account that a binding's `connection` names, looked up as the Storage extension does."""
+"""The storage account that a binding's `connection` names, found as the Storage extension does."""
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -11,19 +11,19 @@ from azure.storage.queue.aio import QueueServiceClient
 from local.host.configuration import HostError
 from shared.settings import Reader, StorageConnection
 
-# The listeners come back by themselves within seconds; the SDK's own retries would sleep for 15 s and more.
+# The listeners retry by themselves within seconds; the SDK's own retries would wait for 15 s and more.
 NO_RETRY: Final[dict[str, Any]] = {"retry_total": 0, "use_env_settings": bool(getproxies())}
 
 
 def find_connection(environ: Mapping[str, str], name: str) -> StorageConnection:
-    """Return how to reach the account: a connection string of that name, or an identity's settings that begin with it.
+    """Return the account's connection: a connection string of that name, or an identity's settings that begin with it.
 
     Args:
         environ: the app settings.
-        name: as the binding has it; an empty one means AzureWebJobsStorage.
+        name: the binding's `connection`; empty for AzureWebJobsStorage.
 
     Raises:
-        HostError: nothing names an account, or what does is wrong.
+        HostError: no setting names an account, or it is invalid.
     """
     name = name or "AzureWebJobsStorage"
     problems: list[str] = []
@@ -37,14 +37,14 @@ def find_connection(environ: Mapping[str, str], name: str) -> StorageConnection:
 
 
 class Account(NamedTuple):
-    """The clients of one account. They close with the stack that they were opened in."""
+    """The clients of one account. They close with the exit stack that opened them."""
 
     blobs: BlobServiceClient
     queues: QueueServiceClient
 
 
 async def open_account(connection: StorageConnection, stack: AsyncExitStack) -> Account:
-    """Open an account."""
+    """Return an account's clients."""
     if connection.connection_string:
         blobs = BlobServiceClient.from_connection_string(connection.connection_string, **NO_RETRY)
         queues = QueueServiceClient.from_connection_string(connection.connection_string, **NO_RETRY)

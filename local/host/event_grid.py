@@ -1,4 +1,4 @@
-"""The webhook to which Event Grid posts the events of new blobs, as the Storage Blobs extension has it."""
+"""The webhook to which Event Grid posts the events of new blobs, as in the Storage Blobs extension."""
 
 import hmac
 import ipaddress
@@ -37,14 +37,14 @@ class Event(msgspec.Struct):
 
 
 class BlobPath(NamedTuple):
-    """Where a blob is."""
+    """A blob's path."""
 
     container: str
     name: str
 
 
 def blob_path(url: str) -> BlobPath:
-    """Split a blob's URL; the account is the first part of the path if the host is an IP address.
+    """Return the path in a blob's URL, which begins with the account if the host is an IP address.
 
     Raises:
         ValueError: it is not the URL of a blob.
@@ -67,15 +67,15 @@ class Server(uvicorn.Server):
     """A server that leaves the signals to the host."""
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]  # a generator's, there
-        """Capture none."""
+        """Capture no signal."""
         return nullcontext()
 
 
 class Webhook:
-    """Takes events for a blob listener, until it is stopped. Answers as the Functions host does."""
+    """Accepts events for a blob listener, until stopped. Responds as the Functions host does."""
 
     def __init__(self, listener: BlobListener, port: int, key: str | None) -> None:
-        """Serve nothing yet; a key is asked for as `?code=`."""
+        """Prepare a server; callers pass the key as `?code=`."""
         self.listener = listener
         self.key = key
         app = Starlette(routes=[Route(PATH, self.take, methods=["POST"])])
@@ -83,7 +83,7 @@ class Webhook:
         self.server = Server(config)
 
     def stop(self) -> None:
-        """Take no more events."""
+        """Stop accepting events."""
         self.server.should_exit = True
 
     async def run(self) -> None:
@@ -93,8 +93,8 @@ class Webhook:
     async def take(self, request: Request) -> Response:
         """`POST`: validation of the subscription, or events.
 
-        Nothing is checked but the form: whether a function has the name of `functionName` shows when its message is
-        received. The host then drops the message or, if no function was named, ends.
+        Only the form is checked: whether the function in `functionName` exists is checked when its message is
+        received. If it does not, the host discards the message; if no function was named, the host ends.
         """
         given = request.query_params.get("code", "")
         if self.key is not None and not hmac.compare_digest(given.encode(), self.key.encode()):
@@ -113,10 +113,10 @@ class Webhook:
         return Response(status_code=202 if kind in ("notification", "unsubscribe") else 400)
 
     async def hand_over(self, function_id: str | None, body: bytes) -> None:
-        """Enqueue the blobs of events, one event or a list, up to the first that is not about a blob.
+        """Enqueue the blobs of an event or a list of events, up to the first that is not about a blob.
 
         Raises:
-            ValueError: an event is not about a blob, or the body holds no events.
+            ValueError: an event is not about a blob, or the body contains no events.
         """
         found: Any = msgspec.json.decode(body)
         for one in found if isinstance(found, list) else [found]:

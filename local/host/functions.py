@@ -1,4 +1,4 @@
-"""The functions of an app, as the host knows them."""
+"""The functions of an app, as the host sees them."""
 
 import re
 from collections.abc import Mapping
@@ -22,14 +22,14 @@ class Function:
 
     @property
     def function_id(self) -> str:
-        """The name by which receipts and internal messages know the function."""
+        """The function's name in receipts and internal messages."""
         return f"Host.Functions.{self.name}"
 
     def text(self, key: str, environ: Mapping[str, str]) -> str:
-        """Return a property of the binding with `%SETTING%` put in.
+        """Return a property of the binding, with each `%SETTING%` replaced.
 
         Raises:
-            HostError: the setting is missing; the real host refuses to start the function then.
+            HostError: the setting is missing; the real host then does not start the function.
         """
 
         def look_up(match: re.Match[str]) -> str:

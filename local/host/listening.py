@@ -1,4 +1,4 @@
-"""The host process's part of a function app: a listener for each trigger, and the worker process behind them."""
+"""The host process of a function app: a listener for each trigger, and the worker process behind them."""
 
 import asyncio
 import hashlib
@@ -25,7 +25,7 @@ DEFERRED: Final = "supportsdeferredbinding"
 
 
 class Options(NamedTuple):
-    """What the command line says."""
+    """The command-line options."""
 
     root: Path
     port: int | None
@@ -40,14 +40,14 @@ class Listener(Protocol):
     """Something that triggers functions."""
 
     async def run(self) -> None:
-        """Listen until stopped, and return once all that was begun has ended."""
+        """Listen until stopped, and return once all running invocations have ended."""
 
     def stop(self) -> None:
-        """Begin nothing more."""
+        """Start nothing more."""
 
 
 def host_id(environ: Mapping[str, str], root: Path) -> str:
-    """Return the name under which receipts are kept: of this machine and folder, unless it is set."""
+    """Return the name under which receipts are stored: by machine and folder, unless it is set."""
     configured = environ.get("AzureFunctionsWebHost__hostid")
     digest = hashlib.sha256(f"{socket.gethostname()}{root.resolve()}".encode()).hexdigest()
     return configured or f"local-{digest[:12]}"
@@ -57,7 +57,7 @@ class Host:
     """The listeners of one function app."""
 
     def __init__(self, options: Options, environ: Mapping[str, str], configuration: HostConfiguration) -> None:
-        """Listen to nothing yet."""
+        """Prepare a host; `run` starts it."""
         self.options = options
         self.environ = environ
         self.configuration = configuration
@@ -69,8 +69,8 @@ class Host:
         """Listen until stopped.
 
         Raises:
-            ExceptionGroup: with the HostError that ended the host.
-            HostError: the app or its settings are not in order.
+            ExceptionGroup: contains the HostError that ended the host.
+            HostError: the app or its settings are invalid.
         """
         try:
             functions = [Function(description) for description in await first.connect()]
@@ -106,7 +106,7 @@ class Host:
             raise
 
     def stop(self, running: "asyncio.Task[None]") -> None:
-        """Stop the listeners, and the host once what runs has ended or had its time; at once if asked again."""
+        """Stop the listeners, then the host once invocations have ended or timed out; immediately if called again."""
         if self.is_stopping or not self.listeners:
             running.cancel()
         self.is_stopping = True
@@ -115,7 +115,7 @@ class Host:
         asyncio.get_running_loop().call_later(self.options.stop_seconds, running.cancel)
 
     async def open(self, functions: list[Function], workers: Invoker, stack: AsyncExitStack) -> None:
-        """Make a listener for each queue trigger, and one for all blob triggers of a connection."""
+        """Add a listener for each queue or timer trigger, and one for all blob triggers of a connection."""
         accounts: dict[str, Account] = {}
         blob_triggers: dict[str, list[blobs.BlobTrigger]] = {}
         for function in functions:
@@ -153,7 +153,7 @@ class Host:
             )
             self.listeners.append(blob_listener)
             if self.options.port is not None:
-                # A web server is rarely asked for.
+                # A web server is rarely needed.
                 from local.host.event_grid import Webhook
 
                 self.listeners.append(Webhook(blob_listener, self.options.port, self.options.webhook_key))
@@ -162,7 +162,7 @@ class Host:
         """Return a function's blob trigger.
 
         Raises:
-            HostError: nobody could tell it of new blobs.
+            HostError: it needs events, but has no webhook.
         """
         by_events = function.binding.get("source") == "EventGrid"
         if by_events and self.options.port is None:
@@ -181,7 +181,7 @@ class Host:
 
 
 def queue_handler(function: Function, workers: Invoker) -> queues.Handler:
-    """Return what a queue listener calls for each message."""
+    """Return the function that a queue listener calls for each message."""
 
     async def handle(body: bytes, message: QueueMessage) -> None:
         reason = "New queue message detected"

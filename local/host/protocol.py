@@ -1,9 +1,9 @@
-"""The messages between the host process and its worker process, which talk over a socket pair.
+"""The messages between the host process and its worker process, which communicate over a socket pair.
 
 Each message is its length, in four bytes (big-endian), and a MessagePack map whose `type` names one of the structs
 below. The worker begins with `Functions`, or with `Refused` if the app cannot be hosted. Then the host sends an
-`Invocation` for each trigger, and the worker a `Result` for each invocation that ended. The end of the stream tells
-either of them that the other process has ended.
+`Invocation` for each trigger, and the worker a `Result` for each invocation that ended. When the stream ends, the other
+process has ended.
 """
 
 from typing import Any, BinaryIO, Final, Literal, NamedTuple
@@ -14,7 +14,7 @@ HEADER_BYTES: Final = 4
 
 
 class TypedData(msgspec.Struct, frozen=True, array_like=True):
-    """A value and how the host sends it to the Python worker."""
+    """A value, and its type in the host's messages to the Python worker."""
 
     kind: Literal["string", "json", "bytes", "model_binding_data"]
     text: str = ""
@@ -22,14 +22,14 @@ class TypedData(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def value(self) -> "str | bytes | ModelBindingData":
-        """The value: bytes, a text, or a reference."""
+        """The value: bytes, a string, or a reference."""
         if self.kind == "model_binding_data":
             return ModelBindingData(self.text)
         return self.content if self.kind == "bytes" else self.text
 
 
 class ModelBindingData(NamedTuple):
-    """A reference to a blob, as the host sends it in place of the bytes: JSON that names connection and blob."""
+    """A reference to a blob, which the host sends instead of the bytes: JSON with the connection and the blob."""
 
     content: str
     version: str = "1.0"
@@ -78,7 +78,7 @@ FROM_HOST: Final = msgspec.msgpack.Decoder(Invocation)
 
 
 def frame(message: Functions | Refused | Result | Invocation) -> bytearray:
-    """Return a message with its length before it."""
+    """Return a message preceded by its length."""
     buffer = bytearray()
     ENCODER.encode_into(message, buffer, HEADER_BYTES)
     buffer[:HEADER_BYTES] = (len(buffer) - HEADER_BYTES).to_bytes(HEADER_BYTES, "big")
@@ -96,5 +96,5 @@ def read_frame(stream: BinaryIO) -> bytes | None:
 
 
 def encodable(text: str) -> str:
-    """Return a text without the half characters that JSON can hold and UTF-8 cannot."""
+    """Return a text with `?` for the lone surrogates that JSON can contain and UTF-8 cannot."""
     return text.encode(errors="replace").decode()

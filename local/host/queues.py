@@ -1,4 +1,4 @@
-"""The queue listener, as the Storage Queues extension has it: batches, leases, dequeue counts, poison."""
+"""The queue listener, as in the Storage Queues extension: batches, leases, dequeue counts, poison."""
 
 import asyncio
 import base64
@@ -25,18 +25,18 @@ WHITE_SPACE: Final = str.maketrans("", "", " \t\r\n")
 """What .NET ignores in base64."""
 
 Handler = Callable[[bytes, QueueMessage], Awaitable[None]]
-"""Runs a function for a message; raises InvocationError if that fails, and HostError if it ends the host."""
+"""Runs a function for a message. Raises InvocationError if that fails, or HostError to end the host."""
 
 
 class Backoff:
-    """The delays between looks at an empty queue: 0.1 s, then randomised doubling up to the longest."""
+    """The delays between polls of an empty queue: 0.1 s, then randomised doubling up to the longest."""
 
     def __init__(self, longest: float) -> None:
         self.longest = longest
         self.empty = 0
 
     def next_delay(self, *, found: bool) -> float:
-        """Return the seconds until the next look."""
+        """Return the seconds until the next poll."""
         self.empty = 0 if found else self.empty + 1
         if self.empty <= 1:
             return SHORTEST_POLLING_SECONDS
@@ -46,7 +46,7 @@ class Backoff:
 
 
 class QueueListener:
-    """Receives messages from one queue and hands each to a handler, until it is stopped."""
+    """Receives messages from one queue and passes each to a handler, until it is stopped."""
 
     def __init__(
         self,
@@ -59,15 +59,15 @@ class QueueListener:
         lease_seconds: int = MESSAGE_LEASE_SECONDS,
         is_internal: bool = False,
     ) -> None:
-        """Listen to nothing yet.
+        """Prepare a listener; `run` starts it.
 
         Args:
-            service: of the queue.
-            name: of the queue.
+            service: client of the account.
+            name: name of the queue.
             options: how to read it.
             handler: called for each message.
             poison: the name of its poison queue; None if it has none.
-            lease_seconds: for how long a message is received.
+            lease_seconds: visibility timeout of a received message.
             is_internal: whether the host itself writes the messages, and ends if it cannot decode one.
         """
         self.service = service
@@ -82,11 +82,11 @@ class QueueListener:
         self.is_stopped = False
 
     def notify(self) -> None:
-        """Receive at once: this process has just sent a message."""
+        """Receive now: this process has just sent a message."""
         self.woken.set()
 
     def stop(self) -> None:
-        """Receive no more; `run` returns as soon as what is being worked on has ended."""
+        """Stop receiving; `run` returns as soon as the running invocations have ended."""
         self.is_stopped = True
         self.woken.set()
 
@@ -94,7 +94,7 @@ class QueueListener:
         """Receive and dispatch.
 
         Raises:
-            ExceptionGroup: with the HostError of a message that ends the host.
+            ExceptionGroup: contains the HostError of a message that ends the host.
         """
         backoff = Backoff(seconds(self.options.max_polling_interval))
         async with asyncio.TaskGroup() as group:
@@ -102,7 +102,7 @@ class QueueListener:
                 if len(self.running) > self.options.threshold:
                     await asyncio.wait(self.running, return_when=asyncio.FIRST_COMPLETED)
                     continue
-                # Before the receipt: a message that is sent during it is received next.
+                # Clear first: a message that is sent while receiving is received next.
                 self.woken.clear()
                 messages = await self.receive()
                 for message in messages:
@@ -116,7 +116,7 @@ class QueueListener:
                             await self.woken.wait()
 
     async def receive(self) -> list[QueueMessage]:
-        """Return the next batch; a missing queue is an empty one, and so is a storage account that does not answer."""
+        """Return the next batch; it is empty if the queue is missing or the account does not respond."""
         pages = self.client.receive_messages(
             messages_per_page=self.options.batch_size, visibility_timeout=self.lease_seconds
         ).by_page()
@@ -129,14 +129,14 @@ class QueueListener:
             return []
 
     async def process(self, message: QueueMessage) -> None:
-        """Work on one message to its end; a failure here costs that message's lease and nothing else."""
+        """Process one message; if storage fails, the message only stays invisible for its lease."""
         try:
             await self.dispatch(message)
         except AzureError as error:
             log.warning("Message %s of %s: %s", message.id, self.client.queue_name, type(error).__name__)
 
     async def dispatch(self, message: QueueMessage) -> None:
-        """Call the handler, then delete the message, release it for another try, or put it to poison."""
+        """Call the handler, then delete the message, release it for another try, or move it to poison."""
         tries = message.dequeue_count or 0
         if self.poison is not None and tries > self.options.max_dequeue_count:
             await self.move_to_poison(message)
@@ -161,7 +161,7 @@ class QueueListener:
             renewal.cancel()
 
     async def release(self, message: QueueMessage, tries: int) -> None:
-        """After a failed try."""
+        """Handle a failed try."""
         if self.poison is None:
             return  # a poison queue's own message stays invisible for the rest of its lease
         if tries >= self.options.max_dequeue_count:
@@ -177,7 +177,7 @@ class QueueListener:
         )
 
     async def move_to_poison(self, message: QueueMessage) -> None:
-        """Copy the body as it is to the poison queue, then delete the message."""
+        """Copy the body unchanged to the poison queue, then delete the message."""
         if self.poison is None:
             return
         poison = self.service.get_queue_client(self.poison)
@@ -190,7 +190,7 @@ class QueueListener:
         await self.delete(message)
 
     async def delete(self, message: QueueMessage) -> None:
-        """Delete the message; one that is gone or was taken over is not ours to delete."""
+        """Delete the message, unless it is gone or another host has received it."""
         try:
             await self.client.delete_message(message)
         except HttpResponseError as error:
@@ -199,7 +199,7 @@ class QueueListener:
             log.debug("Message %s was deleted, or received by another host", message.id)
 
     async def renew(self, message: QueueMessage) -> None:
-        """Prolong the lease every five minutes while the function runs."""
+        """Renew the lease, each time half of it has passed, while the function runs."""
         while True:
             await asyncio.sleep(self.lease_seconds / 2)
             renewed = await self.client.update_message(
@@ -208,7 +208,7 @@ class QueueListener:
             message.pop_receipt = renewed.pop_receipt
 
     def decode(self, content: str) -> bytes | None:
-        """Return the message's bytes; None if the configured encoding does not hold."""
+        """Return the message's bytes; None if it is not in the configured encoding."""
         if self.options.message_encoding == "none":
             return content.encode()
         try:
@@ -218,6 +218,6 @@ class QueueListener:
 
 
 def poison_queue_for(name: str) -> str | None:
-    """Return the name of a queue's poison queue; None for a poison queue, and where the name would be too long."""
+    """Return the name of a queue's poison queue; None for a poison queue, or if the name would be too long."""
     poison = name + POISON_SUFFIX
     return None if name.endswith(POISON_SUFFIX) or len(poison) > LONGEST_QUEUE_NAME else poison

@@ -1,4 +1,4 @@
-"""The timer listener, as the Timers extension has it: one run at a time, and one at the start if one was missed."""
+"""The timer listener, as in the Timers extension: one run at a time, and one at the start if one was missed."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from local.schedule import ScheduleError, read_schedule
 log = logging.getLogger("host")
 
 SHORTEST_MONITORED: Final = timedelta(minutes=1)
-"""Of schedules with shorter intervals the host does not remember when the last run was."""
+"""For schedules with shorter intervals, the host does not store when the last run was."""
 
 
 class TimerListener:
@@ -29,17 +29,17 @@ class TimerListener:
     def __init__(
         self, function: Function, workers: Invoker, blobs: BlobServiceClient, host_id: str, schedule: str
     ) -> None:
-        """Run nothing yet.
+        """Prepare a listener; `run` starts it.
 
         Args:
-            function: to run.
-            workers: run functions.
+            function: function to run.
+            workers: runs functions.
             blobs: of the host's own account.
-            host_id: the name under which the last run is remembered.
+            host_id: the name under which the last run is stored.
             schedule: NCRONTAB: second, minute, hour, day, month, day of the week.
 
         Raises:
-            HostError: the schedule is no such expression.
+            HostError: the schedule is not valid.
         """
         self.function = function
         self.workers = workers
@@ -57,18 +57,18 @@ class TimerListener:
         self.is_monitored = is_long and bool(function.binding.get("useMonitor", True))
 
     def next_after(self, moment: datetime) -> datetime:
-        """Return the first time of the schedule after a moment."""
+        """Return the next time of the schedule after a moment."""
         found = self.schedule.next_after(moment)
         if found is None:
             raise HostError(f"function {self.function.name}: its schedule has no next time")
         return found
 
     def stop(self) -> None:
-        """Run nothing more; `run` returns as soon as what runs has ended."""
+        """Start no more runs; `run` returns when the current one has ended."""
         self.stopped.set()
 
     async def run(self) -> None:
-        """Run the function when it is due."""
+        """Run the function whenever it is due."""
         last = await self.last_run()
         is_past_due = last is not None and self.next_after(last) <= now()
         if is_past_due or self.function.binding.get("runOnStartup", False):
@@ -99,7 +99,7 @@ class TimerListener:
         return begun
 
     async def last_run(self) -> datetime | None:
-        """Return when the last run was, as far as it is remembered."""
+        """Return when the last run was; None if that is not stored."""
         if not self.is_monitored:
             return None
         try:
@@ -109,7 +109,7 @@ class TimerListener:
             return None
 
     async def remember(self, status: dict[str, str]) -> None:
-        """Remember the last run."""
+        """Store the last run."""
         body = json.dumps(status)
         try:
             try:
@@ -123,5 +123,5 @@ class TimerListener:
 
 
 def now() -> datetime:
-    """Return the time; schedules are in UTC."""
+    """Return the time in UTC, as in schedules."""
     return datetime.now(UTC)

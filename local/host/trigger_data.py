@@ -16,13 +16,13 @@ from azure.storage.queue import QueueMessage
 from local.host.protocol import TypedData, encodable
 
 NEVER: Final = "0001-01-01T00:00:00+00:00"
-"""What .NET writes for a time that is not set."""
+""".NET's value of a time that is not set."""
 BLOB_TYPES: Final = ("BlockBlob", "PageBlob", "AppendBlob")
 LEASE_DURATIONS: Final = ("infinite", "fixed")
 LEASE_STATES: Final = ("available", "leased", "expired", "breaking", "broken")
 LEASE_STATUSES: Final = ("locked", "unlocked")
 ISO_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,7})?(Z|[+-]\d\d:\d\d)?")
-"""What Newtonsoft.Json takes for a time."""
+"""What Newtonsoft.Json reads as a time."""
 
 
 def of_message(text: str, message: QueueMessage) -> tuple[TypedData, dict[str, TypedData]]:
@@ -50,7 +50,7 @@ def of_message(text: str, message: QueueMessage) -> tuple[TypedData, dict[str, T
 
 
 def properties_of(text: str) -> dict[str, TypedData]:
-    """Return the properties of a JSON object as the host writes them; none of a text that is no JSON object."""
+    """Return the properties of a JSON object as the host writes them; none if the text is not a JSON object."""
     stripped = text.strip()
     if not (stripped.startswith("{") and stripped.endswith("}")):
         return {}
@@ -62,7 +62,7 @@ def properties_of(text: str) -> dict[str, TypedData]:
 
 
 def as_metadata(value: Any) -> TypedData:
-    """Return a property of a JSON object: an object as JSON, anything else as .NET's text of it."""
+    """Return a property of a JSON object: an object as JSON, anything else as .NET writes it."""
     match value:
         case dict():
             text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
@@ -81,9 +81,9 @@ def as_metadata(value: Any) -> TypedData:
 
 
 def as_dotnet_time(text: str) -> str:
-    """Return an ISO time as the host writes a time that it found in JSON; a text that is no time as it is."""
+    """Return an ISO time as the host writes a time that it found in JSON; other text unchanged."""
     try:
-        # .NET's fraction has a digit more than Python's.
+        # .NET's fractions have one digit more than Python's.
         moment = datetime.fromisoformat(re.sub(r"(\.\d{6})\d", r"\1", text))
     except ValueError:
         return text
@@ -97,10 +97,10 @@ def of_blob(
 
     Args:
         account: the URL of the account.
-        properties: of the blob.
-        content: of the blob; None if the function gets a reference.
-        pattern: what the trigger's path says about the name.
-        connection: the trigger's.
+        properties: properties of the blob.
+        content: the blob's bytes; None if the function gets a reference.
+        pattern: pattern of names in the trigger's path.
+        connection: `connection` of the trigger.
     """
     container, name = str(properties.container), str(properties.name)
     match = pattern.fullmatch(name)
@@ -124,7 +124,7 @@ def compact(document: dict[str, Any]) -> str:
 
 
 def as_dotnet(properties: BlobProperties) -> dict[str, Any]:
-    """Return a blob's properties as the host's serialiser writes those of the .NET SDK."""
+    """Return a blob's properties as the host serialises those of the .NET SDK."""
     settings, lease = properties.content_settings, properties.lease
     return {
         "LastModified": properties.last_modified.isoformat(),

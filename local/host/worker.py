@@ -1,6 +1,6 @@
 """`python -m local.host.worker ROOT SOCKET`: the worker process, which imports an app and runs its functions.
 
-The host starts it, with a descriptor of their connection, and ends it without asking. It never outlives the host.
+The host starts it with a file descriptor of their connection, and kills it without warning. It never outlives the host.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from local.host.protocol import FROM_HOST, Functions, Invocation, Refused, Resul
 from shared.settings import SettingsError
 
 WORKER_THREADS: Final = 1000
-"""What the host sets for the worker's pool of plain functions (PYTHON_THREADPOOL_THREAD_COUNT)."""
+"""The host's value for the worker's thread pool (PYTHON_THREADPOOL_THREAD_COUNT)."""
 
 
 class Worker:
-    """Runs functions: coroutines on the event loop of the process, plain functions in threads."""
+    """Runs functions: coroutines on the process's event loop, other functions in threads."""
 
     def __init__(self, connection: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
         self.connection = connection
@@ -36,7 +36,7 @@ class Worker:
         self.tasks: set[asyncio.Task[None]] = set()
 
     def listen(self) -> None:
-        """Take invocations from the host in a thread of its own; end the process as soon as the host has ended."""
+        """Receive invocations in a separate thread; end the process as soon as the host has ended."""
 
         def read() -> None:
             # The connection is reset if the host has ended before it read everything.
@@ -48,7 +48,7 @@ class Worker:
         threading.Thread(target=read, name="host", daemon=True).start()
 
     def begin(self, invocation: Invocation) -> None:
-        """Run a function beside the others."""
+        """Start running a function."""
         task = self.loop.create_task(self.run(invocation))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -56,7 +56,7 @@ class Worker:
     async def run(self, invocation: Invocation) -> None:
         """Run a function and report its end.
 
-        As with the real worker, one that ends by a cancellation of its own is not reported: it runs into the timeout.
+        As in the real worker, a function that cancels itself is not reported: it exceeds functionTimeout.
         """
         try:
             await self.call(self.functions[invocation.function], invocation)
@@ -67,7 +67,7 @@ class Worker:
             self.send(Result(invocation.id))
 
     async def call(self, function: AppFunction, invocation: Invocation) -> None:
-        """Call a function; what it returns must be None, since it has no output binding."""
+        """Call a function, which must return None because it has no output binding."""
         arguments = function.arguments(invocation)
         if function.is_coroutine:
             result = await function.call(**arguments)
@@ -77,13 +77,13 @@ class Worker:
             raise TypeError(f"function {invocation.function} returned a value without an output binding")
 
     def send(self, message: Functions | Refused | Result) -> None:
-        """Send a message; a host that has ended needs none."""
+        """Send a message, unless the host has ended."""
         with suppress(OSError):
             self.connection.sendall(frame(message))
 
 
 def main() -> int:
-    """Run until the host ends; return the exit code of a failure."""
+    """Run until the host ends; return an exit code on failure."""
     root, descriptor = Path(sys.argv[1]), int(sys.argv[2])
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     # Ctrl-C in a terminal reaches this process too, but it is the host that stops.

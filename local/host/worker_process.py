@@ -1,4 +1,4 @@
-"""A worker process as the host sees it: started, asked for its functions, given invocations."""
+"""A worker process as the host sees it: start it, get its functions, send it invocations."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ log = logging.getLogger("host")
 START_SECONDS: Final = 60.0
 """The host gives a worker this long to start."""
 EXIT_SECONDS: Final = 5.0
-"""A worker process that has closed its connection has ended, or is ended, after this."""
+"""A worker process that has closed its connection is killed after this."""
 
 
 class WorkerEndedError(Exception):
@@ -38,7 +38,7 @@ class WorkerProcess:
     """A worker process and the invocations that it runs."""
 
     def __init__(self, root: Path, environ: Mapping[str, str]) -> None:
-        """Start the process; it imports the app while the host goes on."""
+        """Start the process; it imports the app while the host continues."""
         self.connection, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-m", "local.host.worker", str(root), str(theirs.fileno())]
@@ -87,7 +87,7 @@ class WorkerProcess:
         return message
 
     async def receive_results(self) -> None:
-        """Hand results to those who wait for them until the process ends."""
+        """Pass results to the waiting invocations until the process ends."""
         while isinstance(message := await self.receive(), Result):
             ended = self.running.pop(message.id, None)
             if ended is not None and not ended.done():
@@ -97,7 +97,7 @@ class WorkerProcess:
         """Run a function to its end.
 
         Raises:
-            WorkerEndedError: the process ended before. If it was killed, this waits for ever.
+            WorkerEndedError: the process ended before. If it was killed, this waits forever.
         """
         ended: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self.running[invocation.id] = ended
@@ -109,14 +109,14 @@ class WorkerProcess:
         return await ended
 
     def fail_running(self, why: str) -> None:
-        """Let all invocations fail."""
+        """Fail all invocations."""
         for ended in self.running.values():
             if not ended.done():
                 ended.set_exception(WorkerEndedError(f"The worker process {why}"))
         self.running.clear()
 
     async def exit_words(self) -> str:
-        """Return how the process ended, once it has."""
+        """Wait for the process to end; return how it did."""
         try:
             code = await asyncio.to_thread(self.process.wait, EXIT_SECONDS)
         except subprocess.TimeoutExpired:
@@ -125,12 +125,12 @@ class WorkerProcess:
         return f"exited with code {code}"
 
     def kill(self) -> None:
-        """End the process without warning."""
+        """Kill the process."""
         self.is_killed = True
         self.process.kill()
 
     def close(self) -> None:
-        """End the process, and free what belongs to it."""
+        """Kill the process and free its resources."""
         self.kill()
         self.process.wait()
         (self.writer if self.is_connected else self.connection).close()

@@ -1,4 +1,4 @@
-"""The worker processes of the host: given invocations, killed at a timeout, replaced when they end."""
+"""The host's worker processes: they get invocations, are killed at a timeout, and replaced when they end."""
 
 import asyncio
 import logging
@@ -16,15 +16,15 @@ log = logging.getLogger("host")
 GRACE_SECONDS: Final = 2.0
 """From functionTimeout until the worker process is killed."""
 RESTART_SECONDS: Final = 10.0
-"""From one replacement of a worker process to the next, at least."""
+"""Minimum time between two replacements of a worker process."""
 MAX_DEATHS: Final = 3
-"""With this many, the host ends."""
+"""After this many, the host ends."""
 DEATHS_SECONDS: Final = 1800.0
-"""A worker process that lives longer than this after a death makes the host forget the deaths before."""
+"""If this much time has passed since the last death, earlier deaths no longer count."""
 
 
 class Times(NamedTuple):
-    """How long the host waits; tests wait less."""
+    """How long the host waits; shorter in tests."""
 
     timeout: float
     grace: float = GRACE_SECONDS
@@ -32,7 +32,7 @@ class Times(NamedTuple):
 
 
 class Workers:
-    """Runs invocations in a worker process, and replaces that when it ends."""
+    """Runs invocations in a worker process, and replaces it when it ends."""
 
     def __init__(self, start: Callable[[], WorkerProcess], first: WorkerProcess, times: Times) -> None:
         """Take over the first worker process, which is connected."""
@@ -66,7 +66,7 @@ class Workers:
             ended.close()
 
     async def replace(self) -> float:
-        """Start a worker process in place of the one that ended; return when it may be replaced at the earliest."""
+        """Start a worker process in place of the one that ended; return the earliest time of the next replacement."""
         loop = asyncio.get_running_loop()
         while True:
             self.worker = self.start()
@@ -83,10 +83,10 @@ class Workers:
                 return loop.time() + self.times.restart
 
     def count_death(self, now: float) -> None:
-        """Remember that a worker process died.
+        """Count the death of a worker process.
 
         Raises:
-            HostError: one too many.
+            HostError: too many have.
         """
         if self.deaths and now - self.deaths[-1] > DEATHS_SECONDS:
             self.deaths.clear()
@@ -98,7 +98,7 @@ class Workers:
             )
 
     async def invoke(self, function: Function, data: TypedData, metadata: dict[str, TypedData], reason: str) -> None:
-        """Call a function with trigger data of the form that the host sends.
+        """Call a function with trigger data in the form that the host sends.
 
         Raises:
             InvocationError: the function failed.
@@ -126,11 +126,11 @@ class Workers:
     async def time_out(self, invocation: Invocation, call: asyncio.Task[Result], times: Times) -> None:
         """Kill the worker process that runs an invocation, unless the invocation ends very soon.
 
-        The other invocations of that process are lost, but have not failed: each holds its message and its place until
-        its own timeout.
+        The other invocations in that process are lost, but do not fail yet: each keeps its message, and counts as
+        running, until its own timeout.
 
         Raises:
-            InvocationError: in any case.
+            InvocationError: always.
         """
         timeout = time_span(times.timeout)
         log.error(

@@ -1,4 +1,4 @@
-"""Calls of the service: how long they may take, when the next one is due, and what comes after one that failed."""
+"""Calls to the service: how long they may take, when the next one is due, and what happens after one that failed."""
 
 import logging
 from collections.abc import Sequence
@@ -26,18 +26,18 @@ from shared.storage.errors import reason_of
 log = logging.getLogger("ner")
 
 CALL_SHARE: Final = 0.5
-"""Of NER_SUBMIT_TIMEOUT_SECONDS, what one call to submit may take: the rest is for recording what came of it."""
+"""The part of NER_SUBMIT_TIMEOUT_SECONDS that one submit call may take; the rest is for recording its result."""
 LONGEST_DISPLAY_NAME: Final = 256
 
 
 async def submit_request(services: Services, request: Request, source: Source) -> str:
-    """Submit a request and return the job's id; raises NerError."""
+    """Submit a request and return the ID of its job. Raises NerError."""
     within = services.settings.submit_timeout_seconds * CALL_SHARE
     return await services.ner.submit(numbered(request.documents), display_name(source), within)
 
 
 def next_poll(services: Services, job: SubmittedJob | None, age_seconds: float) -> float:
-    """Return in how many seconds to poll a job of that age."""
+    """Return the delay, in seconds, before a job of that age is polled."""
     size = job.transactions_count if job else MOST_TRANSACTIONS
     return services.delays.next_delay(size, age_seconds, services.random.uniform(-1, 1))
 
@@ -52,16 +52,16 @@ async def after_failed_call(
     jobs: Sequence[SubmittedJob] = (),
     since: datetime | None = None,
 ) -> None:
-    """After a call that the service refused: let the batch go on later, or end it.
+    """Continue a batch later, or end it, after a call to the service failed.
 
     Args:
         services: connections.
-        batch: which one.
-        record: of the batch.
-        baton: etag of the record; None if it has not been written yet.
-        error: what the call failed with.
-        jobs: that the service has accepted, where they are not in the record.
-        since: when the waiting began, if not when the record says.
+        batch: ID of the batch.
+        record: the batch's record.
+        baton: ETag of the record; None if it has not been written yet.
+        error: why the call failed.
+        jobs: the jobs that the service has accepted, if they are not in the record.
+        since: when the wait began, if not at the time in the record.
     """
     name, settings = record.members[0].source.name, services.settings
     if error.throttled:
@@ -99,10 +99,10 @@ async def after_failed_call(
 async def after_refused_call(
     services: Services, batch: BatchId, record: BatchRecord, baton: str, error: Exception
 ) -> None:
-    """After a call that storage refused, or did not answer: let the batch go on later.
+    """Continue a batch later, after storage refused a call or did not respond.
 
-    One that the service has not accepted within NER_JOB_TIMEOUT_SECONDS fails; a job has been paid, so it waits for as
-    long as it takes.
+    A batch that the service has not accepted within NER_JOB_TIMEOUT_SECONDS fails. A job has been charged, so it waits
+    indefinitely.
     """
     settings, now = services.settings, services.now()
     log.warning("%s: retrying later, because %s", names_of(record), reason_of(error))
@@ -124,5 +124,5 @@ async def after_refused_call(
 
 
 def display_name(source: Source) -> str:
-    """Return the name of a file's jobs in the service's own lists."""
+    """Return the name under which the service lists a file's jobs."""
     return source.name[-LONGEST_DISPLAY_NAME:]

@@ -1,4 +1,4 @@
-"""Claiming a file for one version, and taking a claim over: from a worker that has ended, or for a newer version."""
+"""Claiming a file for a version, and taking over a claim: from a worker that has ended, or for a newer version."""
 
 import logging
 from contextlib import AsyncExitStack
@@ -16,7 +16,7 @@ from shared.storage.state import StoredClaim
 log = logging.getLogger("ner")
 
 MAX_ATTEMPTS: Final = 3
-"""A claim that is in the way at one call and gone at the next one: its version has just ended."""
+"""How often to try, if a claim exists at one call and is gone at the next because its version has just ended."""
 
 
 async def take_claim(
@@ -27,16 +27,16 @@ async def take_claim(
     Args:
         services: connections.
         source: the version, as it was read.
-        batch: that it is to be in.
-        replaces: etag of an outcome of the version that is to be replaced.
-        turn: of this invocation, entered where other workers have died of this version.
+        batch: ID of the batch that it will be in.
+        replaces: ETag of an outcome of this version that is to be replaced.
+        turn: exit stack of the invocation; gets a turn if other workers have died of this version.
 
     Returns:
-        None if another worker has the version, or a newer one.
+        The claim; None if another worker has the version, or it is not the newest.
 
     Raises:
         AzureError: storage refused a call.
-        StateError: the claim that is there cannot be read.
+        StateError: the existing claim cannot be read.
     """
     now = services.now()
     claim = Claim(source=source, batch=batch, claimed_date_time=now, received_date_time=now, replaces=replaces)
@@ -47,12 +47,12 @@ async def take_claim(
         known = await services.state.read_claim(source.name)
         if known is not None:
             return await take_over(services, claim, known, turn)
-    log.info("%r: other workers claim this file again and again, leaving it to them", source.name)
+    log.info("%r: other workers keep claiming this file, leaving it to them", source.name)
     return None
 
 
 async def take_over(services: Services, claim: Claim, known: StoredClaim, turn: AsyncExitStack) -> StoredClaim | None:
-    """Claim a file in place of a claim that is there, if nobody works on this version; return None if somebody does."""
+    """Replace the existing claim of a file; return None if another worker has the version, or it is not the newest."""
     name, settings = claim.source.name, services.settings
     kind = None
     if is_old(known.claim.claimed_date_time, claim.claimed_date_time, settings.submit_timeout_seconds):
@@ -66,13 +66,13 @@ async def take_over(services: Services, claim: Claim, known: StoredClaim, turn: 
     if decided is Claiming.FENCE and not await put_up_fence(services, known.claim):
         log.info("%r: its worker has just recorded its work, nothing to do", name)
         return None
-    # Only after the fence: a batch that is gone may have been paid, and have ended since its version was replaced.
+    # Check after the fence: a batch without a record may have been charged, and have ended as its version was replaced.
     newest = await services.blobs.newest(name)
     if newest is None or newest.etag != claim.source.etag:
         log.info("%r: replaced before it was submitted, nothing to do", name)
         return None
     if decided is not Claiming.ASK:
-        # Whoever wanted an outcome to be replaced still wants it.
+        # A request to replace an outcome outlives the worker that received it.
         replaces = claim.replaces or known.claim.replaces
         tries, received = known.claim.tries + 1, known.claim.received_date_time
         claim = msgspec.structs.replace(
@@ -84,7 +84,7 @@ async def take_over(services: Services, claim: Claim, known: StoredClaim, turn: 
 
 
 async def put_up_fence(services: Services, claim: Claim) -> bool:
-    """Void the batch of a claim, so that its worker, if it is slow and not dead, cannot record a job any more."""
+    """Void the batch of a claim, so that a slow worker can no longer record a job; return False if it has a record."""
     now = services.now()
     void = BatchRecord(kind=BatchKind.VOID, received_date_time=claim.received_date_time, due=now)
     return await services.state.write_batch(claim.batch, void, None) is not None

@@ -1,4 +1,4 @@
-"""Collecting the results of a file of many jobs: polled in order, merged, kept, and at last written as one outcome."""
+"""Collecting the results of a file of many jobs: poll in order, merge, store, and finally write one outcome."""
 
 import logging
 import time
@@ -28,11 +28,11 @@ from shared.storage.ledgers import LedgerConflictError, ResultsGoneError
 log = logging.getLogger("ner")
 
 MAX_COLLECTED: Final = 4 * 1024 * 1024
-"""Bytes of results that are held in memory before they are kept; one job more may come on top."""
+"""Bytes of results that are held in memory before they are stored; one more job may exceed this."""
 
 
 async def collect(services: Services, batch: BatchId, record: BatchRecord, baton: str | None, ledger: Ledger) -> None:
-    """Collect the jobs that have ended, and write the outcome once all have."""
+    """Collect the results of the jobs that have ended; write the outcome once all have ended."""
     source = record.members[0].source
     end_of_work = time.monotonic() + services.settings.submit_timeout_seconds * WORKING_SHARE
     expired = is_expired(record.since, services.now(), services.settings.job_timeout_seconds)
@@ -50,16 +50,16 @@ async def collect(services: Services, batch: BatchId, record: BatchRecord, baton
         log.info("%r: another worker processes this file, nothing to do", source.name)
     except ResultsGoneError:
         # If no other worker has just ended the version, the sweep finds its claim without a record.
-        log.warning("%r: what was collected is gone, leaving the file to whoever ended it or the sweep", source.name)
+        log.warning("%r: the collected results are gone, leaving the file to another worker or the sweep", source.name)
         await give_up_version(services, batch, record)
     except NerError as error:
-        # As long as results come, it is a throttled service and no outage.
+        # As long as results arrive, the service is throttling calls; this is not an outage.
         since = services.now() if ledger.collected_count > before else None
         await after_failed_call(services, batch, record, baton, error, jobs=ledger.jobs, since=since)
 
 
 def next_due(services: Services, ledger: Ledger, *, waits: bool) -> datetime:
-    """Return when to poll again: at once, unless the next job has to be waited for."""
+    """Return when to poll again: immediately, unless the next job is still running."""
     if not waits:
         return services.now()
     request = ledger.requests[ledger.collected_count]
@@ -68,19 +68,19 @@ def next_due(services: Services, ledger: Ledger, *, waits: bool) -> datetime:
 
 
 async def collect_ended(services: Services, ledger: Ledger, end_of_work: float, *, expired: bool) -> bool:
-    """Collect the results of the jobs that have ended, in order, until one has not or the time is up.
+    """Collect the results of the jobs that have ended, in order, until one is still running or the time is up.
 
     Args:
         services: connections.
-        ledger: of a file that has been submitted completely.
+        ledger: ledger of a file that has been submitted completely.
         end_of_work: when the time is up, by the monotonic clock; one poll is always made.
-        expired: what has not ended by now counts as failed.
+        expired: whether jobs that are still running count as failed.
 
     Returns:
-        Whether the next job has to be waited for.
+        Whether the next job is still running.
 
     Raises:
-        NerError: the service shows no job now; what came before is kept.
+        NerError: the service did not return a job; the results before it are stored.
         LedgerConflictError: another worker collects the same file.
     """
     waits = False
@@ -104,10 +104,10 @@ async def collect_ended(services: Services, ledger: Ledger, end_of_work: float, 
 
 
 async def result_of(services: Services, entry: RequestEntry, *, expired: bool) -> Job | Problem | None:
-    """Return the job of a request that has ended, why there will never be one, or None while it runs.
+    """Return the ended job of a request, the reason if there will never be one, or None while the job runs.
 
     Raises:
-        NerError: the service does not say now.
+        NerError: the service did not return the job.
     """
     if isinstance(entry, RefusalEntry):
         return entry.error
@@ -124,7 +124,7 @@ async def result_of(services: Services, entry: RequestEntry, *, expired: bool) -
 
 
 async def keep(services: Services, ledger: Ledger, collected: "Collected") -> None:
-    """Record what was collected."""
+    """Store and record what was collected."""
     if not collected.requests_count:
         return
     merger = collected.merger
@@ -141,7 +141,7 @@ async def keep(services: Services, ledger: Ledger, collected: "Collected") -> No
 
 
 async def pieces(services: Services, ledger: Ledger, outcome: MergedOutcome) -> AsyncIterator[bytes]:
-    """Yield the outcome of a file that has been collected completely."""
+    """Yield, in pieces, the outcome of a file whose results have all been collected."""
     for piece in outcome.head():
         yield piece
     for entry in ledger.collected:
@@ -157,16 +157,16 @@ async def pieces(services: Services, ledger: Ledger, outcome: MergedOutcome) -> 
 
 
 class Collected:
-    """What is collected before it is kept."""
+    """Results that have been collected but not stored yet."""
 
     def __init__(self, merger: Merger) -> None:
-        """Begin with nothing."""
+        """Create an empty collection."""
         self.merger = merger
         self.requests_count = 0
         self.jobs: list[JobSummary] = []
 
     def add(self, entry: RequestEntry, result: Job | Problem) -> None:
-        """Add what became of a request."""
+        """Add the result of a request."""
         if isinstance(result, Problem):
             self.merger.add_missing(entry.start, entry.end, entry.documents_count, result)
             if isinstance(entry, JobEntry):
@@ -178,7 +178,7 @@ class Collected:
 
 
 def merged_outcome(ledger: Ledger, source: Source, api: dict[str, str]) -> MergedOutcome:
-    """Return the outcome of a file that has been collected completely."""
+    """Return the outcome of a file whose results have all been collected."""
     if ledger.file is None:
         raise ValueError("the ledger is empty")
     return MergedOutcome(

@@ -1,4 +1,4 @@
-"""The outcome of a file that was saved again with the same text: its entities are there already, and paid."""
+"""Copying the outcome of a file that was saved again with the same text: its entities are known and were charged."""
 
 import json
 import logging
@@ -25,14 +25,14 @@ class ShapeError(Exception):
 
 
 async def copy_outcome(services: Services, member: Member) -> bool:
-    """Write the present outcome of a file again, as that of a version with the same text.
+    """Copy the existing outcome of a file, for a version with the same text.
 
     Returns:
         False if that is not possible: the text has to be sent.
 
     Raises:
         AzureError: storage refused a call.
-        OutcomeConflictError: the outcome is not the one that was seen any more.
+        OutcomeConflictError: the outcome is no longer the one that was seen.
     """
     name, source = member.source.name, member.source
 
@@ -50,17 +50,17 @@ async def copy_outcome(services: Services, member: Member) -> bool:
     except ShapeError:
         return False
     services.telemetry.ended(OutcomeStatus.SUCCEEDED.value)
-    log.info("%r: wrote the outcome of its last version again, because the text is the same", name)
+    log.info("%r: copied the outcome of its last version, because the text is the same", name)
     return True
 
 
 def with_source(head: bytes, source: Source) -> bytes:
-    """Return the beginning of an outcome with another version in place of its own; the encoding stays.
+    """Return the beginning of an outcome with its version replaced by `source`; the encoding stays.
 
     Raises:
-        ShapeError: it is not an outcome's.
+        ShapeError: it is not the beginning of an outcome.
     """
-    # The bytes at the end may be a part of a character; they come after the source.
+    # The last bytes may be part of a character; they are after the source.
     text = head.decode("utf-8", "surrogateescape")
     begin = HEAD.match(text)
     if begin is None:

@@ -1,4 +1,4 @@
-"""What is to be done, decided from what was seen: pure functions, without a clock of their own and without I/O."""
+"""Decisions about what to do, based on what was read: pure functions, without a clock of their own and without I/O."""
 
 from datetime import datetime, timedelta
 from enum import Enum
@@ -13,37 +13,37 @@ from shared.state.batch import BatchKind, BatchRecord
 from shared.state.claim import Claim, is_old
 
 MAX_STORAGE_DELAY_SECONDS: Final = 600
-"""Some refusals last until an operator acts, such as a lease without end, and each try costs calls."""
+"""Some refusals, such as by an infinite lease, last until an operator acts, and each try costs calls."""
 
 MAX_UNSURE: Final = 5
-"""So many submissions of a text may be paid for without a job that is known."""
+"""How often a text may be submitted without learning its job."""
 LEAST_UNSURE_SECONDS: Final = 120
 
 
 class Claiming(Enum):
-    """What a worker may do about a file that has a claim already."""
+    """What a worker may do with a file that already has a claim."""
 
     LEAVE = "leave"
     """Another worker has this version."""
     FENCE = "fence"
-    """Its worker has ended without a record: make sure that it cannot record a job any more, then take over."""
+    """Its worker has ended without a record: make sure that it can no longer record a job, then take over."""
     TAKE_OVER = "take over"
     """Its worker has ended, and its batch is void."""
     ASK = "ask"
-    """The claim is of another version: take it over if this one is still the newest."""
+    """The claim is for another version: take it over if this version is still the newest."""
 
 
 def who_submits(
     claim: Claim, source: Source, kind: BatchKind | None, now: datetime, patience_seconds: float
 ) -> Claiming:
-    """Decide who submits a version whose file has a claim.
+    """Decide what a worker does with a version whose file has a claim.
 
     Args:
-        claim: the claim that is there.
+        claim: the existing claim.
         source: the version that was read.
-        kind: of the record of the claim's batch; None where there is none.
-        now: the time.
-        patience_seconds: NER_SUBMIT_TIMEOUT_SECONDS; each worker ends itself before.
+        kind: kind of the record of the claim's batch; None if there is no record.
+        now: the current time.
+        patience_seconds: NER_SUBMIT_TIMEOUT_SECONDS; each worker ends itself before it is over.
     """
     if claim.source.etag != source.etag:
         return Claiming.ASK
@@ -55,7 +55,7 @@ def who_submits(
 
 
 class Later(NamedTuple):
-    """A step that is to be taken later."""
+    """A step to take later."""
 
     seconds: float
 
@@ -64,7 +64,7 @@ class Fail(NamedTuple):
     """A batch that ends without entities."""
 
     overdue: bool
-    """Whether waiting might have helped, but has lasted long enough."""
+    """Whether a retry might have helped, but the time limit has passed."""
 
 
 def after_call(
@@ -78,17 +78,17 @@ def after_call(
     jitter: float,
     since: datetime | None = None,
 ) -> Later | Fail:
-    """Decide what comes after a call that the service refused or did not answer.
+    """Decide what happens after the service refused a call or did not respond.
 
     Args:
-        error: what the call failed with.
-        record: of the batch.
-        now: the time.
+        error: why the call failed.
+        record: the batch's record.
+        now: the current time.
         timeout_seconds: NER_JOB_TIMEOUT_SECONDS.
         least: NER_POLL_MIN_SECONDS.
         most: NER_POLL_MAX_SECONDS.
         jitter: from 0 to 1, drawn at random by the caller.
-        since: when the waiting began, if not when the record says; the deadline counts from there as ever.
+        since: when the wait began, if not at the time in the record; the time limit counts from the record.
     """
     if error.remedy is Remedy.NONE:
         return Fail(overdue=False)
@@ -99,12 +99,13 @@ def after_call(
 
 
 def after_unsure(record: BatchRecord, now: datetime, patience_seconds: float) -> BatchRecord | None:
-    """Return the record after one more submission that may have been accepted, though no job is known.
+    """Return the record after one more submission that may have been accepted, but whose job is unknown.
 
-    Each may be paid for, so each delay is eight times the last one: 2 minutes, 16 minutes, 2 hours, 17 hours.
+    Each submission may have been charged, so each delay is eight times the last one: 2 minutes, 16 minutes, 2 hours,
+    17 hours.
 
     Returns:
-        None if there were too many of them: the file is to be given up.
+        None after the last submission: the app gives the file up.
     """
     unsure = record.unsure + 1
     if unsure >= MAX_UNSURE:
@@ -114,7 +115,7 @@ def after_unsure(record: BatchRecord, now: datetime, patience_seconds: float) ->
 
 
 def after_refusal(record: BatchRecord, now: datetime, *, least: float, most: float, jitter: float) -> float:
-    """Return in how many seconds to go on where storage has refused a call, or has not answered in time."""
+    """Return the delay, in seconds, before a batch continues after storage refused a call or did not respond."""
     longest = max(most, MAX_STORAGE_DELAY_SECONDS)
     return waiting_delay(now - record.since, least=least, most=longest, jitter=jitter)
 
@@ -123,11 +124,11 @@ class Finding(Enum):
     """What the sweep finds about a file."""
 
     WELL = "well"
-    """It has its outcome, or a worker, or is too young to tell."""
+    """It has its outcome, or a worker, or is too recent to tell."""
     MISSING = "missing"
-    """It needs a message: nobody has begun it, or its worker has ended without a record."""
+    """It needs a message: no worker has begun it, or its worker has ended without a record."""
     EXISTING = "existing"
-    """It has no outcome, and was there before this deployment."""
+    """It has no outcome, and is older than this deployment."""
 
 
 class ListedClaim(NamedTuple):
@@ -152,13 +153,13 @@ def look_at_file(
 
     Args:
         source: its version, as listed.
-        outcome_of: etag of the version that its outcome is of; None if it has none.
-        claim: of the file. One of another version ends sooner or later, and then the version is missing.
-        now: the time.
+        outcome_of: ETag of the version that its outcome belongs to; None if it has no outcome.
+        claim: the file's claim. A claim for another version ends sooner or later; the file is then found missing.
+        now: the current time.
         has_live_batch: whether the claim's batch has a record that is not void.
-        grace_seconds: NER_SWEEP_GRACE_SECONDS, the age that a file must have.
-        patience_seconds: NER_SUBMIT_TIMEOUT_SECONDS; each worker ends itself before.
-        since: when this deployment began; older files are only counted. None if they are to be submitted too.
+        grace_seconds: NER_SWEEP_GRACE_SECONDS, the minimum age of the file.
+        patience_seconds: NER_SUBMIT_TIMEOUT_SECONDS; each worker ends itself before it is over.
+        since: when this deployment began; older files are only counted. None to submit them too.
     """
     if claim is not None:
         is_orphan = is_old(claim.claimed, now, patience_seconds) and not has_live_batch
@@ -171,5 +172,5 @@ def look_at_file(
 
 
 def is_behind(due: datetime | None, now: datetime, grace_seconds: float) -> bool:
-    """Tell whether `poll` is behind: the message at the front of the queue has been due for too long."""
+    """Return whether `poll` is behind: the message at the front of the queue has been due for too long."""
     return due is not None and (now - due).total_seconds() >= grace_seconds

@@ -1,4 +1,4 @@
-"""How a version ends: its outcome is written, then its claim is released; a batch's record goes last."""
+"""How a version ends: its outcome is written, then its claim is released; the batch's record is deleted last."""
 
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -17,7 +17,7 @@ from shared.storage.blobs import Body, OutcomeConflictError
 log = logging.getLogger("ner")
 
 MAX_CONFLICTS: Final = 5
-"""So many lost races in a row are no race: the batch goes on later."""
+"""This many lost races in a row are not a race: the batch continues later."""
 GAVE_UP: Final = Problem(
     "ProcessingFailed",
     "The app failed to process this file several times. Ask its operator to check the log, then upload the file again.",
@@ -36,7 +36,7 @@ TIMED_OUT: Final = Problem("JobTimeout", "The job did not end within NER_JOB_TIM
 
 
 async def fail(services: Services, member: Member, problem: Problem, jobs: Sequence[SubmittedJob] = ()) -> None:
-    """End a version that gave no entities, or whose entities cannot be merged."""
+    """End a version with a failed outcome that reports a problem."""
     await finish(services, member, outcomes.failure(member.source, services.api, problem, jobs))
 
 
@@ -44,7 +44,7 @@ async def finish(services: Services, member: Member, outcome: Outcome) -> None:
     """End a version with an outcome.
 
     Raises:
-        AzureError: storage refused a call, for instance since another program holds a lease on the outcome.
+        AzureError: storage refused a call, for instance because another program holds a lease on the outcome.
         OutcomeConflictError: other workers wrote the outcome each time.
     """
     await write_and_release(services, member, outcome.status, outcomes.encode(outcome), outcomes.describe(outcome))
@@ -53,17 +53,17 @@ async def finish(services: Services, member: Member, outcome: Outcome) -> None:
 async def finish_merged(
     services: Services, member: Member, outcome: MergedOutcome, pieces: Callable[[], AsyncIterator[bytes]]
 ) -> None:
-    """End a version with an outcome that comes in pieces; raises what `finish` does."""
+    """End a version with an outcome that is yielded in pieces. Raises the same errors as `finish`."""
     await write_and_release(services, member, outcome.status, pieces, outcome.describe())
 
 
 async def write_and_release(
     services: Services, member: Member, status: outcomes.OutcomeStatus, body: Body, described: dict[str, object]
 ) -> None:
-    """Write what stands in the outcome blob unless the version has ended or been replaced, then release its claim.
+    """Write the outcome unless the version has ended or been replaced, then release its claim.
 
-    A version that was replaced keeps its claim, which is taken over by the newer one: without an outcome, nothing else
-    says to a worker that has just read the old version that it was paid.
+    A version that was replaced keeps its claim, which the newer one takes over: without an outcome, nothing else shows
+    a worker that has just read the old version that it was charged.
     """
     name = member.source.name
     metadata = outcomes.metadata(status, member.source, member.digest)
@@ -80,11 +80,11 @@ async def write_and_release(
 
 
 async def write_if_newest(services: Services, member: Member, body: Body, metadata: dict[str, str]) -> Verdict:
-    """Write what stands in the outcome blob, unless the version has ended or been replaced."""
+    """Write the outcome unless the version has ended or been replaced; return what happened."""
     source, blobs = member.source, services.blobs
     replaced = member.outcome_etag
     for _ in range(MAX_CONFLICTS):
-        # Whoever reacts to new outcomes should not meet an old version's after a newer one was uploaded.
+        # A consumer of outcomes should not receive that of an old version after a newer one was uploaded.
         newest = await blobs.newest(source.name)
         if not may_write(source, newest, holds_claim=newest is None and await holds(services, member)):
             return Verdict.SUPERSEDED
@@ -101,27 +101,27 @@ async def write_if_newest(services: Services, member: Member, body: Body, metada
 
 
 async def holds(services: Services, member: Member) -> bool:
-    """Tell whether a version still has its file's claim, which a newer one takes over."""
+    """Return whether a version still has its file's claim, which a newer one takes over."""
     found = await services.state.read_claim(member.source.name)
     return found is not None and found.etag == member.claim_etag
 
 
 async def give_up_version(services: Services, batch: BatchId, record: BatchRecord) -> None:
-    """End a batch whose files were replaced or deleted: a newer version takes the claim over, else the sweep does."""
+    """End a batch whose files were replaced or deleted; a newer version, or else the sweep, takes over their claims."""
     for member in record.members:
         log.info("%r: this version was replaced or deleted, so the app stops processing it", member.source.name)
     await end_batch(services, batch, record)
 
 
 async def end_batch(services: Services, batch: BatchId, record: BatchRecord) -> None:
-    """Delete what was kept about a batch whose members have ended."""
+    """Delete the record, and any ledger, of a batch whose members have ended."""
     if record.kind is BatchKind.LEDGER:
         await services.ledgers.delete(batch)
     await services.state.delete_batch(batch, None)
 
 
 async def cancel(services: Services, name: str, job_id: str) -> None:
-    """Cancel a job whose results nobody wants, as far as the service lets us: nothing depends on it."""
+    """Try to cancel a job whose results are not needed; nothing depends on whether that succeeds."""
     try:
         if await services.ner.cancel(job_id):
             log.info("%r: asked the service to cancel job %s", name, job_id)

@@ -1,7 +1,7 @@
-"""What one process learns about the service reaches the others: `submit` and `poll` need not share one.
+"""Sharing what one process learns about the service with the others: `submit` and `poll` may run in different ones.
 
-On Flex Consumption they never do, so the process that makes a job's first delay sees no job end, and a refusal that one
-process met is unknown to the other. A small blob is read now and then, and written when there is something to tell.
+On Flex Consumption they always do: the process that chooses a job's first delay sees no job end, and does not know when
+the other one is throttled. A small blob is read now and then, and written when there is something new.
 """
 
 import asyncio
@@ -21,44 +21,44 @@ if TYPE_CHECKING:
 log = logging.getLogger("ner")
 
 READING_SECONDS: Final = 15.0
-"""How old may be what a process knows of the others."""
+"""Interval at which a process reads what the others have learned."""
 LIMIT_SECONDS: Final = 20.0
-"""How long an exchange may take."""
+"""Time limit of an exchange."""
 
 
 class Exchange:
-    """Tells the other processes what this one learns, beside its work and never in its way."""
+    """Shares what this process learns with the others, in the background."""
 
     def __init__(self) -> None:
-        """Know nothing of the others yet."""
+        """Prepare the first exchange."""
         self.next = 0.0
         self.task: asyncio.Task[None] | None = None
 
     def begin(self, services: "Services") -> None:
-        """Exchange what is known if it is time, without waiting for it."""
+        """Start an exchange if one is due, without waiting for it."""
         now = time.monotonic()
         if now >= self.next and (self.task is None or self.task.done()):
             self.next = now + READING_SECONDS
             self.task = asyncio.create_task(exchange(services))
 
     async def end(self) -> None:
-        """End an exchange that is going on."""
+        """Cancel an exchange that is running."""
         if self.task is not None:
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
 
 
 async def exchange(services: "Services") -> None:
-    """Read what other processes have learned, and add what this one has; it fails without harm."""
+    """Read what other processes have learned and add what this one has; failures are only logged."""
     try:
         async with asyncio.timeout(LIMIT_SECONDS):
             await read_and_write(services)
     except (AzureError, TimeoutError) as error:
-        log.warning("what was learned about the service cannot be shared now: %s", reason_of(error))
+        log.warning("could not share with other processes what was learned about the service: %s", reason_of(error))
 
 
 async def read_and_write(services: "Services") -> None:
-    """Take over what others know; write it back with what this process has to tell."""
+    """Adopt what the others have learned; write it back with what is new in this process."""
     delays, now = services.delays, services.now()
     stored = await services.state.read_learned()
     known = stored.learned if stored else Learned([])
@@ -71,6 +71,6 @@ async def read_and_write(services: "Services") -> None:
     if not told_of and not is_news:
         return
     body = encode_learned(Learned(told(delays.histograms), closed_until or known.closed_until))
-    # Where another process was faster, the next exchange tells it.
+    # If another process was faster, the next exchange shares it.
     if await services.state.write_learned(body, stored.etag if stored else None):
         delays.unshared = delays.unshared[told_of:]

@@ -1,7 +1,7 @@
 """Posting a file of many jobs: one request after another, each recorded in its ledger before the next one is made.
 
-An invocation works for a bounded time and leaves the rest to the next one, which may run anywhere: on from the last
-entry.
+An invocation works for a bounded time and leaves the rest to the next one, which may run on any instance and continues
+after the last entry.
 """
 
 import logging
@@ -31,13 +31,13 @@ from shared.storage.ledgers import LedgerConflictError
 log = logging.getLogger("ner")
 
 WORKING_SHARE: Final = 0.4
-"""Of NER_SUBMIT_TIMEOUT_SECONDS, how long an invocation submits, or collects; it ends itself after 0.8 of it."""
+"""The part of NER_SUBMIT_TIMEOUT_SECONDS for which an invocation submits or collects; it ends itself after 0.8."""
 
 
 async def post_all(
     services: Services, batch: BatchId, record: BatchRecord, baton: str, text: Text, *, ledger: Ledger
 ) -> None:
-    """Post what the ledger of a file lacks; what is left when the time is up goes on in another invocation at once."""
+    """Post what the ledger of a file lacks; when the time is up, another invocation continues immediately."""
     member, before = record.members[0], len(ledger.requests)
     end_of_work = time.monotonic() + services.settings.submit_timeout_seconds * WORKING_SHARE
     try:
@@ -59,14 +59,14 @@ async def post_all(
         await after_refused_call(services, batch, record, baton, error)
     except NerError as error:
         record = record.after_progress() if len(ledger.requests) > before else record
-        # A throttled service that took some requests just now will soon take more.
+        # A throttled service that has just accepted some requests will soon accept more.
         await after_failed_call(services, batch, record, baton, error, jobs=ledger.jobs, since=ledger.active)
     else:
         await after_posting(services, batch, record, baton, ledger)
 
 
 async def after_posting(services: Services, batch: BatchId, record: BatchRecord, baton: str, ledger: Ledger) -> None:
-    """Let a file go on: at once if there is more to post, else when its first job is due."""
+    """Schedule a file's next step: now if there is more to post, else when its first job is due."""
     due = services.now()
     record = record.after_progress()
     if ledger.next_start is None:
@@ -80,15 +80,15 @@ async def after_posting(services: Services, batch: BatchId, record: BatchRecord,
 
 
 class UnrecordedJobError(Exception):
-    """The service has accepted a job of a ledger, and storage refused to record it; the cause says why."""
+    """The service has accepted a job of a ledger, but storage refused to record it; the message says why."""
 
 
 async def post_one(services: Services, ledger: Ledger, request: Request, source: Source) -> None:
-    """Post a request of a file of many jobs, and record what came of it.
+    """Post a request of a file of many jobs, and record the result.
 
     Raises:
-        NerError: the service takes no request now.
-        UnrecordedJobError: it has taken this one, and storage refused to record that.
+        NerError: the service accepts no request now.
+        UnrecordedJobError: the service accepted it, but storage refused to record it.
         LedgerConflictError: another worker posts the same file.
     """
     entry = await entry_of(services, request, source)
@@ -106,7 +106,7 @@ async def post_one(services: Services, ledger: Ledger, request: Request, source:
 
 
 async def entry_of(services: Services, request: Request, source: Source) -> RequestEntry:
-    """Submit a request and return its entry; raises NerError if the service takes none now."""
+    """Submit a request and return its entry. Raises NerError if the service accepts none now."""
     try:
         job_id = await submit_request(services, request, source)
     except NerError as error:
@@ -134,7 +134,7 @@ async def after_unrecorded_job(
     *,
     jobs: Sequence[SubmittedJob],
 ) -> None:
-    """After a job that was paid in vain: let the file go on later, or give it up after a few of them."""
+    """Continue a file later after a job was charged in vain, or give it up after a few of them."""
     name = record.members[0].source.name
     again = after_unsure(record, services.now(), services.settings.submit_timeout_seconds)
     if again is None:

@@ -1,4 +1,4 @@
-"""The next step of a batch, when its message comes: post what waits, poll a job, go on with a ledger."""
+"""The next step of a batch when its message arrives: post its text, poll its job, or continue its ledger."""
 
 import logging
 from typing import NamedTuple
@@ -37,14 +37,14 @@ log = logging.getLogger("ner")
 
 
 class Turn(NamedTuple):
-    """What a worker does next: the record of a batch, as its message says or as it was read, and its baton."""
+    """What a worker works on: the record of a batch, from its message or as it was read, and its baton."""
 
     record: BatchRecord
     baton: str | None
 
 
 async def find_turn(services: Services, message: BatchMessage) -> Turn | None:
-    """Return what a message says is next; None if another worker goes on with the batch, or it has ended.
+    """Return the turn that a message starts; None if another worker continues the batch, or it has ended.
 
     Raises:
         AzureError: storage refused a call.
@@ -54,13 +54,13 @@ async def find_turn(services: Services, message: BatchMessage) -> Turn | None:
         return Turn(message.record, message.etag)
     stored = await services.state.read_batch(message.batch)
     if stored is None or stored.etag != message.etag:
-        log.info("dropped a message of batch %s, which another worker goes on with, or which has ended", message.batch)
+        log.info("discarded a message of batch %s, which has ended or which another worker continues", message.batch)
         return None
     return Turn(stored.record, stored.etag)
 
 
 async def count_try(services: Services, batch: BatchId, turn: Turn, *, comes_again: bool) -> Turn | None:
-    """Count this worker, since another one may have died of the same step; end a batch that too many have died of.
+    """Count this try, because a worker may have died of the same step; end a batch that too many have died of.
 
     Returns:
         The turn with its new baton; None if another worker has it, or the batch has ended.
@@ -73,24 +73,24 @@ async def count_try(services: Services, batch: BatchId, turn: Turn, *, comes_aga
     if record.tries >= MAX_TRIES:
         await give_up_batch(services, batch, record)
         return None
-    # The first worker that died of a poll was not counted.
+    # The first worker that died of a poll has not been counted.
     record = msgspec.structs.replace(record, tries=max(record.tries, int(comes_again)))
     baton = await take_baton(services, batch, record, turn.baton)
     return None if baton is None else Turn(record, baton)
 
 
 async def poll(services: Services, batch: BatchId, turn: Turn) -> None:
-    """Do what is next about a batch.
+    """Take the next step of a batch.
 
     Raises:
         AzureError: storage refused a call.
-        StateError: a blob of the app's own cannot be read.
+        StateError: a blob of the app itself cannot be read.
     """
     record, baton = turn
     now, closed = services.now(), services.delays.closed_seconds
     is_early = record.not_before is not None and now < record.not_before
     if (closed or is_early) and not is_expired(record.since, now, services.settings.job_timeout_seconds):
-        # While the service is throttling, the call would be refused like the one before it.
+        # While the service is throttling, it would refuse this call like the last one.
         await reschedule(services, batch, due_in(services, record, closed), baton)
         return
     match record.kind:
@@ -101,13 +101,13 @@ async def poll(services: Services, batch: BatchId, turn: Turn) -> None:
         case BatchKind.LEDGER:
             await go_on_with_ledger(services, batch, record, baton)
         case _:
-            log.info("dropped a message of batch %s, whose files other workers have claimed", batch)
+            log.info("discarded a message of batch %s, whose files other workers have claimed", batch)
 
 
 async def poll_job(
     services: Services, batch: BatchId, record: BatchRecord, baton: str | None, submitted: SubmittedJob
 ) -> None:
-    """Ask for a job: end its batch if it has ended, else ask again later."""
+    """Poll a job: end its batch if the job has ended, else poll again later."""
     age = services.now() - record.since
     try:
         job = await services.ner.look(submitted.job_id, record.since)
@@ -137,7 +137,7 @@ async def end_by_job(
 
 
 async def go_on_posting(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> None:
-    """Post what the service could not take before."""
+    """Post a text that the service could not accept before."""
     member = record.members[0]
     if is_expired(record.since, services.now(), services.settings.job_timeout_seconds):
         await fail(services, member, record.problem or NOT_SUBMITTED)
@@ -154,7 +154,7 @@ async def go_on_posting(services: Services, batch: BatchId, record: BatchRecord,
 
 
 async def give_up_batch(services: Services, batch: BatchId, record: BatchRecord) -> None:
-    """End a batch that one worker after another has died of."""
+    """End a batch that too many workers have died of, with failed outcomes."""
     for member in record.members:
         log.error("%r: gave up, because %d workers failed to process this version", member.source.name, record.tries)
         await fail(services, member, GAVE_UP, [record.job] if record.job else [])
@@ -162,7 +162,7 @@ async def give_up_batch(services: Services, batch: BatchId, record: BatchRecord)
 
 
 async def read_again(services: Services, batch: BatchId, record: BatchRecord, baton: str) -> Text | None:
-    """Return the text of a batch of one file; None if the batch has ended, or goes on later."""
+    """Return the text of a batch of one file; None if the batch has ended or continues later."""
     member = record.members[0]
     source = member.source
     try:
@@ -177,17 +177,17 @@ async def read_again(services: Services, batch: BatchId, record: BatchRecord, ba
     try:
         return read_text(services, source, data)
     except DocumentError as error:
-        # As where NER_MAX_BLOB_BYTES was made smaller meanwhile.
+        # For instance, NER_MAX_BLOB_BYTES has been reduced meanwhile.
         await fail(services, member, Problem(error.code, error.message))
         await end_batch(services, batch, record)
         return None
 
 
 async def go_on_with_ledger(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> None:
-    """Post or collect what is left of a file of many jobs."""
+    """Post or collect the rest of a file of many jobs."""
     member = record.members[0]
     ledger = await services.ledgers.read_ledger(batch)
-    # Only now: where the file has ended, its claim is gone before its ledger is, which would seem never to have begun.
+    # Check after reading: a file that has ended loses its claim before its ledger, and looks new without a ledger.
     if not await holds(services, member):
         await give_up_version(services, batch, record)
         return

@@ -1,6 +1,6 @@
 """Posting a text to the service, and recording the job that it accepts.
 
-Between the service's answer and the record lies the one instant in which a worker may die and the text is paid again.
+Between the service's response and the record is the one gap: if a worker dies in it, the text is charged again.
 """
 
 import logging
@@ -25,14 +25,14 @@ log = logging.getLogger("ner")
 
 
 async def post_text(services: Services, batch: BatchId, record: BatchRecord, baton: str | None, text: Text) -> None:
-    """Post what was read of a file: as one job if it fits one request, else by a ledger.
+    """Post the text of a file: as one job if it fits one request, else as many jobs with a ledger.
 
     Args:
         services: connections.
-        batch: of which the file is the only member.
-        record: of the batch.
-        baton: etag of the record; None if it has not been written yet.
-        text: of the file.
+        batch: ID of the batch, whose only member is the file.
+        record: the batch's record.
+        baton: ETag of the record; None if it has not been written yet.
+        text: what was read of the file.
     """
     if text.first is not None and text.is_one_request:
         await post(services, batch, record, baton, text.first)
@@ -64,7 +64,7 @@ async def post(services: Services, batch: BatchId, record: BatchRecord, baton: s
     try:
         etag = await services.state.write_batch(batch, submitted, baton)
     except AzureError as error:
-        # The job has been paid: its message carries it all the same, and whoever receives it writes the record.
+        # The job has been charged, so its message is sent anyway; the worker that receives it writes the record.
         log.warning("%r: job %s could not be recorded yet: %s", source.name, job_id, describe(error))
         await send(services, batch, submitted, baton)
         return

@@ -1,4 +1,4 @@
-"""What the functions call: each invocation bounded in time, and whatever it could not finish left to a later one."""
+"""What the functions call: each invocation has a time limit, and leaves what it cannot finish to a later one."""
 
 import asyncio
 import logging
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 log = logging.getLogger("ner")
 
 WATCH_SHARE: Final = 0.1
-"""Of what is left after the deadline, how long the length of the queue is waited for."""
+"""The part of the time after the deadline that reading the queue length may take."""
 TRY_AGAIN_SECONDS: Final = 30.0
-"""When a file is submitted again after storage has refused a call."""
+"""Delay before a file is submitted again after storage refused a call."""
 REFUSALS: Final = (AzureError, TimeoutError, OutcomeConflictError)
-"""After these a batch goes on later."""
+"""Errors after which a batch continues later."""
 
 
 class RefusedError(Exception):
-    """Storage refuses what an invocation cannot do without. Unlike the SDK's errors, it says nothing that is secret."""
+    """Storage refuses calls that an invocation needs. Unlike the SDK's errors, this one contains no secrets."""
 
 
 class Pipeline:
-    """Everything the functions do, over one HTTP client and one storage client. Safe for concurrent invocations."""
+    """The work of all functions, over one HTTP client and one storage client. Safe for concurrent invocations."""
 
     def __init__(
         self,
@@ -52,12 +52,12 @@ class Pipeline:
         transport: "httpx.AsyncBaseTransport | None" = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """Make the clients; nothing is connected yet."""
+        """Create the clients, without connecting yet."""
         self.services: Services = open_services(settings, telemetry=telemetry, transport=transport, now=now)
 
     async def submit(self, name: str) -> None:
-        """Submit a file of which the host tells; nothing is raised for what may go away, since the host would run it
-        again five times within a second and then give it up.
+        """Submit a file that the host reports. Temporary errors are not raised: the host would run the function five
+        times within a second and then give up the file.
         """
         services = self.services
         with services.telemetry.begin("submit", name):
@@ -66,36 +66,36 @@ class Pipeline:
                 async with self.deadline():
                     await submit(services, wanted)
             except StateError as error:
-                log.error("%r: left alone: %s", name, error)  # noqa: TRY400  # the message says it all
+                log.error("%r: not processed, because %s", name, error)  # noqa: TRY400  # the text suffices
             except REFUSALS as error:
                 log.warning("%r: submitting later, because %s", name, reason_of(error))
                 await self.try_to_send(wanted)
 
     async def try_to_send(self, wanted: FileMessage) -> None:
-        """Send a message of a file if storage lets us; the sweep finds the file anyway."""
+        """Try to send a message for a file; the sweep finds the file anyway."""
         try:
             async with asyncio.timeout(self.services.settings.last_seconds):
                 await self.services.queue.send(wanted, TRY_AGAIN_SECONDS)
         except (AzureError, TimeoutError) as error:
             log.warning(
-                "%r: no message could be sent, the next sweep finds the file: %s", wanted.file, reason_of(error)
+                "%r: left to the next sweep, because no message could be sent: %s", wanted.file, reason_of(error)
             )
 
     async def poll(self, body: bytes, *, comes_again: bool = False) -> None:
-        """Do what a message says.
+        """Process a message.
 
         Args:
-            body: of the message.
-            comes_again: whether it was handed over before, to a worker that may have died of it.
+            body: body of the message.
+            comes_again: whether it was delivered before, to a worker that may have died of it.
 
         Raises:
-            RefusedError: storage refuses everything: the host runs the message again, and so does the sweep.
+            RefusedError: storage refuses all calls: the host retries the message, and so does the sweep.
         """
         services = self.services
         try:
             message = decode_message(body, services.settings.input_container)
         except MessageError as error:
-            log.error("dropped a message of %d bytes: %s", len(body), error)  # noqa: TRY400  # nobody's file
+            log.error("discarded a message of %d bytes: %s", len(body), error)  # noqa: TRY400  # about no file
             return
         await self.watch_queue()
         if isinstance(message, FileMessage):
@@ -104,7 +104,7 @@ class Pipeline:
                     async with self.deadline():
                         await submit(services, message)
                 except StateError as error:
-                    log.error("%r: left alone: %s", message.file, error)  # noqa: TRY400  # the message says it all
+                    log.error("%r: not processed, because %s", message.file, error)  # noqa: TRY400  # the text suffices
                 except REFUSALS as error:
                     if message.replaces is not None:  # the sweep does not know of it
                         raise RefusedError(f"{message.file!r}: {reason_of(error)}") from None
@@ -124,7 +124,7 @@ class Pipeline:
             log.warning("the queue length cannot be read now: storage does not answer")
 
     async def poll_batch(self, message: BatchMessage, *, comes_again: bool) -> None:
-        """Do what is next about a batch; after a refusal it goes on later."""
+        """Take the next step of a batch; after a refusal, it continues later."""
         services, record = self.services, message.record
         names = names_of(record) if record else message.batch
         files = ", ".join(member.source.name for member in record.members) if record else ""
@@ -140,7 +140,7 @@ class Pipeline:
                         message = BatchMessage(batch=message.batch, etag=turn.baton, record=turn.record)
                         await poll(services, message.batch, turn)
             except StateError as error:
-                log.error("%s: left alone: %s", names, error)  # noqa: TRY400  # the message says it all
+                log.error("%s: not processed, because %s", names, error)  # noqa: TRY400  # the text suffices
             except REFUSALS as error:
                 try:
                     async with asyncio.timeout(services.settings.last_seconds):
@@ -149,7 +149,7 @@ class Pipeline:
                     raise RefusedError(f"{names}: {reason_of(error)}, and then {reason_of(worse)}") from None
 
     async def back_off(self, message: BatchMessage, error: Exception) -> None:
-        """Let a batch go on later; one whose baton was taken, by this worker or another one, is the sweep's."""
+        """Continue a batch later, unless its baton was taken, by this worker or another: the sweep revives it then."""
         services, record = self.services, message.record
         if message.etag is None:
             if record is not None:
@@ -162,17 +162,17 @@ class Pipeline:
         if stored is None or stored.etag != message.etag:
             log.info("batch %s is left to its worker or the sweep", message.batch)
             return
-        # What the message says is newer where the record of an accepted job was refused.
+        # The record in the message is newer if storage refused to write that of an accepted job.
         await after_refused_call(services, message.batch, record or stored.record, message.etag, error)
 
     async def sweep(self, next_run: datetime | None = None) -> Swept:
-        """Send messages to files that no trigger brought and to batches whose message was lost; return what was found.
+        """Send messages for files that no trigger reported and for batches whose message was lost.
 
         Args:
             next_run: when the next sweep is due, if the host says so.
 
         Returns:
-            What was found; nothing if storage refused a call or was too slow. The next sweep begins again.
+            What was found; nothing if storage refused a call or was too slow. The next sweep starts again.
         """
         interval = next_run - self.services.now() if next_run else DEFAULT_INTERVAL
         try:
@@ -180,11 +180,11 @@ class Pipeline:
                 async with asyncio.timeout(self.services.settings.deadline_seconds):
                     return await sweep(self.services, interval)
         except REFUSALS as error:
-            log.error("the sweep stopped, because %s", reason_of(error))  # noqa: TRY400  # the SDK's words may hold secrets
+            log.error("the sweep stopped, because %s", reason_of(error))  # noqa: TRY400  # the SDK's may have secrets
             return Swept(is_complete=False)
 
     def deadline(self) -> asyncio.Timeout:
-        """Begin an invocation: raises TimeoutError at its deadline, well before the host would end the worker."""
+        """Begin an invocation; return its timeout, which ends it well before the host would end the worker."""
         self.services.exchange.begin(self.services)
         return asyncio.timeout(self.services.settings.deadline_seconds)
 

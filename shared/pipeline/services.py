@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     import httpx
 
 MAX_LARGE_FILES: Final = 4
-"""That are in memory at the same time, each of up to NER_MAX_BLOB_BYTES."""
+"""How many are in memory at the same time, each of up to NER_MAX_BLOB_BYTES."""
 MAX_DUE_SECONDS: Final = 3600
 
 
 def utc_now() -> datetime:
-    """Return the time as records and messages have it."""
+    """Return the current time, in UTC as in records and messages."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
 class Services:
-    """What all invocations of a process share. Safe to share between concurrent ones."""
+    """What all invocations of a process share. Safe for concurrent use."""
 
     settings: Settings
     account: Account
@@ -51,35 +51,35 @@ class Services:
     now: Callable[[], datetime]
     api: dict[str, str]
     """How an outcome names the API and the model."""
-    random: Random = field(default_factory=Random)  # spreads polls, guards nothing
+    random: Random = field(default_factory=Random)  # spreads polls; not for security
     exchange: Exchange = field(default_factory=Exchange)
     reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LARGE_FILES))
     last_try: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held during the last try of a file that workers have died of."""
 
     def in_seconds(self, seconds: float) -> datetime:
-        """Return the time in so many seconds, within an hour: nothing is out of the sweep's sight for longer."""
+        """Return the time in that many seconds, at most an hour: nothing is hidden from the sweep for longer."""
         return self.now() + timedelta(seconds=min(seconds, MAX_DUE_SECONDS))
 
     def reading_turn(self, *, is_large: bool) -> AbstractAsyncContextManager[None]:
-        """Return a place in memory for a file; a large one is to be asked for only while `reading` is not locked."""
+        """Return a place in memory for a file; ask for that of a large one only while `reading` is not locked."""
         return self.reading if is_large else nullcontext()
 
     def trying(self, tries: int) -> AbstractAsyncContextManager[None]:
-        """Return the turn of a file that other workers may have died of; one at a time is tried for the last time.
+        """Return the turn of a file that other workers may have died of; only one file at a time has its last try.
 
-        What kills a worker takes along what else was in work, which comes again as suspect as the culprit is.
+        A file that kills a worker also stops the others in it, which then are as suspect as the culprit.
         """
         return nullcontext() if tries < MAX_TRIES else self.last_try
 
     def throttle(self, retry_after: float | None) -> None:
-        """Take note that the service has refused a call since there were too many; it takes more in so many seconds."""
+        """Note that the service throttled a call, and accepts calls again after `retry_after` seconds."""
         before = self.delays.closed_seconds
         self.delays.throttle(retry_after)
         self.telemetry.throttled(max(self.delays.closed_seconds - before, 0.0))
 
     def waited(self, record: BatchRecord) -> None:
-        """Tell how long a batch has waited so far."""
+        """Report how long a batch has been in flight."""
         self.telemetry.waits((self.now() - record.received_date_time).total_seconds())
 
     async def aclose(self) -> None:
@@ -96,7 +96,7 @@ def open_services(
     transport: "httpx.AsyncBaseTransport | None" = None,
     now: Callable[[], datetime] = utc_now,
 ) -> Services:
-    """Make the clients; nothing is connected yet."""
+    """Create the clients, without connecting yet."""
     account = Account(settings.storage, settings.submit_timeout_seconds)
     ner = NerClient(settings, transport=transport, now=now)
     telemetry = telemetry or Telemetry()

@@ -1,7 +1,7 @@
-"""Submitting a file: read it, claim it, look whether it has its outcome, and post it. The one way in, for all.
+"""Submitting a file: read it, claim it, check whether it has its outcome, and post it. All files enter here.
 
-What the host tells of, what the sweep finds, what an operator sends again: each is a name, and what is submitted is the
-version that the input container holds when this worker reads it.
+A file that the host reports, that the sweep finds or that an operator sends again is only a name. The version that is
+submitted is the one that the input container holds when this worker reads it.
 """
 
 import logging
@@ -32,13 +32,13 @@ from shared.storage.state import StoredClaim
 log = logging.getLogger("ner")
 
 LARGE_FILE: Final = 1024 * 1024
-"""Bytes; only so many larger ones are in memory at the same time."""
+"""Bytes; only MAX_LARGE_FILES larger ones are in memory concurrently."""
 BUSY_SECONDS: Final = 5.0
-"""When to come back for a large file while others are in memory."""
+"""Delay before a large file is retried while others are in memory."""
 
 
 async def submit(services: Services, wanted: FileMessage) -> None:
-    """Submit the newest version of a file, unless it is in work or has its outcome.
+    """Submit the newest version of a file, unless it is in flight or has its outcome.
 
     Raises:
         AzureError: storage refused a call.
@@ -59,7 +59,7 @@ async def submit(services: Services, wanted: FileMessage) -> None:
 
 
 async def submit_version(services: Services, wanted: FileMessage, source: Source, data: bytes | None) -> None:
-    """Submit a version, unless it is in work or has its outcome; `data` is None where it is too large to be read."""
+    """Submit a version, unless it is in flight or has its outcome; `data` is None if it is too large to be read."""
     async with AsyncExitStack() as turn:
         batch = new_batch_id()
         held = await take_claim(services, source, batch, wanted.replaces, turn)
@@ -68,7 +68,7 @@ async def submit_version(services: Services, wanted: FileMessage, source: Source
 
 
 async def submit_claimed(services: Services, held: StoredClaim, batch: BatchId, data: bytes | None) -> None:
-    """Submit a version of which this worker has the claim, unless it has its outcome or too many workers died of it."""
+    """Submit a version that this worker has claimed, unless it has its outcome or too many workers have died of it."""
     source = held.claim.source
     digest = digest_of(services, source.name, data)
     try:
@@ -86,7 +86,7 @@ async def submit_claimed(services: Services, held: StoredClaim, batch: BatchId, 
 
 
 async def give_back(services: Services, held: StoredClaim) -> None:
-    """Give a claim back of which nothing was sent: its worker must not count as one that died, but those before do."""
+    """Give back a claim before anything was sent: this worker must not count as one that died, but those before do."""
     claim = held.claim
     if claim.tries == 1:
         await services.state.release_claim(claim.source.name, held.etag)
@@ -95,14 +95,14 @@ async def give_back(services: Services, held: StoredClaim) -> None:
 
 
 async def look(services: Services, held: StoredClaim, digest: str) -> Member | None:
-    """Return a claimed version as a member of a batch; None if it has an outcome or is not the newest: it ends.
+    """Return a claimed version as a member of a batch; None if it ends: it has an outcome or is not the newest.
 
     Raises:
         AzureError: storage refused a call.
         OutcomeConflictError: other workers wrote the outcome each time.
     """
     for _ in range(MAX_CONFLICTS):
-        # Only now: another worker may have ended the version until the claim.
+        # Check after the claim: until then, another worker may have ended the version.
         present = await services.blobs.present_outcome(held.claim.source.name)
         member = Member(held.claim.source, held.etag, present.etag if present else None, digest)
         try:
@@ -116,11 +116,11 @@ async def look(services: Services, held: StoredClaim, digest: str) -> Member | N
 
 
 async def ends(services: Services, claim: Claim, member: Member, present: PresentOutcome | None) -> bool:
-    """Return whether a claimed version ends without being sent, because of the outcome that its file has.
+    """Return whether a claimed version ends without being sent, because of its file's existing outcome.
 
     Raises:
         AzureError: storage refused a call.
-        OutcomeConflictError: the outcome is not the one that was seen any more.
+        OutcomeConflictError: the outcome is no longer the one that was seen.
     """
     source = claim.source
     found = look_at_outcome(source, member.digest, present, claim.replaces)
@@ -136,13 +136,13 @@ async def ends(services: Services, claim: Claim, member: Member, present: Presen
 
 
 async def is_newest(services: Services, source: Source) -> bool:
-    """Tell whether a version is what the input container holds now."""
+    """Return whether the input container holds this version now."""
     newest = await services.blobs.newest(source.name)
     return newest is not None and newest.etag == source.etag
 
 
 async def begin(services: Services, claim: Claim, batch: BatchId, member: Member, data: bytes | None) -> None:
-    """Send the text of a claimed version to the service, or end it with what is wrong with it."""
+    """Send the text of a claimed version, or end the version with what is wrong with it."""
     try:
         text = read_text(services, member.source, data)
     except DocumentError as error:

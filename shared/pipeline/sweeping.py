@@ -1,7 +1,7 @@
-"""The sweep: finds files without an outcome and batches without a message, whatever became of triggers and messages.
+"""The sweep: finds files without an outcome and batches without a message, even if triggers or messages fail.
 
-It lists and sends messages, and never does the work itself. Files, outcomes and claims are walked together in one pass,
-in the order of their names, so a million of them take the memory of a page.
+It lists blobs and sends messages, and never does the work itself. It walks through files, outcomes and claims together,
+in the order of their names, so a million of them need the memory of one page.
 """
 
 import asyncio
@@ -30,29 +30,29 @@ from shared.storage.state import StateError
 log = logging.getLogger("ner")
 
 WORKING_SHARE: Final = 0.6
-"""Of NER_SUBMIT_TIMEOUT_SECONDS, how long a sweep walks before it leaves the rest to the next one."""
+"""The part of NER_SUBMIT_TIMEOUT_SECONDS after which a sweep leaves the rest to the next one."""
 MAX_SENDING: Final = 32
-"""Messages that are being sent at the same time."""
+"""How many messages are sent concurrently."""
 MAX_TIMES_BEHIND: Final = 3
-"""So many sweeps in a row send nothing since `poll` is behind; then one does, in case that it only looks so."""
+"""How many sweeps in a row send nothing because `poll` is behind; the next one does, in case it only seems so."""
 MAX_LIVE_BATCHES: Final = 200_000
-"""Whose names are held in memory; with more, files are left alone until there are fewer."""
+"""How many names are held in memory; while there are more, files are not checked."""
 DEFAULT_INTERVAL: Final = timedelta(minutes=10)
-"""From one sweep to the next, where the host does not say."""
+"""From one sweep to the next, if the host does not say."""
 VOID_TIMEOUTS: Final = 10
-"""So many times NER_SUBMIT_TIMEOUT_SECONDS a void record stands in the way of its slow worker."""
+"""For how many times NER_SUBMIT_TIMEOUT_SECONDS a void record blocks its slow worker."""
 
 
 @dataclass
 class Sweep:
-    """A sweep that is going on.
+    """A sweep that is running.
 
     Attributes:
         now: when it began.
-        state: what the last one left; None at the first one of a deployment.
-        live: batches that have a record which is not void.
+        state: what the last one stored; None in the first one of a deployment.
+        live: batches whose record is not void.
         swept: what it has seen and done so far.
-        names: of files whose messages are about to be sent.
+        names: files whose messages are about to be sent.
     """
 
     services: Services
@@ -66,39 +66,39 @@ class Sweep:
 
     @property
     def since(self) -> datetime:
-        """When this deployment began: files that are older were there before it.
+        """When this deployment began: older files existed before it.
 
-        Its first sweep comes within one interval after its start.
+        Its first sweep runs within one interval of its start.
         """
         return self.state.since if self.state else self.now - self.interval
 
     def count(self, **more: int) -> None:
-        """Add to what was seen and done."""
+        """Add to the counts in `swept`."""
         added = {name: getattr(self.swept, name) + number for name, number in more.items()}
         self.swept = msgspec.structs.replace(self.swept, **added)
 
     async def send(self, name: str) -> None:
-        """Send the message of a file, several of them at the same time."""
+        """Collect a file's message; send all once there are MAX_SENDING."""
         self.names.append(name)
         if len(self.names) >= MAX_SENDING:
             await self.send_all()
 
     async def send_all(self) -> None:
-        """Send what is left to be sent."""
+        """Send the collected messages."""
         queue, names, self.names = self.services.queue, self.names, []
         await asyncio.gather(*(queue.send(FileMessage(file=name, due=self.now)) for name in names))
         self.count(sent=len(names))
 
 
 async def sweep(services: Services, interval: timedelta = DEFAULT_INTERVAL) -> Swept:
-    """Send a message to each batch that is overdue and each file that needs one.
+    """Send a message for each overdue batch and each file that needs one; return what was found.
 
     Args:
         services: connections.
         interval: from one sweep to the next.
 
     Raises:
-        AzureError: storage refused a call; the next sweep begins where the last one that ended began.
+        AzureError: storage refused a call; the next sweep begins where this one began.
     """
     begun = time.monotonic()
     state = await services.state.read_sweep()
@@ -119,17 +119,17 @@ async def sweep(services: Services, interval: timedelta = DEFAULT_INTERVAL) -> S
         SweepState(since=run.since, last=run.now, swept=run.swept, place=place, times_behind=times_behind)
     )
     if poisoned := await services.queue.poisoned():
-        log.warning("%d messages lie in the poison queue: the log has the exceptions", poisoned)
+        log.warning("%d messages are in the poison queue: the log has the exceptions", poisoned)
     services.telemetry.swept(run.swept.missing, run.swept.revived)
     log.info("sweep: %s", describe(run.swept))
     return run.swept
 
 
 def describe(swept: Swept) -> str:
-    """Return the line of the log about a sweep."""
+    """Return the log line about a sweep."""
     if swept.is_behind:
         return "sent nothing, because poll is behind with its messages"
-    rest = "" if swept.is_complete else ", the next sweep goes on from here"
+    rest = "" if swept.is_complete else ", the next sweep continues from here"
     return (
         f"{swept.files} files, {swept.missing} of them need a message, {swept.existing} from before this deployment; "
         f"{swept.revived} batches were overdue; {swept.calls} list calls in {swept.seconds:.1f} s{rest}"
@@ -137,7 +137,7 @@ def describe(swept: Swept) -> str:
 
 
 async def poll_is_behind(run: Sweep) -> bool:
-    """Tell whether messages are received too slowly: more of them would only make it worse."""
+    """Return whether messages are received too slowly: more of them would make it worse."""
     text = await run.services.queue.peek()
     try:
         message = decode_message(text) if text else None
@@ -151,7 +151,7 @@ async def poll_is_behind(run: Sweep) -> bool:
 
 
 async def revive_batches(run: Sweep) -> None:
-    """Send a message to each batch that is overdue, and delete what is left of void ones."""
+    """Send a message for each overdue batch, and delete what is left of void ones."""
     services, settings = run.services, run.services.settings
     listing = Listing(services.state.container, BATCHES)
     longest = timedelta(seconds=VOID_TIMEOUTS * settings.submit_timeout_seconds)
@@ -173,16 +173,16 @@ async def revive_batches(run: Sweep) -> None:
 
 
 async def revive(run: Sweep, batch: str) -> None:
-    """Send a message to a batch whose own must be lost."""
+    """Replace a batch's message, which must have been lost."""
     services = run.services
     try:
         stored = await services.state.read_batch(batch)
     except StateError as error:
-        log.error("left alone: %s", error)  # noqa: TRY400  # the message says it all
+        log.error("no message sent, because %s", error)  # noqa: TRY400  # the message says it all
         return
     if stored is None or not is_overdue(stored.record.due, run.now, services.settings.overdue_seconds):
         return
-    # A worker may have died of the message, or nobody has received it.
+    # A worker may have died of the message, or none has received it.
     revived = msgspec.structs.replace(stored.record, due=services.now(), tries=max(stored.record.tries, 1))
     if await reschedule(services, batch, revived, stored.etag):
         log.warning("%s: its message was lost, sent another one", names_of(revived))
@@ -190,7 +190,7 @@ async def revive(run: Sweep, batch: str) -> None:
 
 
 async def walk_files(run: Sweep, place: Place | None) -> Place | None:
-    """Send a message to each file that needs one; return where to go on if the time was up before the last one."""
+    """Send a message for each file that needs one; return where to continue if the time was up before the last."""
     services = run.services
     blobs, settings = services.account.blobs, services.settings
     inputs = Listing(blobs.get_container_client(settings.input_container), page=place.inputs if place else None)
@@ -218,20 +218,20 @@ async def walk_files(run: Sweep, place: Place | None) -> Place | None:
         await release_orphans(run, [found for found in orphans if order(found.name) > after])
     await run.send_all()
     run.count(calls=inputs.calls + results.calls + claims.calls)
-    # A file that is held back, for the sake of the order, may be on an earlier page.
+    # A file that is held back to keep the order may be on an earlier page.
     page = next(iter(pages.values()), inputs.page)
     return None if is_complete else Place(page, results.page, claims.page, last)
 
 
 async def with_pages(listing: Listing, pages: dict[str, str | None]) -> AsyncIterator[Listed]:
-    """Yield the blobs of a listing, and note the page of each."""
+    """Yield the blobs of a listing, and record the page of each."""
     async for blob in listing.blobs():
         pages[blob.name] = listing.page
         yield blob
 
 
 async def look_at(run: Sweep, file: Listed, outcome: Listed | None, claim: Listed | None) -> None:
-    """Send a message to a file if it needs one."""
+    """Send a message for a file if it needs one."""
     if file.is_folder:
         return
     settings = run.services.settings
@@ -248,18 +248,18 @@ async def look_at(run: Sweep, file: Listed, outcome: Listed | None, claim: Liste
     )
     run.count(files=1, missing=finding is Finding.MISSING, existing=finding is Finding.EXISTING)
     if finding is Finding.MISSING:
-        log.info("%r: has no outcome and nobody works on it, sending a message", file.name)
+        log.info("%r: has no outcome and no worker, sending a message", file.name)
         await run.send(file.name)
 
 
 def listed_claim(claim: Listed) -> ListedClaim:
-    """Return what a listing shows of a claim; one without its metadata is as old as its blob."""
+    """Return a claim as a listing shows it; without metadata, it is as old as its blob."""
     claimed = read_instant(claim.metadata.get("claimed_date_time", "")) or claim.modified
     return ListedClaim(claim.metadata.get("batch", ""), claimed)
 
 
 async def release_orphans(run: Sweep, claims: list[Listed]) -> None:
-    """Delete claims of files that are gone and whose worker has ended without a record."""
+    """Delete claims of deleted files whose worker has ended without a record."""
     settings = run.services.settings
     for claim in claims:
         known = listed_claim(claim)

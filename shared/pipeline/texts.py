@@ -1,4 +1,4 @@
-"""The text of an upload as what can be sent, and what stands for it."""
+"""The text of an upload: what can be sent of it, and its digest."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from shared.source import Source
 class Text:
     """What can be sent of an upload.
 
-    `source` names the encoding, `first` is the first request, which holds the whole file if its `end` is None.
+    `source` has the encoding. `first` is the first request; it holds the whole file if its `end` is None.
     """
 
     source: Source
@@ -30,10 +30,10 @@ class Text:
 
 
 def read_text(services: Services, source: Source, data: bytes | None) -> Text:
-    """Return what can be sent of an upload; `data` is None where it is too large to be read.
+    """Return what can be sent of an upload; `data` is None if it is too large to be read.
 
     Raises:
-        DocumentError: nothing; the message tells the uploader what to do.
+        DocumentError: nothing can be sent; the message says what to do.
     """
     if data is None:
         check_length(source.length, services.settings.max_blob_bytes)
@@ -46,7 +46,7 @@ def read_text(services: Services, source: Source, data: bytes | None) -> Text:
 
 
 def digest_of(services: Services, name: str, data: bytes | None) -> str:
-    """Return what stands for a text and the way in which it is sent: equal ones bring equal entities."""
+    """Return a hash of a text and how it is sent: equal ones give equal entities. Empty without data."""
     if data is None:
         return ""
     way = msgspec.json.encode([sorted(services.api.items()), services.settings.language, name])

@@ -1,1 +1,1 @@
-"""What the app remembers of files in flight, as values: who has claimed a file, and how far its batch has come."""
+"""What the app stores about files in flight, as values: who has claimed a file, and how far its batch is."""

@@ -1,7 +1,7 @@
-"""The record of a batch: one request to the service, or the many requests of one large file, and how far it has come.
+"""The record of a batch: one request to the service, or the many requests of one large file, and its progress.
 
-The record's etag is a baton: only the message that carries it may go on, and every new message changes it. `due` is
-when that message is to be received; a record that is overdue has lost its message, and the sweep sends another one.
+The record's ETag is a baton: only the message that carries it may continue, and every new message changes it. `due` is
+when that message should be received; an overdue record has lost its message, and the sweep sends another one.
 """
 
 from datetime import datetime, timedelta
@@ -15,11 +15,11 @@ from shared.source import Instant, JobId, Position, Source, TraceParent
 from shared.state.claim import BatchId
 
 BATCHES: Final = "batches/"
-"""How the names of records begin, in NER_STATE_CONTAINER."""
+"""Prefix of the names of records in NER_STATE_CONTAINER."""
 
 
 class BatchKind(StrEnum):
-    """What is to be done next about a batch."""
+    """The next step of a batch."""
 
     WAITING = "waiting"
     """The service has not accepted it yet."""
@@ -28,14 +28,14 @@ class BatchKind(StrEnum):
     LEDGER = "ledger"
     """A file of many jobs: its ledger says what was submitted and collected."""
     VOID = "void"
-    """Its members were claimed by others: whoever comes late with a job must give it up."""
+    """Others have claimed its members: a worker that is late with a job must give it up."""
 
 
 class SubmittedJob(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """A job that the service accepted.
 
-    The counts are what was sent (a transaction is up to 1,000 characters). The job is about what is between `start`
-    and `end` in the file; `end` is None for the file's last job.
+    The counts are of what was sent (a transaction is up to 1,000 characters). The job covers the file from `start` to
+    `end`; `end` is None for the file's last job.
     """
 
     job_id: JobId
@@ -48,8 +48,8 @@ class SubmittedJob(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
 class Member(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """A version of a file in a batch.
 
-    `claim_etag` is that of its claim, `outcome_etag` that of the outcome that its own may replace: None where there was
-    none at the claim. `digest` stands for what was sent and how: equal ones give equal entities.
+    `claim_etag` is that of its claim, `outcome_etag` that of the outcome that its own may replace; None if there was
+    none at the claim. `digest` is a hash of what was sent and how: equal ones give equal entities.
     """
 
     source: Source
@@ -59,12 +59,12 @@ class Member(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """How far a batch has come.
+    """The state of a batch.
 
     `received_date_time` is when the app first saw its files, `submitted_date_time` when the service accepted them (the
-    last job, if there are many). `tries` counts the workers in a row that began the next step and recorded nothing of
-    it; a message that was lost counts once. `unsure` counts submissions in a row that may have been accepted, though no
-    job is known: nothing is submitted before `not_before`. `problem` is why the last submission failed.
+    last job, if there are many). `tries` counts the workers in a row that began the next step and recorded no result
+    of it; a lost message counts once. `unsure` counts submissions in a row that may have been accepted, but whose job is
+    unknown; nothing is submitted before `not_before`. `problem` is why the last submission failed.
     """
 
     kind: BatchKind
@@ -81,11 +81,11 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
 
     @property
     def since(self) -> datetime:
-        """When the waiting began: for the jobs if there are any, else for the service to accept them."""
+        """When the wait began: for the jobs if there are any, else for the service to accept them."""
         return self.submitted_date_time or self.received_date_time
 
     def after_progress(self) -> "BatchRecord":
-        """Return the record once a step has been taken: what had gone wrong before counts no more."""
+        """Return the record after a successful step: earlier failures no longer count."""
         return msgspec.structs.replace(self, tries=0, unsure=0, not_before=None, problem=None)
 
     def metadata(self) -> dict[str, str]:
@@ -99,7 +99,7 @@ def batch_name(batch: BatchId) -> str:
 
 
 def is_overdue(due: datetime, now: datetime, grace_seconds: float) -> bool:
-    """Tell whether the message of a record must be lost."""
+    """Return whether the message must have been lost."""
     return now >= due + timedelta(seconds=grace_seconds)
 
 
@@ -109,7 +109,7 @@ def encode_batch(record: BatchRecord) -> bytes:
 
 
 def decode_batch(data: bytes) -> BatchRecord:
-    """Read a record.
+    """Decode a record.
 
     Raises:
         msgspec.DecodeError: another version of the app has written it.

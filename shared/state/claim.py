@@ -1,6 +1,6 @@
-"""The claim of a file: a blob, by the file's name, that says which version is in work and which batch has it.
+"""The claim of a file: a blob named after it, which says which version is in flight and in which batch.
 
-A file has one claim at most, so no two versions of it can be in work without knowing of each other.
+A file has at most one claim, so two versions of it cannot be processed independently of each other.
 """
 
 from datetime import datetime
@@ -13,19 +13,19 @@ from shared.names import result_name
 from shared.source import Instant, Source
 
 CLAIMS: Final = "claims/"
-"""How the names of claims begin, in NER_STATE_CONTAINER."""
+"""Prefix of the names of claims in NER_STATE_CONTAINER."""
 MAX_TRIES: Final = 3
-"""So many workers may die of the same step, or never record it since storage refuses that: then the file is given up.
-A submission may have been accepted each time, and paid for."""
+"""How many workers may die of the same step, or fail to record it because storage refuses, until the file is given up.
+Each time, a submission may have been accepted and charged."""
 
 BatchId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Who works on a version.
+    """The claim of a version.
 
     `batch` names the batch that the version is in, or is about to be in. `tries` counts the workers that have claimed
-    this version. `received_date_time` is when the app first saw it. `replaces` is the etag of an outcome of this
+    this version. `received_date_time` is when the app first saw it. `replaces` is the ETag of an outcome of this
     version that is to be replaced.
     """
 
@@ -56,7 +56,7 @@ def new_batch_id() -> str:
 
 
 def is_old(claimed: datetime, now: datetime, patience_seconds: float) -> bool:
-    """Tell whether a worker that claimed a file at that time has ended: each ends itself before."""
+    """Return whether the worker of a claim has ended: none takes `patience_seconds`."""
     return (now - claimed).total_seconds() >= patience_seconds
 
 
@@ -66,7 +66,7 @@ def encode_claim(claim: Claim) -> bytes:
 
 
 def decode_claim(data: bytes) -> Claim:
-    """Read a claim.
+    """Decode a claim.
 
     Raises:
         msgspec.DecodeError: another version of the app has written it.

@@ -1,4 +1,4 @@
-"""What all processes have learned about the service: how long jobs take, and until when it takes no calls."""
+"""What all processes have learned about the service: how long jobs take, and until when it accepts no calls."""
 
 import msgspec
 
@@ -6,25 +6,25 @@ from shared.delays import CELLS, SIZES, Histogram
 from shared.source import Instant
 
 LEARNED_NAME = "app/schedule.json"
-"""In NER_STATE_CONTAINER."""
+"""Blob in NER_STATE_CONTAINER."""
 
 
 class Durations(msgspec.Struct, frozen=True, rename="camel"):
-    """The weights of durations of one size of jobs, by cells of the grid of ages; those that are 0 are left out."""
+    """The durations of jobs of one size: the weight of each cell of the grid of ages, without those that are 0."""
 
     count: int
     cells: dict[int, float]
 
 
 class Learned(msgspec.Struct, frozen=True, rename="camel"):
-    """What all processes have learned. `closed_until` is when the service takes calls again, if it refused some."""
+    """What all processes have learned. `closed_until` is when a throttled service accepts calls again."""
 
     sizes: list[Durations]
     closed_until: Instant | None = None
 
 
 def told(histograms: list[Histogram]) -> list[Durations]:
-    """Return histograms as they are kept; the newest job weighs 1."""
+    """Return histograms in stored form; the newest job weighs 1."""
     return [
         Durations(
             histogram.count,
@@ -35,7 +35,7 @@ def told(histograms: list[Histogram]) -> list[Durations]:
 
 
 def read_told(sizes: list[Durations]) -> list[Histogram]:
-    """Return what is kept as histograms; what does not fit the grid of this version is left out."""
+    """Return stored histograms; cells outside the grid of this version are ignored."""
     histograms = [Histogram() for _ in range(SIZES)]
     for histogram, known in zip(histograms, sizes, strict=False):
         histogram.count = known.count
@@ -51,5 +51,5 @@ def encode_learned(learned: Learned) -> bytes:
 
 
 def decode_learned(data: bytes) -> Learned:
-    """Read it; raises msgspec.DecodeError."""
+    """Decode it. Raises msgspec.DecodeError."""
     return msgspec.json.decode(data, type=Learned)

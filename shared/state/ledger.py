@@ -1,7 +1,7 @@
-"""The ledger of a file of many jobs: what was submitted, and what has been collected of it, entry by entry.
+"""The ledger of a file of many jobs: what was submitted, and which results were collected, entry by entry.
 
-It only ever grows at its end, each entry on the condition that no other worker has written one meanwhile. So whoever
-reads it knows where the work stopped, and goes on there. Entries are lines of JSON.
+It only grows at its end, and only if no other worker has added an entry meanwhile. A worker that reads it therefore
+knows where the work stopped, and continues there. Entries are lines of JSON.
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from shared.state.batch import SubmittedJob
 
 
 class Extent(msgspec.Struct, frozen=True):
-    """A stretch of the blob that keeps what was collected, in bytes."""
+    """A range, in bytes, of the blob that stores collected results."""
 
     offset: Annotated[int, msgspec.Meta(ge=0)]
     length: Annotated[int, msgspec.Meta(ge=0)]
@@ -39,7 +39,7 @@ class JobEntry(SubmittedJob, frozen=True, kw_only=True, rename="camel", tag="job
 
 
 class RefusalEntry(msgspec.Struct, frozen=True, rename="camel", tag="refusal", tag_field="record"):
-    """A request that the service refused for what it held: no job, no entities of these documents."""
+    """A request that the service refused for its content: its documents have no job and no entities."""
 
     documents_count: int
     start: Position
@@ -49,7 +49,7 @@ class RefusalEntry(msgspec.Struct, frozen=True, rename="camel", tag="refusal", t
 
 
 class CollectedEntry(msgspec.Struct, frozen=True, rename="camel", tag="collected", tag_field="record"):
-    """The results of the next so many requests, merged: where they are kept, and how the merging goes on."""
+    """The merged results of the next `requests_count` requests: where they are, and how merging continues."""
 
     requests_count: Annotated[int, msgspec.Meta(ge=1)]
     jobs: list[JobSummary]
@@ -64,13 +64,13 @@ Entry: TypeAlias = FileEntry | JobEntry | RefusalEntry | CollectedEntry
 
 @dataclass(slots=True)
 class Ledger:
-    """What a ledger says, and its size in bytes, which is where the next entry must go.
+    """The contents of a ledger, and its size in bytes, where the next entry must begin.
 
     Attributes:
-        name: of the blob, in NER_STATE_CONTAINER.
+        name: ID of the batch, after which its blobs are named.
         file: the first entry.
-        requests: all that was submitted, in the order of the file.
-        collected: in the order of the requests.
+        requests: all requests, in the order of the file.
+        collected: results, in the order of the requests.
     """
 
     name: str
@@ -101,12 +101,12 @@ class Ledger:
 
     @property
     def has_results(self) -> bool:
-        """Whether it says where results are kept."""
+        """Whether an entry refers to stored results."""
         return any(record.documents or record.errors for record in self.collected)
 
     @property
     def merge_state(self) -> MergeState:
-        """How far the merging has come."""
+        """State of merging after the last entry."""
         if self.collected:
             return self.collected[-1].state
         return MergeState(errors_count=len(self.file.errors) if self.file else 0)
@@ -123,12 +123,12 @@ class Ledger:
 
 
 def encode_entry(entry: Entry) -> bytes:
-    """Return the line of an entry."""
+    """Return an entry as a line of JSON."""
     return msgspec.json.encode(entry) + b"\n"
 
 
 def decode_ledger(name: str, lines: bytes) -> Ledger:
-    """Read a ledger.
+    """Decode a ledger.
 
     Raises:
         msgspec.ValidationError: it was written by another version of this app.

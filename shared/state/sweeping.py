@@ -1,15 +1,15 @@
-"""What one sweep leaves for the next one, and for whoever wants to know how the last one went."""
+"""What a sweep stores, for the next one and for operators who check how the last one went."""
 
 import msgspec
 
 from shared.source import Instant
 
 SWEEP_NAME = "app/sweep.json"
-"""In NER_STATE_CONTAINER."""
+"""Blob in NER_STATE_CONTAINER."""
 
 
 class Place(msgspec.Struct, frozen=True, rename="camel"):
-    """Where a sweep stopped: the pages that it was at, and the last file that it looked at."""
+    """Where a sweep stopped: the pages that it was on, and the last file that it checked."""
 
     inputs: str | None
     results: str | None
@@ -21,14 +21,14 @@ class Swept(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """What a sweep has seen and done.
 
     Attributes:
-        files: that were looked at.
-        missing: files that need a message, so also those that are sent one.
+        files: files that were checked.
+        missing: files that needed a message, and were sent one.
         existing: files from before this deployment, which are only counted.
         revived: batches whose message was lost.
-        sent: messages.
-        calls: of storage that list.
-        is_complete: whether it came to the last file.
-        is_behind: whether it sent nothing since `poll` is behind.
+        sent: messages sent.
+        calls: list calls to storage.
+        is_complete: whether it reached the last file.
+        is_behind: whether it sent nothing because `poll` is behind.
     """
 
     files: int = 0
@@ -43,10 +43,10 @@ class Swept(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class SweepState(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """What one sweep leaves for the next one.
+    """What a sweep stores for the next one.
 
     `since` is when this deployment began, `last` when the last sweep did. `times_behind` counts the
-    sweeps in a row that sent nothing since `poll` was behind.
+    sweeps in a row that sent nothing because `poll` was behind.
     """
 
     since: Instant
@@ -57,5 +57,5 @@ class SweepState(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 def decode_sweep(data: bytes) -> SweepState:
-    """Read it; raises msgspec.DecodeError."""
+    """Decode it. Raises msgspec.DecodeError."""
     return msgspec.json.decode(data, type=SweepState)

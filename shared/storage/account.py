@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
 
 LONGEST_BODY: Final = 1024 * 1024
-"""Bytes in one call to blob storage; aiohttp warns of larger ones, which keep the event loop busy."""
+"""Bytes in one call to blob storage; aiohttp warns of larger ones, which block the event loop."""
 RETRIES: Final = 2
 READ_SHARE: Final = 1 / 12
-"""Of NER_SUBMIT_TIMEOUT_SECONDS, how long an answer is waited for."""
+"""The part of NER_SUBMIT_TIMEOUT_SECONDS for which a call waits for its response."""
 LEAST_READ_SECONDS: Final = 5.0
 
 
 def patience(submit_timeout_seconds: float) -> dict[str, Any]:
-    """Return the options by which a call that is never answered fails after a third of NER_SUBMIT_TIMEOUT_SECONDS.
+    """Return timeouts and retries with which a call without a response fails after a third of that time.
 
-    The SDK's own take minutes. This way, the invocation has time to record what it knows before its deadline.
+    The SDK's defaults take minutes. This leaves the invocation time before its deadline to record what it knows.
     """
     read_timeout = max(submit_timeout_seconds * READ_SHARE, LEAST_READ_SECONDS)
     return {
@@ -37,12 +37,12 @@ def patience(submit_timeout_seconds: float) -> dict[str, Any]:
 
 
 class Account:
-    """The clients of one account. Safe to share between concurrent invocations."""
+    """The clients of one account. Safe for concurrent use."""
 
     def __init__(self, connection: StorageConnection, submit_timeout_seconds: float) -> None:
-        """Make the clients; nothing is connected yet."""
+        """Create the clients, without connecting yet."""
         self.credential: AsyncTokenCredential | None = None
-        # Else aiohttp looks through the whole environment at each call, which is two fifths of a call's processor time.
+        # Otherwise aiohttp searches the environment at each call, which takes two fifths of the call's processor time.
         options: dict[str, Any] = {"use_env_settings": bool(getproxies()), **patience(submit_timeout_seconds)}
         bodies = ("max_single_put_size", "max_block_size", "max_single_get_size")
         blob_options = {**options, **dict.fromkeys(bodies, LONGEST_BODY)}

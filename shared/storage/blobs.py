@@ -20,52 +20,52 @@ from shared.storage.errors import is_lost_race, is_missing
 JSON_CONTENT: Final = "application/json; charset=utf-8"
 
 Body: TypeAlias = bytes | Callable[[], AsyncIterator[bytes]]
-"""What stands in a blob: whole, or what yields it piece by piece."""
+"""The content of a blob: whole, or a function that yields it in pieces."""
 
 
 class OutcomeConflictError(Exception):
-    """The outcome blob is not the one that was seen: somebody else has written it."""
+    """The outcome blob is not the one that was seen: another worker has written it."""
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A version of a file, whose text is being read: no more of it is in memory than one call brings."""
+    """A version of a file that is being read: no more of it is in memory than one call returns."""
 
     source: Source
     download: StorageStreamDownloader[bytes]
 
     async def read(self) -> bytes:
-        """Return the whole of it.
+        """Return all its bytes.
 
         Raises:
-            AzureError: storage refused a call; 412 ConditionNotMet where the file was replaced meanwhile.
+            AzureError: storage refused a call; 412 ConditionNotMet if the file was replaced meanwhile.
         """
         return await self.download.readall()
 
 
 class Blobs:
-    """Reads uploads and writes outcomes. Safe to share between concurrent invocations."""
+    """Reads uploads and writes outcomes. Safe for concurrent use."""
 
     def __init__(self, account: Account, settings: Settings) -> None:
-        """Use an account; nothing is connected yet."""
+        """Use an account, without connecting yet."""
         self.blobs = account.blobs
         self.inputs = settings.input_container
         self.results = settings.results_container
 
     async def newest(self, name: str) -> Source | None:
-        """Return the version of a file that is in the input container now, without reading it."""
+        """Return the version of a file that is in the input container now; None if there is none."""
         properties = await properties_of(self.blobs.get_blob_client(self.inputs, name))
         return None if properties is None else source_of(self.inputs, name, properties)
 
     async def open_upload(self, name: str, etag: str | None = None) -> Upload | None:
-        """Begin to read a file of the input container: one call, which brings a small file whole.
+        """Begin to read a file in the input container, with one call, which reads a small file completely.
 
         Args:
-            name: of the blob.
-            etag: the only version that is wanted; None is the newest.
+            name: name of the blob.
+            etag: the only version to read; None for the newest.
 
         Returns:
-            None if the file is gone, or no longer that version.
+            None if the file is gone, or is no longer that version.
         """
         condition = {} if etag is None else only_if(etag)
         try:
@@ -77,7 +77,7 @@ class Blobs:
         return Upload(source_of(self.inputs, name, download.properties), download)
 
     async def present_outcome(self, name: str) -> PresentOutcome | None:
-        """Return which outcome a file has; None if it has none."""
+        """Return the existing outcome of a file; None if it has none."""
         properties = await properties_of(self.blobs.get_blob_client(self.results, result_name(name)))
         if properties is None:
             return None
@@ -90,10 +90,10 @@ class Blobs:
         )
 
     async def read_outcome(self, name: str, etag: str) -> AsyncIterator[bytes]:
-        """Yield what stands in the outcome of a file, piece by piece.
+        """Yield the content of a file's outcome, piece by piece.
 
         Raises:
-            OutcomeConflictError: the outcome is not the one with this etag any more.
+            OutcomeConflictError: the outcome is no longer the one with this ETag.
         """
         blob = self.blobs.get_blob_client(self.results, result_name(name))
         try:
@@ -106,13 +106,13 @@ class Blobs:
             raise OutcomeConflictError from None
 
     async def write_outcome(self, name: str, body: Body, metadata: dict[str, str], replaced: str | None) -> None:
-        """Write the outcome of a file, in place of the one with the etag `replaced`, or as the first one.
+        """Write the outcome of a file, in place of the one with the ETag `replaced`, or as the first one if it is None.
 
-        What comes in pieces is sent in blocks of LONGEST_BODY, of which few are in memory; the blob is there once all
-        of them are. It is asked for again where the writing has to begin again.
+        Pieces are sent in blocks of LONGEST_BODY, few of which are in memory; the blob exists once all are sent. If
+        the write has to start again, `body` is called again.
 
         Raises:
-            OutcomeConflictError: another outcome is there.
+            OutcomeConflictError: another outcome exists.
         """
         container = self.blobs.get_container_client(self.results)
 

@@ -1,4 +1,4 @@
-"""Calls that work on one version of a blob alone, and places that are created once they are needed."""
+"""Calls that apply to one version of a blob only, and containers and queues created when needed."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -14,17 +14,17 @@ T = TypeVar("T")
 
 
 def only_if(etag: str) -> dict[str, Any]:
-    """Return the options of a call that works on this version of a blob alone."""
+    """Return the options of a call that applies only to this version of a blob."""
     return {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}
 
 
 def in_place_of(etag: str | None) -> dict[str, Any]:
-    """Return the options of an upload that replaces this version of a blob alone, or, without one, none at all."""
+    """Return the options of an upload that replaces only this version of a blob or, if None, no blob at all."""
     return {"overwrite": False} if etag is None else {"overwrite": True, **only_if(etag)}
 
 
 async def creating_if_missing(create: Callable[[], Awaitable[object]], write: Callable[[], Awaitable[T]]) -> T:
-    """Write; where the place to write to is missing, create it and write again. No call is spent where it exists."""
+    """Write; if the container or queue is missing, create it and write again. If it exists, this costs no call."""
     try:
         return await write()
     except HttpResponseError as error:
@@ -33,13 +33,13 @@ async def creating_if_missing(create: Callable[[], Awaitable[object]], write: Ca
     try:
         await create()
     except HttpResponseError as error:
-        if not exists_already(error):  # as where another invocation was faster
+        if not exists_already(error):  # another invocation was faster
             raise
     return await write()
 
 
 async def properties_of(blob: BlobClient) -> BlobProperties | None:
-    """Return the properties of a blob; None if it is not there."""
+    """Return the properties of a blob; None if it does not exist."""
     try:
         return await blob.get_blob_properties()
     except HttpResponseError as error:
@@ -49,7 +49,7 @@ async def properties_of(blob: BlobClient) -> BlobProperties | None:
 
 
 async def delete_version(blob: BlobClient, etag: str | None) -> bool:
-    """Delete a blob, this version of it alone if an etag is given; return whether it was there."""
+    """Delete a blob, or only this version of it if an ETag is given; return whether it did."""
     try:
         await blob.delete_blob(**(only_if(etag) if etag else {}))
     except HttpResponseError as error:

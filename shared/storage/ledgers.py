@@ -1,6 +1,6 @@
-"""The blobs of files of many jobs: a ledger of what was submitted, and what has been collected of its results.
+"""The blobs of files of many jobs: a ledger of what was submitted, and the results collected so far.
 
-Both are append blobs beside the batch's record, and named like it.
+Both are append blobs next to the batch's record, with similar names.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -31,11 +31,11 @@ class LedgerConflictError(Exception):
 
 
 class ResultsGoneError(Exception):
-    """The blob of what was collected is gone."""
+    """The blob of the collected results is gone."""
 
 
 async def only_if_there(write: Callable[[], Awaitable[T]]) -> T:
-    """Write to a blob that must be there; raises ResultsGoneError if it is not."""
+    """Write to a blob that must exist. Raises ResultsGoneError if it does not."""
     try:
         return await write()
     except HttpResponseError as error:
@@ -45,10 +45,10 @@ async def only_if_there(write: Callable[[], Awaitable[T]]) -> T:
 
 
 class Ledgers:
-    """Reads and writes ledgers. Safe to share between concurrent invocations."""
+    """Reads and writes ledgers. Safe for concurrent use."""
 
     def __init__(self, account: Account, settings: Settings) -> None:
-        """Use an account; the container is created once it is needed."""
+        """Use an account; the container is created when it is needed."""
         self.container = account.blobs.get_container_client(settings.state_container)
 
     def ledger_blob(self, batch: BatchId) -> BlobClient:
@@ -60,7 +60,7 @@ class Ledgers:
         return self.container.get_blob_client(f"{BATCHES}{batch}{RESULTS_SUFFIX}")
 
     async def read_ledger(self, name: str) -> Ledger:
-        """Return a ledger; an empty one where there is none. Raises StateError."""
+        """Return a ledger; an empty one if there is none. Raises StateError."""
         try:
             download = await self.ledger_blob(name).download_blob()
             return decode_ledger(name, await download.readall())
@@ -88,7 +88,7 @@ class Ledgers:
                 raise LedgerConflictError from None  # the file has ended
             if not is_lost_race(error):
                 raise
-            # A call that was repeated since its answer was lost finds its own entry.
+            # The SDK repeats a call whose response was lost, which then finds its own entry.
             written = await (await blob.download_blob(offset=ledger.size, length=len(line))).readall()
             if written != line:
                 raise LedgerConflictError from None
@@ -96,7 +96,7 @@ class Ledgers:
         ledger.add(entry)
 
     async def create(self, blob: BlobClient) -> None:
-        """Create an append blob unless it is there."""
+        """Create an append blob unless it exists."""
 
         async def create() -> None:
             try:
@@ -108,10 +108,10 @@ class Ledgers:
         await creating_if_missing(self.container.create_container, create)
 
     async def append_results(self, ledger: Ledger, data: bytes) -> list[Extent]:
-        """Keep what was collected, and return where; only what an entry of the ledger refers to counts.
+        """Store collected results and return their extents; only those that a ledger entry refers to count.
 
         Raises:
-            ResultsGoneError: what was kept before is gone; in a new blob the ledger's extents would mean other bytes.
+            ResultsGoneError: earlier results are gone; in a new blob, the ledger's extents would mean other bytes.
         """
         blob = self.results_blob(ledger.name)
         extents: list[Extent] = []
@@ -126,7 +126,7 @@ class Ledgers:
         return extents
 
     async def read_results(self, name: str, extents: list[Extent]) -> AsyncIterator[bytes]:
-        """Yield what was kept, piece by piece. Raises ResultsGoneError."""
+        """Yield stored results, piece by piece. Raises ResultsGoneError."""
         blob = self.results_blob(name)
         for extent in extents:
             try:
@@ -139,6 +139,6 @@ class Ledgers:
                 raise ResultsGoneError from None
 
     async def delete(self, name: str) -> None:
-        """Delete a ledger and its results, the ledger first: without it the rest means nothing."""
+        """Delete a ledger and its results, the ledger first: without it, the results mean nothing."""
         for blob in (self.ledger_blob(name), self.results_blob(name)):
             await delete_version(blob, None)

@@ -1,4 +1,4 @@
-"""Listings of whole containers, page by page and in the order of their names, from any page on."""
+"""Listings of containers, page by page and in the order of the blobs' names, from any page on."""
 
 import heapq
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +15,7 @@ from azure.storage.blob.aio import ContainerClient
 from shared.storage.errors import is_missing
 
 PAGE_SIZE: Final = 5000
-"""The most that the service lists in one call."""
+"""The maximum of blobs in one list call."""
 CODE_UNIT: Final = 2
 """Bytes of a UTF-16 code unit."""
 FIELDS: Final = frozenset({"Name", "Etag", "Last-Modified", "Content-Length"})
@@ -32,12 +32,12 @@ class Listed(NamedTuple):
 
     @property
     def is_folder(self) -> bool:
-        """Whether it stands for a folder of a hierarchical namespace, or of a tool that has folders."""
+        """Whether it stands for a folder of a hierarchical namespace or of a tool that has folders."""
         return is_folder(self.name, self.metadata)
 
 
 def is_folder(name: str, metadata: dict[str, str]) -> bool:
-    """Tell whether a blob stands for a folder."""
+    """Return whether a blob stands for a folder."""
     return name.endswith("/") or metadata.get("hdi_isfolder", "").lower() == "true"
 
 
@@ -45,19 +45,19 @@ class Listing:
     """A listing of a container, with metadata.
 
     Attributes:
-        page: the continuation token that the current page was asked for with, to begin there again.
-        calls: how many pages were asked for.
+        page: the continuation token that returned the current page, to begin there again.
+        calls: how many pages were requested.
     """
 
     def __init__(self, container: ContainerClient, prefix: str = "", page: str | None = None) -> None:
-        """List the blobs whose names begin with a prefix, from a page on."""
+        """List the blobs whose names begin with a prefix, from a page on, when iterated."""
         self.container = container
         self.prefix = prefix
         self.page = page
         self.calls = 0
 
     async def blobs(self) -> AsyncIterator[Listed]:
-        """Yield the blobs by name; nothing if the container is missing. The prefix is cut off.
+        """Yield the blobs by name, without the prefix; nothing if the container is missing.
 
         Raises:
             AzureError: storage refused a call.
@@ -79,20 +79,20 @@ class Listing:
 async def read_page(container: ContainerClient, prefix: str, token: str | None) -> tuple[list[Listed], str | None]:
     """Return a page of blobs, and the token of the next one; None after the last page.
 
-    The SDK's own listing makes objects of everything that storage says about a blob, which takes ten times as long.
+    The SDK's own listing creates objects for everything that storage reports of a blob, which takes ten times as long.
     """
     address, _, credential = container.url.partition("?")
     asked = {"restype": "container", "comp": "list", "include": "metadata", "maxresults": str(PAGE_SIZE)}
     asked |= {name: value for name, value in (("prefix", prefix), ("marker", token or "")) if value}
     query = urlencode(asked, quote_via=quote) + (f"&{credential}" if credential else "")
     request = HttpRequest("GET", f"{address}?{query}", headers={"x-ms-version": container.api_version})
-    # Whatever signs and repeats the calls of the SDK does so here too.
+    # The SDK's own policies sign and retry this call too.
     pipeline: Any = container._pipeline  # noqa: SLF001
     answer = (await pipeline.run(request, stream=True)).http_response
     if answer.status_code != 200:
         await answer.load_body()
         error = HttpResponseError(response=answer)
-        error.error_code = answer.headers.get("x-ms-error-code")  # type: ignore[attr-defined]  # as the SDK's errors have it
+        error.error_code = answer.headers.get("x-ms-error-code")  # type: ignore[attr-defined]  # as the SDK's errors do
         raise error
     page = PageReader(len(prefix))
     async for piece in answer.stream_download(pipeline):
@@ -102,15 +102,15 @@ async def read_page(container: ContainerClient, prefix: str, token: str | None) 
 
 
 class PageReader:
-    """Reads a page of a listing piece by piece; of each blob only what is needed is kept.
+    """Reads a page of a listing piece by piece, and keeps only what is needed of each blob.
 
     Attributes:
-        blobs: that were read.
-        token: of the next page.
+        blobs: blobs read so far.
+        token: token of the next page.
     """
 
     def __init__(self, prefix_length: int) -> None:
-        """Begin a page; so much is cut off from each name."""
+        """Begin a page; cut this prefix off each name."""
         self.prefix_length = prefix_length
         self.blobs: list[Listed] = []
         self.token: str | None = None
@@ -149,7 +149,7 @@ class PageReader:
         if parent == "Metadata":
             self.metadata[name] = self.text
         elif name in FIELDS:
-            # Characters that XML cannot hold make the service encode the whole name.
+            # If a name has characters that XML cannot contain, storage encodes all of it.
             self.fields[name] = unquote(self.text) if name == "Name" and self.is_encoded else self.text
         elif name == "Blob":
             self.blobs.append(self.listed())
@@ -168,7 +168,7 @@ class PageReader:
 
 
 def order(name: str) -> bytes:
-    """Return what names are ordered by: UTF-16 code units, as the service counts them."""
+    """Return the sort key of a name: its UTF-16 code units, which storage orders by."""
     return name.encode("utf-16-be", "surrogatepass")
 
 
@@ -177,18 +177,18 @@ async def reordered(
 ) -> AsyncIterator[tuple[bytes, Listed]]:
     """Yield blobs in the order of other names: `a` comes before `a-b`, but `a.json` after `a-b.json`.
 
-    What is held back begins alike, so it is never much.
+    Only blobs whose names begin alike are held back, so there are few.
 
     Args:
-        blobs: in the order of their names.
+        blobs: blobs in the order of their names.
         rename: returns the other name of a blob.
-        kept: code units at the beginning of a name that are in its other name too; of a shorter one, all are.
+        kept: code units at the beginning of a name that its other name keeps; of a shorter name, all.
     """
     held: list[tuple[bytes, int, Listed]] = []
     count = 0
     async for blob in blobs:
         least = order(blob.name)[: CODE_UNIT * kept]
-        # Whatever comes has a name that is not before this one, so its other name is not before what this one keeps.
+        # No later blob's name sorts before this one, so none of their other names sorts before the part that is kept.
         while held and held[0][0] <= least:
             key, _, first = heapq.heappop(held)
             yield key, first
@@ -200,15 +200,15 @@ async def reordered(
 
 
 class Follower:
-    """Blobs beside those of another listing in the same order: asked for by key, in ascending order."""
+    """A listing that is read in step with another one in the same order, by ascending keys."""
 
     def __init__(self, blobs: AsyncIterator[Listed]) -> None:
-        """Begin before the first one."""
+        """Begin before the first blob."""
         self.blobs = blobs
         self.next: Listed | None = None
 
     async def up_to(self, key: bytes | None) -> tuple[list[Listed], Listed | None]:
-        """Go on to a key, to the end if it is None; return the blobs before it, and the one that has it."""
+        """Read up to a key, to the end if it is None; return the blobs before it, and the one that has it."""
         passed: list[Listed] = []
         while True:
             blob = self.next or await anext(self.blobs, None)

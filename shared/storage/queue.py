@@ -22,19 +22,19 @@ NEVER_EXPIRES: Final = -1
 
 
 class Queue:
-    """Sends messages. Safe to share between concurrent invocations."""
+    """Sends messages. Safe for concurrent use."""
 
     def __init__(self, account: Account, settings: Settings) -> None:
-        """Use an account; nothing is connected yet."""
+        """Use an account, without connecting yet."""
         self.client: QueueClient = account.queues.get_queue_client(
             settings.queue,
-            # The host's default (messageEncoding in host.json); without it every message goes straight to poison.
+            # The host's default (messageEncoding in host.json); without it, every message is poisoned.
             message_encode_policy=TextBase64EncodePolicy(),
         )
         self.poison: QueueClient = account.queues.get_queue_client(settings.poison_queue)
 
     async def send(self, message: Message, delay_seconds: float = 0.0) -> None:
-        """Put a message into the queue that becomes visible after the delay and never expires."""
+        """Send a message that becomes visible after the delay and never expires."""
         text = encode_message(message)
 
         async def send() -> None:
@@ -43,16 +43,16 @@ class Queue:
         await creating_if_missing(self.client.create_queue, send)
 
     async def length(self) -> int | None:
-        """Return how many messages are in the queue, visible or not; None if that cannot be known now."""
+        """Return the number of messages in the queue, visible or not; None if storage refuses the call."""
         try:
             return (await self.client.get_queue_properties()).approximate_message_count
         except AzureError as error:
-            # It is for watching only, and nothing that comes after it must fail for it.
-            log.warning("the queue length cannot be read now: %s", describe(error))
+            # It is only for monitoring, so it must not stop the caller.
+            log.warning("the queue length could not be read: %s", describe(error))
             return None
 
     async def poisoned(self) -> int:
-        """Return about how many messages the host has moved to the poison queue, after five tries each."""
+        """Return the approximate number of messages that the host has moved to the poison queue."""
         try:
             return (await self.poison.get_queue_properties()).approximate_message_count or 0
         except HttpResponseError as error:
@@ -61,7 +61,7 @@ class Queue:
             return 0
 
     async def peek(self) -> bytes | None:
-        """Return the text of a message that could be received now; None if there is none, or it is not base64."""
+        """Return the text of the next visible message; None if there is none, or it is not base64."""
         try:
             messages = await self.client.peek_messages(max_messages=1)
         except HttpResponseError as error:

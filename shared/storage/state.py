@@ -24,7 +24,7 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 WRITE_MARK: Final = "write"
-"""Metadata by which a call knows again what it has written."""
+"""Metadata by which a call recognises what it has written."""
 
 
 class StateError(Exception):
@@ -32,31 +32,31 @@ class StateError(Exception):
 
 
 class StoredClaim(NamedTuple):
-    """A claim, and the etag that the next one must replace."""
+    """A claim, and the ETag that the next one must replace."""
 
     claim: Claim
     etag: str
 
 
 class StoredBatch(NamedTuple):
-    """A record of a batch, and its baton."""
+    """The record of a batch, and its baton."""
 
     record: BatchRecord
     etag: str
 
 
 class StoredLearned(NamedTuple):
-    """What all processes have learned, and the etag that the next of it must replace."""
+    """What all processes have learned, and the ETag that the next write must replace."""
 
     learned: Learned
     etag: str
 
 
 class State:
-    """Reads and writes claims and records. Safe to share between concurrent invocations."""
+    """Reads and writes the blobs of NER_STATE_CONTAINER. Safe for concurrent use."""
 
     def __init__(self, account: Account, settings: Settings) -> None:
-        """Use an account; the container is created once it is needed."""
+        """Use an account; the container is created when it is needed."""
         self.container = account.blobs.get_container_client(settings.state_container)
 
     def claim_blob(self, name: str) -> BlobClient:
@@ -68,10 +68,10 @@ class State:
         return self.container.get_blob_client(batch_name(batch))
 
     async def write_claim(self, claim: Claim, known: str | None) -> str | None:
-        """Claim a file in place of the claim with the etag `known`, or as the first one.
+        """Claim a file in place of the claim with the ETag `known`, or as the first one.
 
         Returns:
-            The claim's own etag; None if another worker was faster.
+            The claim's own ETag; None if another worker was faster.
         """
         blob = self.claim_blob(claim.source.name)
         return await self.put(blob, encode_claim(claim), claim.metadata(), known)
@@ -85,14 +85,14 @@ class State:
             raise StateError(f"the claim of this file cannot be read: {why_unreadable(error)}") from None
 
     async def release_claim(self, name: str, etag: str) -> bool:
-        """Delete a claim, unless another worker has taken it over; return whether it was there."""
+        """Delete a claim, unless another worker has taken it over; return whether it was deleted."""
         return await delete_version(self.claim_blob(name), etag)
 
     async def write_batch(self, batch: BatchId, record: BatchRecord, known: str | None) -> str | None:
-        """Write a record in place of the one with the etag `known`, or as the first one.
+        """Write a record in place of the one with the ETag `known`, or as the first one.
 
         Returns:
-            The baton: the record's own etag; None if another worker was faster.
+            The baton: the record's own ETag; None if another worker was faster.
         """
         return await self.put(self.batch_blob(batch), encode_batch(record), record.metadata(), known)
 
@@ -105,12 +105,12 @@ class State:
             raise StateError(f"the record of batch {batch} cannot be read: {why_unreadable(error)}") from None
 
     async def batch_kind(self, batch: BatchId) -> BatchKind | None:
-        """Return what a batch's record says is to be done next; None if it has none. Raises StateError."""
+        """Return a batch's next step, as its record says; None if it has no record. Raises StateError."""
         found = await self.read_batch(batch)
         return found.record.kind if found else None
 
     async def delete_batch(self, batch: BatchId, etag: str | None) -> bool:
-        """Delete a record, this version of it alone if an etag is given; return whether it was there."""
+        """Delete a record, or only this version of it if an ETag is given; return whether it did."""
         return await delete_version(self.batch_blob(batch), etag)
 
     async def release_listed_claim(self, listed: str, etag: str) -> bool:
@@ -118,7 +118,7 @@ class State:
         return await delete_version(self.container.get_blob_client(CLAIMS + listed), etag)
 
     async def read_sweep(self) -> SweepState | None:
-        """Return what the last sweep left; None if there is nothing that this version of the app can read."""
+        """Return what the last sweep stored; None if there is nothing that this version of the app can read."""
         found = await self.read(self.container.get_blob_client(SWEEP_NAME))
         try:
             return decode_sweep(found[0]) if found else None
@@ -126,7 +126,7 @@ class State:
             return None
 
     async def write_sweep(self, state: SweepState) -> None:
-        """Leave something for the next sweep. The last one that writes wins: any of them is right."""
+        """Store the state for the next sweep. The last writer wins, as any state is valid."""
         blob = self.container.get_blob_client(SWEEP_NAME)
         body, content = msgspec.json.encode(state), ContentSettings(JSON_CONTENT)
         write = partial(blob.upload_blob, body, content_settings=content, overwrite=True)
@@ -141,11 +141,11 @@ class State:
             return StoredLearned(Learned([]), found[1]) if found else None
 
     async def write_learned(self, body: bytes, known: str | None) -> bool:
-        """Write what all processes have learned, in place of what has the etag `known`; False if another was faster."""
+        """Write what all processes have learned, in place of the ETag `known`; False if another process was faster."""
         return await self.put(self.container.get_blob_client(LEARNED_NAME), body, {}, known) is not None
 
     async def put(self, blob: BlobClient, body: bytes, metadata: dict[str, str], known: str | None) -> str | None:
-        """Write a blob on condition; return its etag, None if another worker was faster."""
+        """Write a blob in place of the ETag `known`; return its ETag, None if another was faster."""
         mark = uuid4().hex
         write = partial(
             blob.upload_blob,
@@ -159,13 +159,13 @@ class State:
         except HttpResponseError as error:
             if not is_lost_race(error) and not (known and is_missing(error)):
                 raise
-            # The SDK repeats a call whose answer was lost, which then meets what it has written itself.
+            # The SDK repeats a call whose response was lost, which then finds what it has written itself.
             found = await properties_of(blob)
             return found.etag.strip('"') if found and found.metadata.get(WRITE_MARK) == mark else None
         return str(answer["etag"]).strip('"')
 
     async def read(self, blob: BlobClient) -> tuple[bytes, str] | None:
-        """Return what stands in a blob, and its etag; None if it is not there."""
+        """Return the content of a blob and its ETag; None if it does not exist."""
         try:
             download = await blob.download_blob()
             return await download.readall(), download.properties.etag.strip('"')

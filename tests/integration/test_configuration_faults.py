@@ -58,7 +58,7 @@ async def test_a_message_about_another_container_is_dropped(way: Way, caplog: py
     body = way.message().content.replace(f'"{way.settings.input_container}"', '"elsewhere"').encode()
     before = stats(way.ner_emulator)
     await way.pipeline.poll(body)
-    (line,) = [line for line in caplog.messages if "dropped a message" in line]
+    (line,) = [line for line in caplog.messages if "discarded a message" in line]
     assert "NER_INPUT_CONTAINER" in line
     assert stats(way.ner_emulator) == before
     assert way.queue.get_queue_properties().approximate_message_count == 0
@@ -84,7 +84,7 @@ async def test_foreign_messages_are_dropped_with_one_line(
 ) -> None:
     """Raised, they would come back five times, each with a trace in the log; what they hold is not repeated."""
     await way.pipeline.poll(body)
-    (line,) = [line for line in caplog.messages if "dropped a message" in line]
+    (line,) = [line for line in caplog.messages if "discarded a message" in line]
     assert f"of {len(body)} bytes" in line
     assert "secret" not in line
     assert len(line.splitlines()) == 1

@@ -343,7 +343,7 @@ async def test_results_that_were_deleted_are_begun_again(
     delete_state(way, ".results")
     await way.poll_until_empty()
     assert way.outcome() is None
-    assert "what was collected is gone" in caplog.text
+    assert "the collected results are gone" in caplog.text
     await way.sweep()
     await way.poll_until_empty()
     # What stands in the way of a slow worker is deleted later.

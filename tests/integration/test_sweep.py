@@ -137,7 +137,7 @@ async def test_a_file_of_which_no_event_came_is_found_after_the_grace(
     assert (swept.files, swept.missing, swept.is_complete) == (1, 0, True)
     swept = await swept_way.sweep()
     assert (swept.files, swept.missing, swept.sent) == (1, 1, 1)
-    assert "'unheard.txt': has no outcome and nobody works on it" in caplog.text
+    assert "'unheard.txt': has no outcome and no worker" in caplog.text
     assert "sweep: 1 files, 1 of them need a message" in caplog.text
     await outcomes_of(swept_way, [version])
     assert (await sends_nothing()).missing == 0
@@ -411,7 +411,7 @@ async def test_a_sweep_whose_time_is_up_goes_on_at_the_next_one(
         assert sorted(found) == sorted(missing)
         assert sum(swept.files for swept in sweeps) == len(names)
         assert len(sweeps) >= len(names)
-    assert "the next sweep goes on from here" in caplog.text
+    assert "the next sweep continues from here" in caplog.text
 
 
 async def test_files_that_come_and_go_do_not_stop_a_sweep_that_goes_on(

@@ -62,7 +62,7 @@ async def take_over(services: Services, claim: Claim, known: StoredClaim, turn: 
         log.info("%r: another worker processes this version, nothing to do", name)
         return None
     if decided is not Claiming.ASK:
-        await turn.enter_async_context(services.trying(known.claim.tries + 1))
+        await turn.enter_async_context(services.suspects)
     if decided is Claiming.FENCE and not await put_up_fence(services, known.claim):
         log.info("%r: its worker has just recorded its work, nothing to do", name)
         return None

@@ -10,11 +10,13 @@ from shared.message import is_expired, waiting_delay
 from shared.ner.errors import NerError, Remedy
 from shared.source import Source
 from shared.state.batch import BatchKind, BatchRecord
-from shared.state.claim import Claim, is_old
+from shared.state.claim import MAX_TRIES, Claim, is_old
 
 MAX_STORAGE_DELAY_SECONDS: Final = 600
 """Some refusals, such as by an infinite lease, last until an operator acts, and each try costs calls."""
 
+LAST_TRY_TIMEOUTS: Final = 15
+"""The delay before a last try, in multiples of NER_SUBMIT_TIMEOUT_SECONDS: half an hour by default."""
 MAX_UNSURE: Final = 5
 """How often a text may be submitted without learning its job."""
 LEAST_UNSURE_SECONDS: Final = 120
@@ -47,11 +49,19 @@ def who_submits(
     """
     if claim.source.etag != source.etag:
         return Claiming.ASK
-    if not is_old(claim.claimed_date_time, now, patience_seconds):
+    if not is_old(claim.claimed_date_time, now, patience_seconds + before_last_try(claim.tries, patience_seconds)):
         return Claiming.LEAVE
     if kind is None:
         return Claiming.FENCE
     return Claiming.TAKE_OVER if kind is BatchKind.VOID else Claiming.LEAVE
+
+
+def before_last_try(tries: int, patience_seconds: float) -> float:
+    """Return the delay, in seconds, before the next try of what `tries` workers may have died of.
+
+    The host ends itself at the third death of its workers within half an hour, so the last try comes later.
+    """
+    return LAST_TRY_TIMEOUTS * patience_seconds if tries == MAX_TRIES - 1 else 0.0
 
 
 class Later(NamedTuple):

@@ -14,7 +14,6 @@ from shared.ner.dialects import STRING_INDEX_TYPE, dialect_for
 from shared.pipeline.learning import Exchange
 from shared.settings import Settings
 from shared.state.batch import BatchRecord
-from shared.state.claim import MAX_TRIES
 from shared.storage.account import Account
 from shared.storage.blobs import Blobs
 from shared.storage.ledgers import Ledgers
@@ -54,8 +53,8 @@ class Services:
     random: Random = field(default_factory=Random)  # spreads polls; not for security
     exchange: Exchange = field(default_factory=Exchange)
     reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LARGE_FILES))
-    last_try: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held during the last try of a file that workers have died of."""
+    suspects: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a file is processed that a worker seems to have died of."""
 
     def in_seconds(self, seconds: float) -> datetime:
         """Return the time in that many seconds, at most an hour: nothing is hidden from the sweep for longer."""
@@ -65,12 +64,12 @@ class Services:
         """Return a place in memory for a file; ask for that of a large one only while `reading` is not locked."""
         return self.reading if is_large else nullcontext()
 
-    def trying(self, tries: int) -> AbstractAsyncContextManager[None]:
-        """Return the turn of a file that other workers may have died of; only one file at a time has its last try.
+    def suspect_turn(self, *, is_suspect: bool) -> AbstractAsyncContextManager[None]:
+        """Return the turn of a file; only one at a time is processed that a worker seems to have died of.
 
         A file that kills a worker also stops the others in it, which then are as suspect as the culprit.
         """
-        return nullcontext() if tries < MAX_TRIES else self.last_try
+        return self.suspects if is_suspect else nullcontext()
 
     def throttle(self, retry_after: float | None) -> None:
         """Note that the service throttled a call, and accepts calls again after `retry_after` seconds."""

@@ -13,15 +13,15 @@ from azure.core.exceptions import AzureError
 
 from shared import outcome as outcomes
 from shared.documents import DocumentError
-from shared.message import FileMessage
+from shared.message import FileMessage, is_expired
 from shared.ner.model import Problem
 from shared.pipeline.claiming import take_claim
 from shared.pipeline.copying import copy_outcome
-from shared.pipeline.finishing import GAVE_UP, MAX_CONFLICTS, fail, finish
+from shared.pipeline.finishing import GAVE_UP, MAX_CONFLICTS, NOT_SUBMITTED, fail, finish
 from shared.pipeline.posting import post_text
 from shared.pipeline.rescheduling import reschedule
 from shared.pipeline.services import Services
-from shared.pipeline.texts import digest_of, read_text
+from shared.pipeline.texts import Text, digest_of, read_text
 from shared.precedence import Present, PresentOutcome, look_at_outcome
 from shared.source import Source
 from shared.state.batch import BatchKind, BatchRecord, Member
@@ -52,7 +52,8 @@ async def submit(services: Services, wanted: FileMessage) -> None:
     is_large = is_readable and length > LARGE_FILE
     if is_large and services.reading.locked():
         log.info("%r: submitting later, because other large files are being processed", wanted.file)
-        await services.queue.send(wanted, BUSY_SECONDS)
+        again = msgspec.structs.replace(wanted, due=services.in_seconds(BUSY_SECONDS))
+        await services.queue.send(again, BUSY_SECONDS)
         return
     async with services.reading_turn(is_large=is_large):
         await submit_version(services, wanted, upload.source, await upload.read() if is_readable else None)
@@ -68,21 +69,46 @@ async def submit_version(services: Services, wanted: FileMessage, source: Source
 
 
 async def submit_claimed(services: Services, held: StoredClaim, batch: BatchId, data: bytes | None) -> None:
-    """Submit a version that this worker has claimed, unless it has its outcome or too many workers have died of it."""
-    source = held.claim.source
-    digest = digest_of(services, source.name, data)
+    """Submit a version that this worker has claimed, unless it ends without being sent."""
     try:
-        member = await look(services, held, digest)
-    except AzureError:
+        ready = await prepare(services, held, data)
+    except (AzureError, OutcomeConflictError):
         await give_back(services, held)
         raise
+    if ready is not None:
+        await begin(services, held.claim, batch, *ready)
+
+
+async def prepare(services: Services, held: StoredClaim, data: bytes | None) -> tuple[Member, Text] | None:
+    """Return what to send of a claimed version; None if it ends: it has an outcome, is too old, or nothing can be sent.
+
+    Raises:
+        AzureError: storage refused a call.
+        OutcomeConflictError: other workers wrote the outcome each time.
+    """
+    claim = held.claim
+    member = await look(services, held, digest_of(services, claim.source.name, data))
     if member is None:
-        return
-    if held.claim.tries > MAX_TRIES:
-        log.error("%r: gave up, because %d workers failed to process this version", source.name, held.claim.tries - 1)
+        return None
+    if claim.tries > MAX_TRIES:
+        log.error("%r: gave up, because %d workers failed to process this version", claim.source.name, claim.tries - 1)
         await fail(services, member, GAVE_UP)
-        return
-    await begin(services, held.claim, batch, member, data)
+        return None
+    if is_expired(claim.received_date_time, services.now(), services.settings.job_timeout_seconds):
+        await fail(services, member, NOT_SUBMITTED)
+        return None
+    try:
+        text = read_text(services, member.source, data)
+    except DocumentError as error:
+        await fail(services, member, Problem(error.code, error.message))
+        return None
+    member = msgspec.structs.replace(member, source=text.source)
+    if text.first is None:
+        found = text.found
+        outcome = outcomes.invalid(text.source, services.api, found.documents_count, found.problems)
+        await finish(services, member, outcome)
+        return None
+    return member, text
 
 
 async def give_back(services: Services, held: StoredClaim) -> None:
@@ -141,20 +167,8 @@ async def is_newest(services: Services, source: Source) -> bool:
     return newest is not None and newest.etag == source.etag
 
 
-async def begin(services: Services, claim: Claim, batch: BatchId, member: Member, data: bytes | None) -> None:
-    """Send the text of a claimed version, or end the version with what is wrong with it."""
-    try:
-        text = read_text(services, member.source, data)
-    except DocumentError as error:
-        await fail(services, member, Problem(error.code, error.message))
-        return
-    member = msgspec.structs.replace(member, source=text.source)
-    if text.first is None:
-        found = text.found
-        await finish(
-            services, member, outcomes.invalid(text.source, services.api, found.documents_count, found.problems)
-        )
-        return
+async def begin(services: Services, claim: Claim, batch: BatchId, member: Member, text: Text) -> None:
+    """Send the text of a claimed version to the service, or let it wait while the service is throttling."""
     closed = services.delays.closed_seconds
     record = BatchRecord(
         kind=BatchKind.WAITING,

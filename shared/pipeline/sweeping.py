@@ -16,7 +16,7 @@ import msgspec
 
 from shared.message import BatchMessage, FileMessage, MessageError, decode_message
 from shared.names import ALWAYS_KEPT, result_name
-from shared.pipeline.decisions import Finding, ListedClaim, is_behind, look_at_file
+from shared.pipeline.decisions import Finding, ListedClaim, before_last_try, is_behind, look_at_file
 from shared.pipeline.rescheduling import names_of, reschedule
 from shared.pipeline.services import Services
 from shared.source import Source, read_instant
@@ -183,7 +183,9 @@ async def revive(run: Sweep, batch: str) -> None:
     if stored is None or not is_overdue(stored.record.due, run.now, services.settings.overdue_seconds):
         return
     # A worker may have died of the message, or none has received it.
-    revived = msgspec.structs.replace(stored.record, due=services.now(), tries=max(stored.record.tries, 1))
+    tries = max(stored.record.tries, 1)
+    delay = before_last_try(tries, services.settings.submit_timeout_seconds)
+    revived = msgspec.structs.replace(stored.record, due=services.in_seconds(delay), tries=tries)
     if await reschedule(services, batch, revived, stored.etag):
         log.warning("%s: its message was lost, sent another one", names_of(revived))
         run.count(revived=1, sent=1)

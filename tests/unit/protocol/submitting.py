@@ -3,7 +3,7 @@
 import msgspec
 from azure.core.exceptions import AzureError
 
-from shared.message import FileMessage
+from shared.message import FileMessage, is_expired
 from shared.ner.errors import NerError, Remedy
 from shared.outcome import OutcomeStatus
 from shared.pipeline.claiming import MAX_ATTEMPTS
@@ -18,7 +18,14 @@ from shared.storage.blobs import OutcomeConflictError
 from tests.unit.protocol.finishing import after_failed_call, fail
 from tests.unit.protocol.ledgers import post_all
 from tests.unit.protocol.protections import Protection
-from tests.unit.protocol.workers import PATIENCE_SECONDS, POLL_SECONDS, THROTTLED_SECONDS, Steps, Worker
+from tests.unit.protocol.workers import (
+    JOB_TIMEOUT_SECONDS,
+    PATIENCE_SECONDS,
+    POLL_SECONDS,
+    THROTTLED_SECONDS,
+    Steps,
+    Worker,
+)
 from tests.unit.protocol.world import Payment, Stored, Text, Upload
 
 
@@ -32,16 +39,25 @@ def submit(me: Worker, wanted: FileMessage) -> Steps[None]:
     if held is None:
         return
     try:
-        member = yield from look(me, held, upload)
-    except AzureError:
+        member = yield from prepare(me, held, upload)
+    except (AzureError, OutcomeConflictError):
         yield from give_back(me, held)
         raise
+    if member is not None:
+        yield from begin(me, held.value, batch, member, upload)
+
+
+def prepare(me: Worker, held: Stored[Claim], upload: Upload) -> Steps[Member | None]:
+    """Return what to send of a claimed version; None if it ends."""
+    member = yield from look(me, held, upload)
     if member is None:
-        return
-    if held.value.tries > MAX_TRIES and me.has(Protection.MAX_TRIES):
+        return None
+    is_dead = held.value.tries > MAX_TRIES and me.has(Protection.MAX_TRIES)
+    is_late = is_expired(held.value.received_date_time, me.world.now, JOB_TIMEOUT_SECONDS)
+    if is_dead or is_late or upload.text is Text.BAD:
         yield from fail(me, member)
-        return
-    yield from begin(me, held.value, batch, member, upload)
+        return None
+    return member
 
 
 def take_claim(me: Worker, source: Source, batch: str, replaces: str | None) -> Steps[Stored[Claim] | None]:
@@ -156,10 +172,7 @@ def copy_outcome(me: Worker, member: Member) -> Steps[None]:
 
 
 def begin(me: Worker, claim: Claim, batch: str, member: Member, upload: Upload) -> Steps[None]:
-    """Send the text of a claimed version to the service, or end it with what is wrong with it."""
-    if upload.text is Text.BAD:
-        yield from fail(me, member)
-        return
+    """Send the text of a claimed version to the service, or let it wait while the service is throttling."""
     record = BatchRecord(
         kind=BatchKind.WAITING,
         members=[member],

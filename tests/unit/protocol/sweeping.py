@@ -5,7 +5,7 @@ from datetime import timedelta
 import msgspec
 
 from shared.message import BatchMessage, FileMessage, decode_message
-from shared.pipeline.decisions import Finding, ListedClaim, is_behind, look_at_file
+from shared.pipeline.decisions import Finding, ListedClaim, before_last_try, is_behind, look_at_file
 from shared.pipeline.sweeping import MAX_TIMES_BEHIND, VOID_TIMEOUTS
 from shared.state.batch import BatchKind, is_overdue
 from shared.state.claim import Claim, is_old
@@ -60,8 +60,9 @@ def revive_batches(me: Worker) -> Steps[set[str]]:
         if is_overdue(record.due, now, OVERDUE_SECONDS) and me.has(Protection.REVIVAL):
             stored = yield from me.call(world.batches.get, batch)
             if stored is not None and is_overdue(stored.value.due, now, OVERDUE_SECONDS):
-                revived = msgspec.structs.replace(stored.value, tries=max(stored.value.tries, 1))
-                yield from me.reschedule(batch, revived, stored.etag, 0.0)
+                tries = max(stored.value.tries, 1)
+                revived = msgspec.structs.replace(stored.value, tries=tries)
+                yield from me.reschedule(batch, revived, stored.etag, before_last_try(tries, PATIENCE_SECONDS))
     for batch in ledgers:
         if batch not in live and now - world.written[batch] > longest:
             yield from me.call(world.ledgers.pop, batch, None)

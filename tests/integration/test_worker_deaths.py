@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -24,12 +25,15 @@ class Poison:
     kill: Callable[[], None]
     path: str = "/"
     deaths: int = 0
+    times: list[datetime] = field(default_factory=list)
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def __call__(self, call: Call) -> Answer | None:
         """Kill the worker if the call is one of them."""
         if call.operation != self.operation or self.path not in call.target:
             return None
         self.deaths += 1
+        self.times.append(self.now())
         return Answer(never=True, then=self.kill)
 
 
@@ -50,7 +54,7 @@ async def test_three_workers_may_die_of_a_file(
     way = await make_proxied_way(**case.own_names(number))
     way.name = case.file_name(number)
     host = Host(way, forgets=forgets)
-    poison = Poison(operation, host.kill)
+    poison = Poison(operation, host.kill, now=way.now)
     way.proxies.rule = poison
     await way.pipeline.sweep()
     await case.walk(host, case.data, case.newer)
@@ -59,6 +63,8 @@ async def test_three_workers_may_die_of_a_file(
     assert outcome.status is OutcomeStatus.FAILED
     assert [problem.code for problem in outcome.errors] == ["ProcessingFailed"]
     assert poison.deaths == MAX_TRIES
+    # The host ends itself at the third death of its workers within half an hour.
+    assert poison.times[2] - poison.times[1] >= timedelta(minutes=30)
     await way.aclose()
 
 

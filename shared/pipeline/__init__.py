@@ -22,13 +22,15 @@ has no record, and each overdue record, so it finds whatever remains.
              DELETE record                           nothing is missing
 
 A step that may have killed a worker counts its tries, in the claim or the record, before it begins again. The third try
-is the last one, and only one file at a time is in it.
+is the last one, and comes half an hour later: the host ends itself at the third death of its workers within that time.
+What is redelivered after a death is processed one file at a time.
 
 A version that is replaced ends without an outcome and keeps its claim until the newer version or the sweep takes it
 over: nothing else would show that it was charged. After a refused call, a batch continues later if its baton is still
 that of the message. Otherwise, its worker or the sweep continues it.
 
-Only the version in the input container takes over the claim of another version. An outcome replaces only the one that
+Only the version in the input container takes over the claim of another version. If the texts are the same and the other
+one has a job, it takes over that job, too: PUT claim, PUT record with the new version, POST message. An outcome replaces only the one that
 was last seen. A text that waits for the service has a record before it is posted, and the worker takes its baton first:
 a message that is delivered twice is not charged twice. A file of many jobs has a ledger next to its record. Its entries
 are appended one by one, each at the position where the last one was seen to end.

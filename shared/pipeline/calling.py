@@ -85,7 +85,7 @@ async def after_failed_call(
         for member in record.members:
             await fail(services, member, problem, jobs or ([record.job] if record.job else []))
         if baton is not None:
-            await end_batch(services, batch, record)
+            await end_batch(services, batch, record, baton)
         return
     if error.remedy is Remedy.MEND_SETTINGS:
         log.error("%r: waiting until the app settings are fixed: %s", name, error.for_log)
@@ -109,7 +109,7 @@ async def after_refused_call(
     if record.submitted_date_time is None and is_expired(record.since, now, settings.job_timeout_seconds):
         for member in record.members:
             await fail(services, member, REFUSED)
-        await end_batch(services, batch, record)
+        await end_batch(services, batch, record, baton)
         return
     seconds = after_refusal(
         record,

@@ -6,11 +6,11 @@ from typing import Final
 
 import msgspec
 
-from shared.pipeline.decisions import Claiming, who_submits
+from shared.pipeline.decisions import Claiming, has_job, who_submits, with_version
+from shared.pipeline.rescheduling import reschedule
 from shared.pipeline.services import Services
-from shared.source import Source
 from shared.state.batch import BatchKind, BatchRecord
-from shared.state.claim import BatchId, Claim, is_old
+from shared.state.claim import Claim, is_old
 from shared.storage.state import StoredClaim
 
 log = logging.getLogger("ner")
@@ -19,17 +19,13 @@ MAX_ATTEMPTS: Final = 3
 """How often to try, if a claim exists at one call and is gone at the next because its version has just ended."""
 
 
-async def take_claim(
-    services: Services, source: Source, batch: BatchId, replaces: str | None, turn: AsyncExitStack
-) -> StoredClaim | None:
+async def take_claim(services: Services, wanted: Claim, turn: AsyncExitStack) -> StoredClaim | None:
     """Claim a file for a version.
 
     Args:
-        services: connections.
-        source: the version, as it was read.
-        batch: ID of the batch that it will be in.
-        replaces: ETag of an outcome of this version that is to be replaced.
-        turn: exit stack of the invocation; gets a turn if other workers have died of this version.
+        services: the shared services.
+        wanted: the claim to write.
+        turn: of this invocation, entered if other workers have died of this version.
 
     Returns:
         The claim; None if another worker has the version, or it is not the newest.
@@ -38,16 +34,14 @@ async def take_claim(
         AzureError: storage refused a call.
         StateError: the existing claim cannot be read.
     """
-    now = services.now()
-    claim = Claim(source=source, batch=batch, claimed_date_time=now, received_date_time=now, replaces=replaces)
     for _ in range(MAX_ATTEMPTS):
-        etag = await services.state.write_claim(claim, None)
+        etag = await services.state.write_claim(wanted, None)
         if etag is not None:
-            return StoredClaim(claim, etag)
-        known = await services.state.read_claim(source.name)
+            return StoredClaim(wanted, etag)
+        known = await services.state.read_claim(wanted.source.name)
         if known is not None:
-            return await take_over(services, claim, known, turn)
-    log.info("%r: other workers keep claiming this file, leaving it to them", source.name)
+            return await take_over(services, wanted, known, turn)
+    log.info("%r: other workers keep claiming this file, leaving it to them", wanted.source.name)
     return None
 
 
@@ -79,8 +73,36 @@ async def take_over(services: Services, claim: Claim, known: StoredClaim, turn: 
             claim, claimed_date_time=services.now(), tries=tries, received_date_time=received, replaces=replaces
         )
         log.warning("%r: taking over from a worker that did not finish, try %d", name, tries)
+    elif claim.digest and claim.digest == known.claim.digest and claim.replaces is None:
+        return await take_over_job(services, claim, known)
     etag = await services.state.write_claim(claim, known.etag)
     return None if etag is None else StoredClaim(claim, etag)
+
+
+async def take_over_job(services: Services, claim: Claim, known: StoredClaim) -> StoredClaim | None:
+    """Replace the claim of a version with the same text, and continue its batch, so that the text is not sent twice.
+
+    Returns:
+        The claim if the batch has ended meanwhile: the text is to be sent. None if the batch continues, or another
+        worker has the file.
+    """
+    batch = known.claim.batch
+    stored = await services.state.read_batch(batch)
+    if stored is not None and has_job(stored.record, known.etag):
+        received = known.claim.received_date_time
+        claim = msgspec.structs.replace(claim, batch=batch, received_date_time=received)
+    etag = await services.state.write_claim(claim, known.etag)
+    if etag is None:
+        return None
+    for _ in range(MAX_ATTEMPTS):
+        if stored is None or not has_job(stored.record, known.etag):
+            return StoredClaim(claim, etag)
+        if await reschedule(services, batch, with_version(stored.record, claim, etag, services.now()), stored.etag):
+            log.info("%r: has the same text as its last version, whose job it takes over", claim.source.name)
+            return None
+        stored = await services.state.read_batch(batch)
+    log.info("%r: other workers keep changing its batch, leaving it to the sweep", claim.source.name)
+    return None
 
 
 async def put_up_fence(services: Services, claim: Claim) -> bool:

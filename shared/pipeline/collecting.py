@@ -45,13 +45,13 @@ async def collect(services: Services, batch: BatchId, record: BatchRecord, baton
             return
         outcome = merged_outcome(ledger, source, services.api)
         await finish_merged(services, record.members[0], outcome, lambda: pieces(services, ledger, outcome))
-        await end_batch(services, batch, record)
+        await end_batch(services, batch, record, baton)
     except LedgerConflictError:
         log.info("%r: another worker processes this file, nothing to do", source.name)
     except ResultsGoneError:
         # If no other worker has just ended the version, the sweep finds its claim without a record.
         log.warning("%r: the collected results are gone, leaving the file to another worker or the sweep", source.name)
-        await give_up_version(services, batch, record)
+        await give_up_version(services, batch, record, baton)
     except NerError as error:
         # As long as results arrive, the service is throttling calls; this is not an outage.
         since = services.now() if ledger.collected_count > before else None

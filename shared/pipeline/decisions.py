@@ -56,6 +56,19 @@ def who_submits(
     return Claiming.TAKE_OVER if kind is BatchKind.VOID else Claiming.LEAVE
 
 
+def has_job(record: BatchRecord, claim_etag: str) -> bool:
+    """Return whether a batch is that of a claim alone, and has a job that another version can take over."""
+    return record.kind is BatchKind.JOB and [member.claim_etag for member in record.members] == [claim_etag]
+
+
+def with_version(record: BatchRecord, claim: Claim, claim_etag: str, now: datetime) -> BatchRecord:
+    """Return the record of a batch of one file, as that of the version in the claim."""
+    (member,) = record.members
+    source = msgspec.structs.replace(claim.source, encoding=member.source.encoding)
+    member = msgspec.structs.replace(member, source=source, claim_etag=claim_etag)
+    return msgspec.structs.replace(record, members=[member], due=now)
+
+
 def before_last_try(tries: int, patience_seconds: float) -> float:
     """Return the delay, in seconds, before the next try of what `tries` workers may have died of.
 

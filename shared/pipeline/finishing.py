@@ -106,18 +106,19 @@ async def holds(services: Services, member: Member) -> bool:
     return found is not None and found.etag == member.claim_etag
 
 
-async def give_up_version(services: Services, batch: BatchId, record: BatchRecord) -> None:
+async def give_up_version(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> None:
     """End a batch whose files were replaced or deleted; a newer version, or else the sweep, takes over their claims."""
     for member in record.members:
         log.info("%r: this version was replaced or deleted, so the app stops processing it", member.source.name)
-    await end_batch(services, batch, record)
+    await end_batch(services, batch, record, baton)
 
 
-async def end_batch(services: Services, batch: BatchId, record: BatchRecord) -> None:
-    """Delete the record, and any ledger, of a batch whose members have ended."""
+async def end_batch(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> None:
+    """Delete what is stored about a batch whose members have ended, unless a newer version has taken over its job."""
     if record.kind is BatchKind.LEDGER:
         await services.ledgers.delete(batch)
-    await services.state.delete_batch(batch, None)
+        baton = None
+    await services.state.delete_batch(batch, baton)
 
 
 async def cancel(services: Services, name: str, job_id: str) -> None:

@@ -140,7 +140,7 @@ async def after_unrecorded_job(
     if again is None:
         log.error("%r: gave up, because jobs of this file cannot be recorded: %s", name, error)
         await fail(services, record.members[0], GAVE_UP, jobs)
-        await end_batch(services, batch, record)
+        await end_batch(services, batch, record, baton)
         return
     log.warning("%r: retrying later, because a job could not be recorded: %s", name, error)
     await reschedule(services, batch, due_in(services, again, 0.0), baton)

@@ -10,7 +10,7 @@ from shared import outcome as outcomes
 from shared.documents import DocumentError
 from shared.message import BatchMessage, is_expired
 from shared.ner.errors import NerError
-from shared.ner.model import Job, Problem
+from shared.ner.model import Problem
 from shared.pipeline.calling import after_failed_call, after_refused_call, next_poll
 from shared.pipeline.collecting import collect
 from shared.pipeline.finishing import (
@@ -71,7 +71,7 @@ async def count_try(services: Services, batch: BatchId, turn: Turn, *, comes_aga
     """
     record = turn.record
     if record.tries >= MAX_TRIES:
-        await give_up_batch(services, batch, record)
+        await give_up_batch(services, batch, record, turn.baton)
         return None
     # The first worker that died of a poll has not been counted.
     record = msgspec.structs.replace(record, tries=max(record.tries, int(comes_again)))
@@ -116,24 +116,17 @@ async def poll_job(
         return
     if job.status.is_final:
         services.delays.learn(submitted.transactions_count, job.seconds)
-        await end_by_job(services, batch, record, submitted, job)
+        for member in record.members:
+            await finish(services, member, outcomes.from_job(member.source, services.api, submitted, job))
+        await end_batch(services, batch, record, baton)
     elif is_expired(record.since, services.now(), services.settings.job_timeout_seconds):
         for member in record.members:
             await fail(services, member, TIMED_OUT, [submitted])
-        await end_batch(services, batch, record)
+        await end_batch(services, batch, record, baton)
         await cancel(services, names_of(record), submitted.job_id)
     else:
         seconds = next_poll(services, submitted, age.total_seconds())
         await reschedule(services, batch, due_in(services, record.after_progress(), seconds), baton)
-
-
-async def end_by_job(
-    services: Services, batch: BatchId, record: BatchRecord, submitted: SubmittedJob, job: Job
-) -> None:
-    """End a batch whose job has ended."""
-    for member in record.members:
-        await finish(services, member, outcomes.from_job(member.source, services.api, submitted, job))
-    await end_batch(services, batch, record)
 
 
 async def go_on_posting(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> None:
@@ -141,7 +134,7 @@ async def go_on_posting(services: Services, batch: BatchId, record: BatchRecord,
     member = record.members[0]
     if is_expired(record.since, services.now(), services.settings.job_timeout_seconds):
         await fail(services, member, record.problem or NOT_SUBMITTED)
-        await end_batch(services, batch, record)
+        await end_batch(services, batch, record, baton)
         return
     if services.reading.locked() and member.source.length > LARGE_FILE:
         await reschedule(services, batch, due_in(services, record, BUSY_SECONDS), baton)
@@ -153,12 +146,12 @@ async def go_on_posting(services: Services, batch: BatchId, record: BatchRecord,
             await post_text(services, batch, record, taken, text)
 
 
-async def give_up_batch(services: Services, batch: BatchId, record: BatchRecord) -> None:
+async def give_up_batch(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> None:
     """End a batch that too many workers have died of, with failed outcomes."""
     for member in record.members:
         log.error("%r: gave up, because %d workers failed to process this version", member.source.name, record.tries)
         await fail(services, member, GAVE_UP, [record.job] if record.job else [])
-    await end_batch(services, batch, record)
+    await end_batch(services, batch, record, baton)
 
 
 async def read_again(services: Services, batch: BatchId, record: BatchRecord, baton: str) -> Text | None:
@@ -172,14 +165,14 @@ async def read_again(services: Services, batch: BatchId, record: BatchRecord, ba
         await after_refused_call(services, batch, record, baton, error)
         return None
     if data is None:
-        await give_up_version(services, batch, record)
+        await give_up_version(services, batch, record, baton)
         return None
     try:
         return read_text(services, source, data)
     except DocumentError as error:
         # For instance, NER_MAX_BLOB_BYTES has been reduced meanwhile.
         await fail(services, member, Problem(error.code, error.message))
-        await end_batch(services, batch, record)
+        await end_batch(services, batch, record, baton)
         return None
 
 
@@ -189,14 +182,14 @@ async def go_on_with_ledger(services: Services, batch: BatchId, record: BatchRec
     ledger = await services.ledgers.read_ledger(batch)
     # Check after reading: a file that has ended loses its claim before its ledger, and looks new without a ledger.
     if not await holds(services, member):
-        await give_up_version(services, batch, record)
+        await give_up_version(services, batch, record, baton)
         return
     if ledger.next_start is None:
         await collect(services, batch, record, baton, ledger)
         return
     if is_expired(record.since, services.now(), services.settings.job_timeout_seconds):
         await fail(services, member, record.problem or NOT_SUBMITTED, ledger.jobs)
-        await end_batch(services, batch, record)
+        await end_batch(services, batch, record, baton)
         return
     if services.reading.locked() and member.source.length > LARGE_FILE:
         await reschedule(services, batch, due_in(services, record, BUSY_SECONDS), baton)

@@ -25,7 +25,7 @@ from shared.pipeline.texts import Text, digest_of, read_text
 from shared.precedence import Present, PresentOutcome, look_at_outcome
 from shared.source import Source
 from shared.state.batch import BatchKind, BatchRecord, Member
-from shared.state.claim import MAX_TRIES, BatchId, Claim, new_batch_id
+from shared.state.claim import MAX_TRIES, Claim, new_batch_id
 from shared.storage.blobs import OutcomeConflictError
 from shared.storage.state import StoredClaim
 
@@ -61,14 +61,22 @@ async def submit(services: Services, wanted: FileMessage) -> None:
 
 async def submit_version(services: Services, wanted: FileMessage, source: Source, data: bytes | None) -> None:
     """Submit a version, unless it is in flight or has its outcome; `data` is None if it is too large to be read."""
+    now = services.now()
+    claim = Claim(
+        source=source,
+        batch=new_batch_id(),
+        claimed_date_time=now,
+        received_date_time=now,
+        replaces=wanted.replaces,
+        digest=digest_of(services, source.name, data),
+    )
     async with AsyncExitStack() as turn:
-        batch = new_batch_id()
-        held = await take_claim(services, source, batch, wanted.replaces, turn)
+        held = await take_claim(services, claim, turn)
         if held is not None:
-            await submit_claimed(services, held, batch, data)
+            await submit_claimed(services, held, data)
 
 
-async def submit_claimed(services: Services, held: StoredClaim, batch: BatchId, data: bytes | None) -> None:
+async def submit_claimed(services: Services, held: StoredClaim, data: bytes | None) -> None:
     """Submit a version that this worker has claimed, unless it ends without being sent."""
     try:
         ready = await prepare(services, held, data)
@@ -76,7 +84,7 @@ async def submit_claimed(services: Services, held: StoredClaim, batch: BatchId, 
         await give_back(services, held)
         raise
     if ready is not None:
-        await begin(services, held.claim, batch, *ready)
+        await begin(services, held.claim, *ready)
 
 
 async def prepare(services: Services, held: StoredClaim, data: bytes | None) -> tuple[Member, Text] | None:
@@ -87,7 +95,7 @@ async def prepare(services: Services, held: StoredClaim, data: bytes | None) -> 
         OutcomeConflictError: other workers wrote the outcome each time.
     """
     claim = held.claim
-    member = await look(services, held, digest_of(services, claim.source.name, data))
+    member = await look(services, held)
     if member is None:
         return None
     if claim.tries > MAX_TRIES:
@@ -120,7 +128,7 @@ async def give_back(services: Services, held: StoredClaim) -> None:
         await services.state.write_claim(msgspec.structs.replace(claim, tries=claim.tries - 1), held.etag)
 
 
-async def look(services: Services, held: StoredClaim, digest: str) -> Member | None:
+async def look(services: Services, held: StoredClaim) -> Member | None:
     """Return a claimed version as a member of a batch; None if it ends: it has an outcome or is not the newest.
 
     Raises:
@@ -130,7 +138,7 @@ async def look(services: Services, held: StoredClaim, digest: str) -> Member | N
     for _ in range(MAX_CONFLICTS):
         # Check after the claim: until then, another worker may have ended the version.
         present = await services.blobs.present_outcome(held.claim.source.name)
-        member = Member(held.claim.source, held.etag, present.etag if present else None, digest)
+        member = Member(held.claim.source, held.etag, present.etag if present else None, held.claim.digest)
         try:
             if not await ends(services, held.claim, member, present):
                 return member
@@ -167,7 +175,7 @@ async def is_newest(services: Services, source: Source) -> bool:
     return newest is not None and newest.etag == source.etag
 
 
-async def begin(services: Services, claim: Claim, batch: BatchId, member: Member, text: Text) -> None:
+async def begin(services: Services, claim: Claim, member: Member, text: Text) -> None:
     """Send the text of a claimed version to the service, or let it wait while the service is throttling."""
     closed = services.delays.closed_seconds
     record = BatchRecord(
@@ -179,6 +187,6 @@ async def begin(services: Services, claim: Claim, batch: BatchId, member: Member
     )
     if closed:
         log.info("%r: submitting later, because the service is throttling calls", member.source.name)
-        await reschedule(services, batch, record, None)
+        await reschedule(services, claim.batch, record, None)
         return
-    await post_text(services, batch, record, None, text)
+    await post_text(services, claim.batch, record, None, text)

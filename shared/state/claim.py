@@ -26,7 +26,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     `batch` names the batch that the version is in, or is about to be in. `tries` counts the workers that have claimed
     this version. `received_date_time` is when the app first saw it. `replaces` is the ETag of an outcome of this
-    version that is to be replaced.
+    version that is to be replaced. `digest` stands for the text and how it is sent: equal ones give equal entities.
     """
 
     source: Source
@@ -35,6 +35,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     claimed_date_time: Instant
     received_date_time: Instant
     replaces: str | None = None
+    digest: str = ""
 
     def metadata(self) -> dict[str, str]:
         """Return what a listing shows of the claim."""

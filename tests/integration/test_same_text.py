@@ -75,6 +75,34 @@ async def test_the_same_text_is_paid_once(name: str, data: bytes, way: Way, capl
     assert "the text is the same" in caplog.text
 
 
+@pytest.mark.parametrize("ends", [False, True], ids=["running", "ended"])
+async def test_the_same_text_in_flight_is_paid_once(ends: bool, way: Way, caplog: pytest.LogCaptureFixture) -> None:
+    """As where a program uploads a file and then sets its metadata: the newest version takes over the job."""
+    caplog.set_level(logging.INFO, "ner")
+    way.name = "same-in-flight.txt"
+    way.switch(jobSeconds=1000)
+    for _ in range(3):
+        await way.submit()
+    if ends:
+        way.end_jobs()
+    outcome = await way.poll_until_outcome()
+    assert outcome.status is OutcomeStatus.SUCCEEDED
+    assert outcome.source.etag == way.etag
+    assert way.submissions() == 1
+    assert caplog.text.count("whose job it takes over") == 2
+
+
+async def test_another_text_in_flight_is_submitted(way: Way) -> None:
+    """Its entities are others."""
+    way.name = "other-in-flight.txt"
+    way.switch(jobSeconds=1000)
+    await way.submit()
+    await way.submit(NEWER)
+    way.end_jobs()
+    assert (await way.poll_until_outcome()).source.etag == way.etag
+    assert way.submissions() == 2
+
+
 async def test_an_event_that_comes_again_finds_the_outcome(way: Way) -> None:
     """As that of any version: nothing is written again."""
     way.name = "same-again.txt"

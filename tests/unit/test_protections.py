@@ -282,6 +282,30 @@ def is_copied_by_two_workers(protocol: Protocol) -> None:
     assert protocol.world.paid.total() == 1
 
 
+def is_uploaded_again_in_flight(protocol: Protocol, steps: int = 0) -> None:
+    """The same text is uploaded again before its job has ended; a worker has made some calls about the job by then."""
+    upload(protocol)
+    protocol.deliver_event(which=0, again=False)
+    protocol.work(which=0, steps=ALL)
+    protocol.upload(NAME, Text.SMALL, is_same=True, is_heard=True)
+    if steps:
+        protocol.wait(seconds=10, jobs_end=True)
+        protocol.deliver_message(which=0, again=False)
+        protocol.work(which=0, steps=steps)
+    protocol.deliver_event(which=0, again=False)
+    protocol.work(which=len(protocol.workers) - 1, steps=ALL)
+    if steps:
+        protocol.work(which=0, steps=ALL)
+        protocol.lose_message(which=0)
+    protocol.teardown()
+    assert protocol.world.paid.total() == 1
+
+
+def is_uploaded_again_while_its_batch_ends(protocol: Protocol) -> None:
+    """As above; a worker has seen that the version was replaced, and then deletes the record; the message gets lost."""
+    is_uploaded_again_in_flight(protocol, steps=2)
+
+
 def run_on(protocol: Protocol, calls: int = 3000, *, dies: bool) -> None:
     """Let that many calls be made, one after another; a worker dies once it has posted if that is wanted."""
     for _ in range(calls):
@@ -429,6 +453,8 @@ HISTORIES: Final[list[tuple[Protection, History]]] = [
     (Protection.LEDGER_CLAIM, has_its_ledger_deleted_while_another_worker_begins),
     (Protection.UNSURE_ENTRY, has_an_entry_whose_answer_is_lost),
     (Protection.LOOK_AGAIN, is_copied_by_two_workers),
+    (Protection.SAME_TEXT, is_uploaded_again_in_flight),
+    (Protection.OWN_RECORD, is_uploaded_again_while_its_batch_ends),
     (Protection.UNANSWERED_DELAYS, is_posted_in_silence),
     (Protection.MAX_TRIES, kills_each_worker),
     (Protection.TRIES_STAY, kills_or_refuses_each_worker),

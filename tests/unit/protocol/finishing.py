@@ -85,20 +85,23 @@ def holds(me: Worker, member: Member) -> Steps[bool]:
     return found is not None and found.etag == member.claim_etag
 
 
-def give_up_version(me: Worker, batch: str, record: BatchRecord) -> Steps[None]:
+def give_up_version(me: Worker, batch: str, record: BatchRecord, baton: str | None) -> Steps[None]:
     """End a batch whose files were replaced or deleted."""
     for member in record.members:
         if not me.has(Protection.CLAIM_STAYS):
             yield from release_claim(me, member)
-    yield from end_batch(me, batch, record)
+    yield from end_batch(me, batch, record, baton)
 
 
-def end_batch(me: Worker, batch: str, record: BatchRecord) -> Steps[None]:
+def end_batch(me: Worker, batch: str, record: BatchRecord, baton: str | None) -> Steps[None]:
     """Delete what was kept about a batch whose members have ended."""
     if record.kind is BatchKind.LEDGER:
         yield from me.call(me.world.ledgers.pop, batch, None)
         yield from me.call(me.world.results.discard, batch)
-    yield from me.call(me.world.delete_batch, batch, None)
+        baton = None
+    if not me.has(Protection.OWN_RECORD):
+        baton = None
+    yield from me.call(me.world.delete_batch, batch, baton)
 
 
 def after_failed_call(
@@ -132,7 +135,7 @@ def fail_all(me: Worker, batch: str, record: BatchRecord, baton: str | None) -> 
     for member in record.members:
         yield from fail(me, member)
     if baton is not None:
-        yield from end_batch(me, batch, record)
+        yield from end_batch(me, batch, record, baton)
 
 
 def after_refused_call(me: Worker, batch: str, record: BatchRecord, baton: str) -> Steps[None]:

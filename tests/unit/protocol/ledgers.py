@@ -136,11 +136,11 @@ def collect(me: Worker, batch: str, record: BatchRecord, baton: str | None, ledg
             yield from me.call(me.world.append, ledger, entry)
         jobs = [job.job_id for entry in ledger.collected for job in entry.jobs]
         yield from finish(me, record.members[0], OutcomeStatus.SUCCEEDED, jobs, lambda: me.world.read_results(batch))
-        yield from end_batch(me, batch, record)
+        yield from end_batch(me, batch, record, baton)
     except LedgerConflictError:
         return
     except ResultsGoneError:
-        yield from give_up_version(me, batch, record)
+        yield from give_up_version(me, batch, record, baton)
     except NerError as error:
         since = me.world.now if ledger.collected_count > before else None
         yield from after_failed_call(me, batch, record, baton, error, since=since)

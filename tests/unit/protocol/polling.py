@@ -145,7 +145,7 @@ def poll_job(me: Worker, batch: str, record: BatchRecord, baton: str | None, sub
             yield from fail(me, member)
         else:
             yield from finish(me, member, OutcomeStatus.SUCCEEDED, [submitted.job_id])
-    yield from end_batch(me, batch, record)
+    yield from end_batch(me, batch, record, baton)
     if state is JobState.RUNNING:
         yield from me.cancel(submitted.job_id)
 
@@ -172,18 +172,18 @@ def read_again(me: Worker, batch: str, record: BatchRecord, baton: str) -> Steps
         yield from after_refused_call(me, batch, record, baton)
         return None
     if upload is None:
-        yield from give_up_version(me, batch, record)
+        yield from give_up_version(me, batch, record, baton)
     return upload
 
 
 def continue_with_ledger(me: Worker, batch: str, record: BatchRecord, baton: str | None) -> Steps[None]:
     """Post or collect what is left of a file of many jobs."""
     if not me.has(Protection.LEDGER_CLAIM) and not (yield from holds(me, record.members[0])):
-        yield from give_up_version(me, batch, record)
+        yield from give_up_version(me, batch, record, baton)
         return
     ledger = yield from me.call(me.world.read_ledger, batch)
     if me.has(Protection.LEDGER_CLAIM) and not (yield from holds(me, record.members[0])):
-        yield from give_up_version(me, batch, record)
+        yield from give_up_version(me, batch, record, baton)
         return
     if ledger.next_start is None:
         yield from collect(me, batch, record, baton, ledger)

@@ -16,6 +16,8 @@ class Protection(Enum):
     BATON_BEFORE_POST = "the baton of a record that waits is taken before the service is called"
     OWN_BATON = "after a refusal a worker continues a batch whose baton is still that of its message alone"
     JOB_IN_MESSAGE = "after a refusal the job that the message names is kept"
+    SAME_TEXT = "a version with the text of the one that is in work takes over its job"
+    OWN_RECORD = "a batch that has ended is deleted unless a newer version has taken over its job"
     OUTCOME_CONDITION = "an outcome is written in place of the one that was seen alone"
     NEWEST_OUTCOME = "an outcome is written for the newest version alone"
     CLAIMED_OUTCOME = "where the file was deleted, an outcome is written by the holder of its claim alone"

@@ -7,7 +7,7 @@ from shared.message import FileMessage, is_expired
 from shared.ner.errors import NerError, Remedy
 from shared.outcome import OutcomeStatus
 from shared.pipeline.claiming import MAX_ATTEMPTS
-from shared.pipeline.decisions import Claiming, who_submits
+from shared.pipeline.decisions import Claiming, has_job, who_submits, with_version
 from shared.pipeline.finishing import MAX_CONFLICTS
 from shared.precedence import Present, PresentOutcome, look_at_outcome
 from shared.source import Source
@@ -34,8 +34,15 @@ def submit(me: Worker, wanted: FileMessage) -> Steps[None]:
     upload = yield from me.call(me.world.read_upload, wanted.file)
     if upload is None:
         return
-    batch = f"{me.world.new_etag():0>32}"
-    held = yield from take_claim(me, upload.source, batch, wanted.replaces)
+    claim = Claim(
+        source=upload.source,
+        batch=f"{me.world.new_etag():0>32}",
+        claimed_date_time=me.world.now,
+        received_date_time=me.world.now,
+        replaces=wanted.replaces,
+        digest=upload.digest,
+    )
+    held = yield from take_claim(me, claim)
     if held is None:
         return
     try:
@@ -44,7 +51,7 @@ def submit(me: Worker, wanted: FileMessage) -> Steps[None]:
         yield from give_back(me, held)
         raise
     if member is not None:
-        yield from begin(me, held.value, batch, member, upload)
+        yield from begin(me, held.value, member, upload)
 
 
 def prepare(me: Worker, held: Stored[Claim], upload: Upload) -> Steps[Member | None]:
@@ -60,15 +67,13 @@ def prepare(me: Worker, held: Stored[Claim], upload: Upload) -> Steps[Member | N
     return member
 
 
-def take_claim(me: Worker, source: Source, batch: str, replaces: str | None) -> Steps[Stored[Claim] | None]:
+def take_claim(me: Worker, claim: Claim) -> Steps[Stored[Claim] | None]:
     """Claim a file for a version; None if another worker has the version, or a newer one."""
-    now = me.world.now
-    claim = Claim(source=source, batch=batch, claimed_date_time=now, received_date_time=now, replaces=replaces)
     for _ in range(MAX_ATTEMPTS):
         etag = yield from write_claim(me, claim, None)
         if etag is not None:
             return Stored(claim, etag)
-        known = yield from me.call(me.world.claims.get, source.name)
+        known = yield from me.call(me.world.claims.get, claim.source.name)
         if known is not None:
             return (yield from take_over(me, claim, known))
     return None
@@ -104,8 +109,29 @@ def take_over(me: Worker, claim: Claim, known: Stored[Claim]) -> Steps[Stored[Cl
         replaces = claim.replaces or known.value.replaces
         tries, received = known.value.tries + 1, known.value.received_date_time
         claim = msgspec.structs.replace(claim, tries=tries, received_date_time=received, replaces=replaces)
+    elif claim.digest == known.value.digest and claim.replaces is None and me.has(Protection.SAME_TEXT):
+        return (yield from take_over_job(me, claim, known))
     etag = yield from write_claim(me, claim, known.etag)
     return None if etag is None else Stored(claim, etag)
+
+
+def take_over_job(me: Worker, claim: Claim, known: Stored[Claim]) -> Steps[Stored[Claim] | None]:
+    """Replace the claim of a version with the same text, and continue its batch."""
+    batch = known.value.batch
+    stored = yield from me.call(me.world.batches.get, batch)
+    if stored is not None and has_job(stored.value, known.etag):
+        claim = msgspec.structs.replace(claim, batch=batch, received_date_time=known.value.received_date_time)
+    etag = yield from write_claim(me, claim, known.etag)
+    if etag is None:
+        return None
+    for _ in range(MAX_ATTEMPTS):
+        if stored is None or not has_job(stored.value, known.etag):
+            return Stored(claim, etag)
+        record = with_version(stored.value, claim, etag, me.world.now)
+        if (yield from me.reschedule(batch, record, stored.etag, 0.0)):
+            return None
+        stored = yield from me.call(me.world.batches.get, batch)
+    return None
 
 
 def put_up_fence(me: Worker, claim: Claim) -> Steps[bool]:
@@ -171,7 +197,7 @@ def copy_outcome(me: Worker, member: Member) -> Steps[None]:
     yield from me.call(world.write_outcome, member.source, status, member.digest, copied.jobs, etag)
 
 
-def begin(me: Worker, claim: Claim, batch: str, member: Member, upload: Upload) -> Steps[None]:
+def begin(me: Worker, claim: Claim, member: Member, upload: Upload) -> Steps[None]:
     """Send the text of a claimed version to the service, or let it wait while the service is throttling."""
     record = BatchRecord(
         kind=BatchKind.WAITING,
@@ -180,9 +206,9 @@ def begin(me: Worker, claim: Claim, batch: str, member: Member, upload: Upload) 
         due=me.world.now,
     )
     if me.world.closed:
-        yield from me.reschedule(batch, record, None, THROTTLED_SECONDS)
+        yield from me.reschedule(claim.batch, record, None, THROTTLED_SECONDS)
         return
-    yield from post_text(me, batch, record, None, upload)
+    yield from post_text(me, claim.batch, record, None, upload)
 
 
 def post_text(me: Worker, batch: str, record: BatchRecord, baton: str | None, upload: Upload) -> Steps[None]:

@@ -25,21 +25,27 @@ class Swept(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         missing: files that need a message, so also those that are sent one.
         existing: files from before this deployment, which are only counted.
         revived: batches whose message was lost.
+        left: batches and leftovers that the next sweep sees to, since the time for them was up.
+        refused: blobs of the state that storage did not let it repair.
         sent: messages.
         calls: of storage that list.
         is_complete: whether it came to the last file.
         is_behind: whether it sent nothing since `poll` is behind.
+        is_crowded: whether it left all files alone, since too many batches are in flight.
     """
 
     files: int = 0
     missing: int = 0
     existing: int = 0
     revived: int = 0
+    left: int = 0
+    refused: int = 0
     sent: int = 0
     calls: int = 0
     seconds: float = 0.0
     is_complete: bool = True
     is_behind: bool = False
+    is_crowded: bool = False
 
 
 class SweepState(msgspec.Struct, frozen=True, rename="camel", kw_only=True):

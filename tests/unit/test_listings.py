@@ -86,7 +86,7 @@ def test_all_names_are_read_as_they_are(piece: int) -> None:
     """Wherever the network cuts a character, an entity or an element."""
     reader = read(written_page(map(written_blob, ODD_NAMES)), piece=piece)
     assert [blob.name for blob in reader.blobs] == ODD_NAMES
-    assert all(blob[1:] == ("0x8D", NOW, 5, {}) for blob in reader.blobs)
+    assert all(blob[1:] == ("0x8D", NOW, 5, {}, "") for blob in reader.blobs)
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=20)))

@@ -152,6 +152,17 @@ def test_folders_are_no_files(name: str, metadata: dict[str, str], *, expected: 
     assert Listed(name, "0x8D", NOW, 0, metadata).is_folder is expected
 
 
+@pytest.mark.parametrize(
+    ("tier", "is_archived"),
+    [("<AccessTier>Hot</AccessTier>", False), ("", False), ("<AccessTier>Archive</AccessTier>", True)],
+)
+def test_the_archive_tier_is_seen(tier: str, *, is_archived: bool) -> None:
+    """Also while a blob is being rehydrated; accounts of some kinds have no tiers."""
+    status = "<ArchiveStatus>rehydrate-pending-to-hot</ArchiveStatus>" if is_archived else ""
+    written = written_blob("a").replace("<Content-Type>", f"{tier}{status}<Content-Type>")
+    assert [blob.is_archived for blob in read(written_page([written])).blobs] == [is_archived]
+
+
 def test_names_are_ordered_by_utf16_code_units() -> None:
     """An emoji comes before the last characters of the basic plane; by characters it would come after them."""
     assert order("🍷") < order("\ue000") < order("\uffff")

@@ -1,7 +1,8 @@
-"""What a sweep costs that finds nothing to do, by the number of files: `python -m benchmarks.sweeping --files 100000`.
+"""What a sweep costs, by the number of files and the share of them that nobody has told the app of.
 
-The listings come from a server of this program, page by page as storage sends them, so that what is measured is the
-app: writing so many blobs to a storage emulator would take half an hour.
+For example `python -m benchmarks.sweeping --files 100000 --missing 10` for every tenth file. The listings come from a
+server of this program, page by page as storage sends them, so that what is measured is the app: writing so many blobs
+to a storage emulator would take half an hour.
 """
 
 import argparse
@@ -40,17 +41,26 @@ METADATA: Final = (
 )
 
 
-def entries(first: int, last: int, *, ending: str) -> Iterator[str]:
-    """Yield what a listing says of each file, or of each outcome."""
+SENT: Final = (
+    f"<QueueMessagesList><QueueMessage><MessageId>1</MessageId><InsertionTime>{WRITTEN}</InsertionTime>"
+    f"<ExpirationTime>{WRITTEN}</ExpirationTime><PopReceipt>1</PopReceipt><TimeNextVisible>{WRITTEN}</TimeNextVisible>"
+    "</QueueMessage></QueueMessagesList>"
+)
+
+
+def entries(first: int, last: int, *, ending: str, missing: int) -> Iterator[str]:
+    """Yield what a listing says of each file, or of each outcome; every so many-th file has none."""
     for number in range(first, last):
+        if ending and missing and number % missing == 0:
+            continue
         name = escape(f"letters/{number // 1000:03}/letter {number:06}.txt{ending}")
         metadata = METADATA.format(number=number, digest="0" * 64) if ending else "<Metadata/>"
         properties = PROPERTIES.format(number=number)
         yield f"<Blob><Name>{name}</Name><Properties>{properties}</Properties>{metadata}</Blob>"
 
 
-def make_server(files: int) -> Starlette:
-    """Return a storage account with so many files, each of which has its outcome."""
+def make_server(files: int, missing: int) -> Starlette:
+    """Return a storage account with so many files; every so many-th one has no outcome, none of them if that is 0."""
 
     async def answer(request: Request) -> Response:
         query = request.query_params
@@ -58,6 +68,8 @@ def make_server(files: int) -> Starlette:
             return Response(
                 status_code=201, headers={"ETag": '"0x1"', "Last-Modified": "Wed, 25 Nov 2026 08:00:00 GMT"}
             )
+        if request.method == "POST":
+            return Response(SENT, status_code=201, media_type="application/xml")
         if query.get("comp") != "list":
             code = "BlobNotFound" if "ner-state" in request.url.path else "QueueNotFound"
             return Response(status_code=404, headers={"x-ms-error-code": code})
@@ -66,12 +78,12 @@ def make_server(files: int) -> Starlette:
         body = ""
         if container in ("incoming", "results"):
             last = min(first + PAGE, files)
-            body = "".join(entries(first, last, ending=ending))
+            body = "".join(entries(first, last, ending=ending, missing=missing))
         marker = f"<NextMarker>{last}</NextMarker>" if last < files and last else "<NextMarker/>"
         text = f"<EnumerationResults><Blobs>{body}</Blobs>{marker}</EnumerationResults>"
         return Response(text, media_type="application/xml")
 
-    return Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "HEAD", "PUT"])])
+    return Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "HEAD", "PUT", "POST"])])
 
 
 async def measure(port: int) -> None:
@@ -86,7 +98,8 @@ async def measure(port: int) -> None:
     seconds, cpu = time.perf_counter() - begun, time.process_time() - used
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
     print(
-        f"{swept.files:,} files, {swept.missing} of them need a message: {swept.calls} list calls, {seconds:.1f} s, "
+        f"{swept.files:,} files, {swept.missing:,} of them need a message: {swept.calls} list calls, "
+        f"{swept.sent:,} messages sent, {seconds:.1f} s, "
         f"{cpu:.1f} s of processor time, {grown} MB more memory; complete: {swept.is_complete}"
     )
     await pipeline.aclose()
@@ -96,13 +109,15 @@ def main() -> None:
     """Serve the listings in another process, and sweep."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sweeping", description=__doc__)
     parser.add_argument("--files", type=int, default=100_000, help="how many files the account has")
+    parser.add_argument("--missing", type=int, default=0, help="every so many-th file has no outcome; 0 for none")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        uvicorn.run(make_server(arguments.files), port=arguments.serve, log_level="warning")
+        uvicorn.run(make_server(arguments.files, arguments.missing), port=arguments.serve, log_level="warning")
         return
     port = free_port()
-    command = [sys.executable, "-m", "benchmarks.sweeping", "--files", str(arguments.files), "--serve", str(port)]
+    account = ["--files", str(arguments.files), "--missing", str(arguments.missing)]
+    command = [sys.executable, "-m", "benchmarks.sweeping", *account, "--serve", str(port)]
     with subprocess.Popen(command) as server:
         time.sleep(2.0)
         try:

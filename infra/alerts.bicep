@@ -46,6 +46,14 @@ var alerts = [
     threshold: 5
   }
   {
+    name: 'sweep-stopped'
+    title: 'No sweep has finished for an hour'
+    severity: 1
+    window: 'PT1H'
+    query: loadTextContent('queries/sweep-stopped.kql')
+    threshold: 0
+  }
+  {
     name: 'poisoned'
     title: 'Messages failed again and again'
     severity: 2

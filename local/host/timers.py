@@ -1,11 +1,11 @@
-"""The timer listener, as in the Timers extension: one run at a time, and one at the start if one was missed."""
+"""The timer listener, as the Timers extension has it: one run at a time, and one at the start if one was missed."""
 
 import asyncio
 import json
 import logging
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob.aio import BlobServiceClient
@@ -20,7 +20,32 @@ from local.schedule import ScheduleError, read_schedule
 log = logging.getLogger("host")
 
 SHORTEST_MONITORED: Final = timedelta(minutes=1)
-"""For schedules with shorter intervals, the host does not store when the last run was."""
+"""Of schedules with shorter intervals the host does not remember when the last run was."""
+
+
+AT_NO_TIME: Final = datetime.fromisoformat(NEVER)
+
+
+class Status(NamedTuple):
+    """What the host remembers of a timer.
+
+    Attributes:
+        last: when it ran; None if it never did.
+        next: when it is due.
+        updated: when the host wrote this.
+    """
+
+    last: datetime | None
+    next: datetime
+    updated: datetime | None
+
+    def to_json(self) -> dict[str, str]:
+        """Return it as the host writes it, and as the function is told."""
+        return {
+            "Last": self.last.isoformat() if self.last else NEVER,
+            "Next": self.next.isoformat(),
+            "LastUpdated": self.updated.isoformat() if self.updated else NEVER,
+        }
 
 
 class TimerListener:
@@ -29,21 +54,21 @@ class TimerListener:
     def __init__(
         self, function: Function, workers: Invoker, blobs: BlobServiceClient, host_id: str, schedule: str
     ) -> None:
-        """Prepare a listener; `run` starts it.
+        """Run nothing yet.
 
         Args:
-            function: function to run.
-            workers: runs functions.
+            function: to run.
+            workers: run functions.
             blobs: of the host's own account.
-            host_id: the name under which the last run is stored.
+            host_id: the name under which the last run is remembered.
             schedule: NCRONTAB: second, minute, hour, day, month, day of the week.
 
         Raises:
-            HostError: the schedule is not valid.
+            HostError: the schedule is no such expression.
         """
         self.function = function
         self.workers = workers
-        self.status = blobs.get_container_client(HOSTS_CONTAINER).get_blob_client(
+        self.status_blob = blobs.get_container_client(HOSTS_CONTAINER).get_blob_client(
             f"timers/{host_id}/{function.function_id}/status"
         )
         self.container = blobs.get_container_client(HOSTS_CONTAINER)
@@ -55,73 +80,87 @@ class TimerListener:
         first = self.next_after(now())
         is_long = self.next_after(first) - first >= SHORTEST_MONITORED
         self.is_monitored = is_long and bool(function.binding.get("useMonitor", True))
+        self.status = Status(None, first, None)
 
     def next_after(self, moment: datetime) -> datetime:
-        """Return the next time of the schedule after a moment."""
+        """Return the first time of the schedule after a moment."""
         found = self.schedule.next_after(moment)
         if found is None:
             raise HostError(f"function {self.function.name}: its schedule has no next time")
         return found
 
     def stop(self) -> None:
-        """Start no more runs; `run` returns when the current one has ended."""
+        """Run nothing more; `run` returns as soon as what runs has ended."""
         self.stopped.set()
 
     async def run(self) -> None:
-        """Run the function whenever it is due."""
-        last = await self.last_run()
-        is_past_due = last is not None and self.next_after(last) <= now()
+        """Run the function when it is due; while it runs it is not run again, and what was due meanwhile comes next."""
+        self.status = await self.remembered()
+        is_past_due = now() > self.status.next
         if is_past_due or self.function.binding.get("runOnStartup", False):
-            await self.invoke(last, is_past_due=is_past_due)
+            await self.invoke(is_past_due=is_past_due, is_planned=False)
         while not self.stopped.is_set():
-            due = self.next_after(now())
-            with suppress(TimeoutError):
-                async with asyncio.timeout(max((due - now()).total_seconds(), 0.0)):
-                    await self.stopped.wait()
+            await self.pause((self.status.next - now()).total_seconds())
             if not self.stopped.is_set():
-                last = await self.invoke(last, is_past_due=False)
+                await self.invoke(is_past_due=False, is_planned=True)
 
-    async def invoke(self, last: datetime | None, *, is_past_due: bool) -> datetime:
-        """Run the function once; return when. A run that fails is not repeated before the next one is due."""
+    async def pause(self, seconds: float) -> None:
+        """Wait so long, or until the listener is stopped."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(seconds, 0.0)):
+                await self.stopped.wait()
+
+    async def invoke(self, *, is_past_due: bool, is_planned: bool) -> None:
+        """Run the function once. A run that fails is not repeated before the next one is due."""
         begun = now()
-        following = self.next_after(begun)
-        status = (
-            {"Last": last.isoformat() if last else NEVER, "Next": following.isoformat()} if self.is_monitored else None
-        )
+        # What the function is told is from before: its next run is this one.
+        status = self.status.to_json() if self.is_monitored else None
         info = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": status, "IsPastDue": is_past_due}
         reason = f"Timer fired at {begun.isoformat()}"
         with suppress(InvocationError):
             await self.workers.invoke(self.function, TypedData("json", json.dumps(info)), {}, reason)
-        if self.is_monitored:
-            await self.remember(
-                {"Last": begun.isoformat(), "Next": following.isoformat(), "LastUpdated": now().isoformat()}
-            )
-        return begun
+        # A timer that fires a little early would fire for the same time again.
+        last = max(begun, self.status.next) if is_planned else begun
+        self.status = Status(last, self.next_after(last), last)
+        await self.remember()
 
-    async def last_run(self) -> datetime | None:
-        """Return when the last run was; None if that is not stored."""
+    async def remembered(self) -> Status:
+        """Return what is remembered of the last run; with another schedule, the next one may be at another time."""
+        status = Status(None, self.next_after(now()), None)
         if not self.is_monitored:
-            return None
+            return status
         try:
-            status: dict[str, Any] = json.loads(await (await self.status.download_blob()).readall())
-            return datetime.fromisoformat(status["Last"])
-        except (AzureError, ValueError, KeyError):
-            return None
+            stored: dict[str, Any] = json.loads(await (await self.status_blob.download_blob()).readall())
+            last, updated = (datetime.fromisoformat(stored[name]) for name in ("Last", "LastUpdated"))
+            status = Status(None if last == AT_NO_TIME else last, datetime.fromisoformat(stored["Next"]), updated)
+        except (AzureError, ValueError, KeyError, TypeError):
+            # What is due until the first run is missed if the host is down then, unless it is remembered.
+            self.status = status._replace(updated=now())
+            await self.remember()
+            return self.status
+        expected = self.next_after(status.last or updated)
+        if expected != status.next:
+            self.status = status._replace(next=expected if expected >= now() else self.next_after(now()))
+            await self.remember()
+            return self.status
+        return status
 
-    async def remember(self, status: dict[str, str]) -> None:
-        """Store the last run."""
-        body = json.dumps(status)
+    async def remember(self) -> None:
+        """Remember the last run, unless the timer is not monitored."""
+        if not self.is_monitored:
+            return
+        body = json.dumps(self.status.to_json())
         try:
             try:
-                await self.status.upload_blob(body, overwrite=True)
+                await self.status_blob.upload_blob(body, overwrite=True)
             except ResourceNotFoundError:
                 with suppress(ResourceExistsError):
                     await self.container.create_container()
-                await self.status.upload_blob(body, overwrite=True)
+                await self.status_blob.upload_blob(body, overwrite=True)
         except AzureError as error:
             log.warning("The status of timer %s cannot be written: %s", self.function.name, type(error).__name__)
 
 
 def now() -> datetime:
-    """Return the time in UTC, as in schedules."""
+    """Return the time; schedules are in UTC."""
     return datetime.now(UTC)

@@ -30,8 +30,8 @@ over: nothing else would show that it was charged. After a refused call, a batch
 that of the message. Otherwise, its worker or the sweep continues it.
 
 Only the version in the input container takes over the claim of another version. If the texts are the same and the other
-one has a job, it takes over that job, too: PUT claim, PUT record with the new version, POST message. An outcome replaces only the one that
-was last seen. A text that waits for the service has a record before it is posted, and the worker takes its baton first:
-a message that is delivered twice is not charged twice. A file of many jobs has a ledger next to its record. Its entries
-are appended one by one, each at the position where the last one was seen to end.
+one has a job, it takes over that job, too: PUT claim, PUT record with the new version, POST message. An outcome
+replaces only the one that was last seen. A text that waits for the service has a record before it is posted, and the
+worker takes its baton first: a message that is delivered twice is not charged twice. A file of many jobs has a ledger
+next to its record. Its entries are appended one by one, each at the position where the last one was seen to end.
 """

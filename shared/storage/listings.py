@@ -18,7 +18,7 @@ PAGE_SIZE: Final = 5000
 """The maximum of blobs in one list call."""
 CODE_UNIT: Final = 2
 """Bytes of a UTF-16 code unit."""
-FIELDS: Final = frozenset({"Name", "Etag", "Last-Modified", "Content-Length"})
+FIELDS: Final = frozenset({"Name", "Etag", "Last-Modified", "Content-Length", "AccessTier"})
 
 
 class Listed(NamedTuple):
@@ -29,6 +29,12 @@ class Listed(NamedTuple):
     modified: datetime
     length: int
     metadata: dict[str, str]
+    tier: str = ""
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether it is in the archive tier, as it also is while it is being rehydrated."""
+        return self.tier == "Archive"
 
     @property
     def is_folder(self) -> bool:
@@ -164,6 +170,7 @@ class PageReader:
             parsedate_to_datetime(self.fields["Last-Modified"]),
             int(self.fields.get("Content-Length") or 0),
             self.metadata,
+            self.fields.get("AccessTier", ""),
         )
 
 

@@ -474,8 +474,11 @@ async def test_a_message_of_others_at_the_front_does_not_stop_the_sweep(foreign:
     assert (swept.is_behind, swept.missing) == (False, 1)
 
 
-async def test_with_very_many_batches_only_these_are_seen_to(swept_way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_with_very_many_batches_only_these_are_seen_to(
+    swept_way: Way, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """Their names would not fit into memory; files are found once there are fewer."""
+    caplog.set_level(logging.INFO, "ner")
     way = swept_way
     way.switch(jobSeconds=10**6)
     version = upload(way, "running.txt")
@@ -486,6 +489,8 @@ async def test_with_very_many_batches_only_these_are_seen_to(swept_way: Way, mon
         patch.setattr("shared.pipeline.sweeping.MAX_LIVE_BATCHES", 0)
         swept = await way.sweep()
         assert (swept.files, swept.revived) == (0, 1)
+        assert (swept.is_complete, swept.is_crowded) == (False, True)
+        assert "batches are in flight, so files were not checked" in caplog.text
     way.queue.clear_messages()
     assert (await way.sweep()).sent == 2
     way.end_jobs()

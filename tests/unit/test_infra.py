@@ -169,13 +169,21 @@ def test_queries_look_for_what_the_app_tells() -> None:
     metrics = {name for query in queries.values() for name in re.findall(r"'((?:ner|http)\.[a-z_.]+)'", query)}
     assert len(metrics) >= 5
     assert all(re.search(rf"\b{re.escape(name)}\b", told) for name in metrics)
-    lines = {name: re.findall(r"has '([^']+)'", query) for name, query in queries.items()}
-    queried = {f"queries/{name}.kql" for name in ("settings", "gave-up", "poisoned")}
+    lines = {name: re.findall(r"(?:has|startswith) '([^']+)'", query) for name, query in queries.items()}
+    queried = {f"queries/{name}.kql" for name in ("settings", "gave-up", "poisoned", "sweep-stopped")}
     assert {name for name, found in lines.items() if found} == {*queried, "workbook.json"}
     logged = "".join(path.read_text() for path in (ROOT / "shared" / "pipeline").glob("*.py"))
     assert all(line in logged for found in lines.values() for line in found)
     statuses = {value for query in queries.values() for value in re.findall(r"status\) == '(\w+)'", query)}
     assert statuses <= {status.value for status in OutcomeStatus}
+
+
+def test_the_alert_about_the_sweep_fires_if_nothing_is_logged() -> None:
+    """No row would be no value, and no alert; a row for each line would be none either once there are no lines."""
+    query = (INFRA / "queries" / "sweep-stopped.kql").read_text()
+    assert re.search(r"\| summarize Sweeps = count\(\)\n\| project Value = iff\(Sweeps == 0, 1, 0\)\s*$", query)
+    sweeping = (ROOT / "shared" / "pipeline" / "sweeping.py").read_text()
+    assert 'log.info("sweep: %s"' in sweeping
 
 
 def test_the_workbook_is_one() -> None:
@@ -186,10 +194,19 @@ def test_the_workbook_is_one() -> None:
     assert all(query["title"] and query["query"] for query in queries)
 
 
+def test_the_guide_names_every_metric() -> None:
+    """In its table; the one that the HTTP client's instrumentation has comes on top."""
+    guide = (ROOT / "docs" / "operations.md").read_text()
+    exporter = (ROOT / "shared" / "telemetry_export.py").read_text()
+    metrics = set(re.findall(r'create_\w+\(\s*"([a-z._]+)"', exporter))
+    assert len(metrics) >= 6
+    assert set(re.findall(r"^\| `([a-z._]+)` \|", guide, re.MULTILINE)) == metrics | {"http.client.request.duration"}
+
+
 def test_the_guide_explains_every_alert() -> None:
     """By the title that stands in the mail."""
     guide = (ROOT / "docs" / "operations.md").read_text()
     titles = re.findall(r"title: '([^']+)'", (INFRA / "alerts.bicep").read_text())
     titles += re.findall(r"description: '([^']+)'", (INFRA / "alerts.bicep").read_text().partition("metricAlerts")[2])
-    assert len(titles) == 7
+    assert len(titles) == 8
     assert all(f"| {title} |" in guide for title in titles)

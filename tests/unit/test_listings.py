@@ -86,7 +86,7 @@ def test_all_names_are_read_as_they_are(piece: int) -> None:
     """Wherever the network cuts a character, an entity or an element."""
     reader = read(written_page(map(written_blob, ODD_NAMES)), piece=piece)
     assert [blob.name for blob in reader.blobs] == ODD_NAMES
-    assert all(blob[1:] == ("0x8D", NOW, 5, {}) for blob in reader.blobs)
+    assert all(blob[1:] == ("0x8D", NOW, 5, {}, "") for blob in reader.blobs)
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=20)))
@@ -150,6 +150,17 @@ def test_folders_are_no_files(name: str, metadata: dict[str, str], *, expected: 
     """Of a hierarchical namespace, and of tools that have folders."""
     assert is_folder(name, metadata) is expected
     assert Listed(name, "0x8D", NOW, 0, metadata).is_folder is expected
+
+
+@pytest.mark.parametrize(
+    ("tier", "is_archived"),
+    [("<AccessTier>Hot</AccessTier>", False), ("", False), ("<AccessTier>Archive</AccessTier>", True)],
+)
+def test_the_archive_tier_is_seen(tier: str, *, is_archived: bool) -> None:
+    """Also while a blob is being rehydrated; accounts of some kinds have no tiers."""
+    status = "<ArchiveStatus>rehydrate-pending-to-hot</ArchiveStatus>" if is_archived else ""
+    written = written_blob("a").replace("<Content-Type>", f"{tier}{status}<Content-Type>")
+    assert [blob.is_archived for blob in read(written_page([written])).blobs] == [is_archived]
 
 
 def test_names_are_ordered_by_utf16_code_units() -> None:

@@ -1,8 +1,10 @@
 """The model of `sweeping`."""
 
 from datetime import timedelta
+from typing import Any
 
 import msgspec
+from azure.core.exceptions import AzureError
 
 from shared.message import BatchMessage, FileMessage, decode_message
 from shared.pipeline.decisions import Finding, ListedClaim, before_last_try, is_behind, look_at_file
@@ -16,7 +18,7 @@ from tests.unit.protocol.world import Stored
 
 
 def sweep(me: Worker, *, is_short: bool = False) -> Steps[None]:
-    """Send a message to each batch that is overdue and each file that needs one; a short one stops after one file."""
+    """Send a message to each overdue batch and each file that needs one; a short one stops after one of each."""
     world, now = me.world, me.world.now
     state = yield from me.call(lambda: world.sweep)
     times_behind, place = 0, state.place if state else None
@@ -24,7 +26,7 @@ def sweep(me: Worker, *, is_short: bool = False) -> Steps[None]:
         times_behind = (state.times_behind if state else 0) + 1
     if not times_behind or (times_behind > MAX_TIMES_BEHIND and me.has(Protection.GUARD_GIVES_WAY)):
         times_behind = 0
-        live = yield from revive_batches(me)
+        live = yield from revive_batches(me, is_short=is_short)
         place = yield from walk_files(me, live, place, is_short=is_short)
     after = SweepState(since=now, last=now, times_behind=times_behind, place=place)
 
@@ -45,29 +47,43 @@ def poll_is_behind(me: Worker) -> Steps[bool]:
     return is_behind(sent.due if sent else None, now, GRACE_SECONDS)
 
 
-def revive_batches(me: Worker) -> Steps[set[str]]:
+def revive_batches(me: Worker, *, is_short: bool) -> Steps[set[str]]:
     """Send a message to each batch that is overdue, delete what is left of old ones; return those with a record."""
-    world, now, live = me.world, me.world.now, set()
+    world, now, live, revived = me.world, me.world.now, set(), 0
     longest = timedelta(seconds=VOID_TIMEOUTS * PATIENCE_SECONDS)
     batches = yield from me.call(lambda: dict(world.batches))
     ledgers = yield from me.call(lambda: dict.fromkeys((*world.ledgers, *world.results)))
     for batch, (record, etag) in batches.items():
         if record.kind is BatchKind.VOID:
             if now - record.due > longest and me.has(Protection.VOID_RECORDS):
-                yield from me.call(world.delete_batch, batch, etag)
+                yield from repair(me.call(world.delete_batch, batch, etag))
             continue
         live.add(batch)
-        if is_overdue(record.due, now, OVERDUE_SECONDS) and me.has(Protection.REVIVAL):
-            stored = yield from me.call(world.batches.get, batch)
-            if stored is not None and is_overdue(stored.value.due, now, OVERDUE_SECONDS):
-                tries = max(stored.value.tries, 1)
-                revived = msgspec.structs.replace(stored.value, tries=tries)
-                yield from me.reschedule(batch, revived, stored.etag, before_last_try(tries, PATIENCE_SECONDS))
+        if is_overdue(record.due, now, OVERDUE_SECONDS) and me.has(Protection.REVIVAL) and not (is_short and revived):
+            yield from repair(revive(me, batch))
+            revived += 1
     for batch in ledgers:
         if batch not in live and now - world.written[batch] > longest:
-            yield from me.call(world.ledgers.pop, batch, None)
-            yield from me.call(world.results.discard, batch)
+            yield from repair(me.call(world.ledgers.pop, batch, None))
+            yield from repair(me.call(world.results.discard, batch))
     return live
+
+
+def revive(me: Worker, batch: str) -> Steps[None]:
+    """Send a message to a batch whose own must be lost."""
+    stored = yield from me.call(me.world.batches.get, batch)
+    if stored is not None and is_overdue(stored.value.due, me.world.now, OVERDUE_SECONDS):
+        tries = max(stored.value.tries, 1)
+        revived = msgspec.structs.replace(stored.value, tries=tries)
+        yield from me.reschedule(batch, revived, stored.etag, before_last_try(tries, PATIENCE_SECONDS))
+
+
+def repair(steps: Steps[Any]) -> Steps[None]:
+    """Do something about one blob; if storage refuses that, the next sweep does it."""
+    try:
+        yield from steps
+    except AzureError:
+        return
 
 
 def walk_files(me: Worker, live: set[str], place: Place | None, *, is_short: bool) -> Steps[Place | None]:
@@ -100,7 +116,7 @@ def walk_files(me: Worker, live: set[str], place: Place | None, *, is_short: boo
         if name in walked or is_before or (last is not None and name > last):
             continue
         if is_orphan(me, claim, live) and me.has(Protection.ORPHANS_OF_DELETED):
-            yield from me.call(world.release_claim, name, claim.etag)
+            yield from repair(me.call(world.release_claim, name, claim.etag))
     return None if last is None else Place(None, None, None, last)
 
 

@@ -1,0 +1,104 @@
+"""The sweep's walk over files, outcomes and claims: together in one pass, in the order of their names.
+
+So a million of them take the memory of a page.
+"""
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from functools import partial
+
+from shared.names import ALWAYS_KEPT, result_name
+from shared.pipeline.decisions import Finding, ListedClaim, look_at_file
+from shared.pipeline.sweep_run import Sweep
+from shared.source import Source, read_instant
+from shared.state.claim import CLAIMS, is_old
+from shared.state.sweeping import Place
+from shared.storage.listings import Follower, Listed, Listing, order, reordered
+
+log = logging.getLogger("ner")
+
+
+async def walk_files(run: Sweep, place: Place | None) -> Place | None:
+    """Send a message to each file that needs one; return where to go on if the time was up before the last one."""
+    services = run.services
+    blobs, settings = services.account.blobs, services.settings
+    inputs = Listing(blobs.get_container_client(settings.input_container), page=place.inputs if place else None)
+    results = Listing(blobs.get_container_client(settings.results_container), page=place.results if place else None)
+    claims = Listing(services.state.container, CLAIMS, page=place.claims if place else None)
+    outcomes, claimed = Follower(results.blobs()), Follower(claims.blobs())
+    after = order(result_name(place.after)) if place else b""
+    last = ""
+    is_complete = True
+    pages: dict[str, str | None] = {}
+    async for key, file in reordered(with_pages(inputs, pages), result_name, ALWAYS_KEPT):
+        del pages[file.name]
+        orphans, claim = await claimed.up_to(key)
+        _, outcome = await outcomes.up_to(key)
+        if key <= after:
+            continue
+        await release_orphans(run, [found for found in orphans if order(found.name) > after])
+        await look_at(run, file, outcome, claim)
+        last = file.name
+        if time.monotonic() >= run.end_of_work:
+            is_complete = False
+            break
+    if is_complete:
+        orphans, _ = await claimed.up_to(None)
+        await release_orphans(run, [found for found in orphans if order(found.name) > after])
+    await run.repair_all()
+    await run.send_all()
+    run.count(calls=inputs.calls + results.calls + claims.calls)
+    # A file that is held back, for the sake of the order, may be on an earlier page.
+    page = next(iter(pages.values()), inputs.page)
+    return None if is_complete else Place(page, results.page, claims.page, last)
+
+
+async def with_pages(listing: Listing, pages: dict[str, str | None]) -> AsyncIterator[Listed]:
+    """Yield the blobs of a listing, and note the page of each."""
+    async for blob in listing.blobs():
+        pages[blob.name] = listing.page
+        yield blob
+
+
+async def look_at(run: Sweep, file: Listed, outcome: Listed | None, claim: Listed | None) -> None:
+    """Send a message to a file if it needs one; one in the archive tier cannot be read until it is rehydrated."""
+    if file.is_folder or file.is_archived:
+        return
+    settings = run.services.settings
+    known = listed_claim(claim) if claim else None
+    finding = look_at_file(
+        Source(settings.input_container, file.name, file.etag, file.modified, file.length),
+        outcome.metadata.get("source_etag", "") if outcome else None,
+        known,
+        run.now,
+        has_live_batch=known is not None and known.batch in run.live,
+        grace_seconds=settings.sweep_grace_seconds,
+        patience_seconds=settings.submit_timeout_seconds,
+        since=None if settings.sweep_existing else run.since,
+    )
+    run.count(files=1, missing=finding is Finding.MISSING, existing=finding is Finding.EXISTING)
+    if finding is Finding.MISSING:
+        log.info("%r: has no outcome and nobody works on it, sending a message", file.name)
+        await run.send(file.name)
+
+
+def listed_claim(claim: Listed) -> ListedClaim:
+    """Return what a listing shows of a claim; one without its metadata is as old as its blob."""
+    claimed = read_instant(claim.metadata.get("claimed_date_time", "")) or claim.modified
+    return ListedClaim(claim.metadata.get("batch", ""), claimed)
+
+
+async def release_orphans(run: Sweep, claims: list[Listed]) -> None:
+    """Delete claims of files that are gone and whose worker has ended without a record."""
+    settings = run.services.settings
+    for claim in claims:
+        known = listed_claim(claim)
+        if known.batch not in run.live and is_old(known.claimed, run.now, settings.submit_timeout_seconds):
+            await run.repair(f"claim {claim.name!r}", partial(release_orphan, run, claim), run.end_of_work)
+
+
+async def release_orphan(run: Sweep, claim: Listed) -> None:
+    """Delete the claim of a file that is gone."""
+    if await run.services.state.release_listed_claim(claim.name, claim.etag):
+        log.info("released the claim %r: its file was deleted", claim.name)

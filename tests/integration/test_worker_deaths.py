@@ -93,6 +93,9 @@ async def test_files_in_work_beside_it_are_not_given_up(make_proxied_way: MakeWa
     for _ in range(MAX_TRIES + 2):
         # What was in hand comes again at once, and then never more.
         for comes_again in (False, True):
+            # The SDK opens a session for each of several first calls, and closes one.
+            await way.pipeline.services.state.read_sweep()
+            await way.pipeline.services.queue.length()
             running[:] = [asyncio.ensure_future(way.pipeline.poll(body, comes_again=comes_again)) for body in messages]
             ended = await asyncio.gather(*running, return_exceptions=True)
             assert all(end is None or isinstance(end, asyncio.CancelledError) for end in ended)

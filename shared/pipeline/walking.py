@@ -79,7 +79,7 @@ async def look_at(run: Sweep, file: Listed, outcome: Listed | None, claim: Liste
     )
     run.count(files=1, missing=finding is Finding.MISSING, existing=finding is Finding.EXISTING)
     if finding is Finding.MISSING:
-        log.info("%r: has no outcome and nobody works on it, sending a message", file.name)
+        log.info("%r: has no outcome and no worker, sending a message", file.name)
         await run.send(file.name)
 
 

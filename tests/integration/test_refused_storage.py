@@ -1,7 +1,8 @@
 """Calls that storage refuses are not taken for workers that died, and what was paid waits for as long as it takes."""
 
 import asyncio
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 
 import pytest
 from azure.storage.blob import BlobLeaseClient
@@ -11,8 +12,10 @@ from shared.outcome import OutcomeStatus
 from shared.pipeline.running import RefusedError
 from shared.state.claim import CLAIMS, MAX_TRIES
 from tests.calls import before_blob_call, refuse
-from tests.integration.conftest import TEXT, Way
+from tests.integration.conftest import TEXT, ProxiedWay, Way
 from tests.integration.test_many_jobs import lines, state_blobs
+from tests.proxy import Call, passing
+from tests.refusals import MAX_IN_A_WINDOW, WINDOW_SECONDS
 
 FILES = pytest.mark.parametrize(
     ("name", "data"), [("one.txt", TEXT), ("many.jsonl", lines(60))], ids=["one job", "many jobs"]
@@ -200,3 +203,38 @@ async def test_a_file_with_a_leased_record_goes_on_once_the_lease_is_gone(state:
     way.end_jobs()
     assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
     assert way.submissions() == (paid or 1)
+
+
+async def test_an_outcome_that_is_leased_is_replaced_once_the_lease_is_gone(
+    make_proxied_way: Callable[..., Awaitable[ProxiedWay]],
+    sample_values: dict[str, str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The newer version's job is paid once, and meanwhile its outcome is tried a few times, each named in the log."""
+    way = await make_proxied_way(NER_POLL_MIN_SECONDS=sample_values["NER_POLL_MIN_SECONDS"])
+    assert (way.settings.poll_min_seconds, way.settings.poll_max_seconds) == (2, 60)
+    way.name = "leased-outcome.txt"
+    await way.submit()
+    await way.poll_until_outcome()
+    outcome = f"{way.name}.json"
+    held = way.blobs.get_blob_client(way.settings.results_container, outcome).acquire_lease(lease_duration=-1)
+    writes: list[datetime] = []
+
+    def watch(call: Call) -> None:
+        if call.operation == "Put Blob" and call.blob == outcome:
+            writes.append(way.now())
+
+    way.proxies.rule = watch
+    passing.set(way.pass_time)
+    await way.submit(TEXT + b" Newer.")
+    while not writes or way.now() - writes[0] < timedelta(seconds=WINDOW_SECONDS):
+        assert way.outcome() is None
+        assert len(writes) <= MAX_IN_A_WINDOW
+        await way.pipeline.poll(way.message().content.encode())
+    assert len(writes) >= 2
+    (refused, *_) = [line for line in caplog.messages if "LeaseIdMissing" in line]
+    assert f"/{way.settings.results_container}/{outcome}'" in refused
+    held.release()
+    assert (await way.poll_until_outcome()).status is OutcomeStatus.SUCCEEDED
+    assert way.submissions() == 2
+    await way.aclose()

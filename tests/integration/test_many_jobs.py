@@ -10,6 +10,9 @@ import pytest
 from shared.message import FileMessage, encode_message
 from shared.outcome import Outcome, OutcomeStatus
 from shared.pipeline.sweeping import VOID_TIMEOUTS
+from shared.state.batch import BATCHES
+from tests.calls import before_blob_call
+from tests.emulator import looks
 from tests.integration.conftest import Way
 
 SENTENCE = "Please book a table at Blue Heron in Bristol for four people at eight. "
@@ -307,6 +310,70 @@ async def test_a_replaced_version_is_submitted_no_further(way_of_lines: Way, *, 
         await way.sweep()
     check(way, await way.poll_until_outcome(), 1)
     assert way.submissions() - before == 2
+
+
+async def test_a_replaced_version_is_not_collected(way_of_lines: Way) -> None:
+    """Its claim is the newer version's: its jobs are not asked for any more, and nothing of it is left."""
+    way = way_of_lines
+    way.switch(jobSeconds=1000)
+    await way.submit(lines(60))
+    older = way.message().content.encode()
+    ledgers = set(state_blobs(way, ".ledger.jsonl"))
+    way.upload(lines(1))
+    await way.pipeline.submit(way.name)
+    way.end_jobs()
+    before = looks(way.ner_emulator)
+    await way.pipeline.poll(older)
+    assert looks(way.ner_emulator) == before
+    assert ledgers
+    assert not ledgers & set(state_blobs(way, ".ledger.jsonl"))
+    check(way, await way.poll_until_outcome(), 1)
+
+
+async def test_a_file_that_has_ended_is_not_begun_again_by_a_message_that_comes_again(way_of_lines: Way) -> None:
+    """Its worker died after it had deleted the ledger, and before it deleted the record: nothing is paid again."""
+
+    async def die() -> None:
+        raise asyncio.CancelledError
+
+    way = way_of_lines
+    await way.submit(lines(60))
+    paid = way.submissions()
+    body = way.message().content.encode()
+    records = f"{way.settings.state_container}/{BATCHES}"
+    with before_blob_call("delete_blob", records, die, ending=".json"), pytest.raises(asyncio.CancelledError):
+        await way.pipeline.poll(body)
+    outcome = way.outcome()
+    assert outcome is not None
+    assert way.in_flight() == 1
+    await way.pipeline.poll(body, comes_again=True)
+    check(way, outcome, 60)
+    assert way.queue.get_queue_properties().approximate_message_count == 0
+    assert way.submissions() == paid
+    assert way.outcome() == outcome
+
+
+@pytest.mark.usefixtures("bit_by_bit")
+async def test_collecting_that_ran_out_of_its_time_goes_on_at_once(way_of_lines: Way) -> None:
+    """What has ended is not waited for; what has not ended is."""
+    way = way_of_lines
+    way.switch(jobSeconds=1000)
+    await way.submit(lines(60))
+    body = way.message().content.encode()
+    while b'"submittedDateTime"' not in body:
+        await way.pipeline.poll(body)
+        body = way.message().content.encode()
+    before = way.now()
+    await way.pipeline.poll(body)
+    body = way.message().content.encode()
+    assert way.now() > before, "the first job was not waited for"
+    way.end_jobs()
+    before = way.now()
+    await way.pipeline.poll(body)
+    assert way.outcome() is None, "an invocation collected more than one job"
+    outcome = await way.poll_until_outcome()
+    assert len(outcome.jobs) == 3
+    assert way.now() == before
 
 
 @pytest.mark.usefixtures("bit_by_bit")

@@ -167,7 +167,7 @@ async def test_storage_that_refuses_the_exchange_does_no_harm(
     for method in ("download_blob", "upload_blob"):
         with before_blob_call(method, name, refuse, times=None):
             await invoke(way.pipeline, clock)
-        assert "what was learned about the service cannot be shared now" in caplog.text
+        assert "could not share with other processes what was learned about the service" in caplog.text
         caplog.clear()
     await invoke(way.pipeline, clock)
     assert sum(durations.count for durations in stored(way).sizes) == 1

@@ -209,7 +209,7 @@ def list_account(account: Account) -> Listing:
     uploads = [
         source_of(container, blob.name, blob)
         for blob in account.listed(container, include=["metadata"])
-        if not is_folder(blob.name, blob.metadata or {})
+        if not is_folder(blob.name, blob.size, blob.metadata or {})
     ]
     claims, batches = list_state(account)
     return Listing(uploads, claims, batches, {outcome.blob: outcome for outcome in list_outcomes(account)})

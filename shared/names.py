@@ -1,6 +1,7 @@
 """Names of the blobs that belong to a file."""
 
 import hashlib
+import re
 from typing import Final
 
 LONGEST_BLOB_NAME: Final = 1024
@@ -11,15 +12,18 @@ LONGEST_RESULT_NAME: Final = LONGEST_BLOB_NAME - ROOM
 LONGEST_KEPT: Final = LONGEST_RESULT_NAME - len("~0123456789abcdef.json")
 ALWAYS_KEPT: Final = LONGEST_KEPT - 1
 """Code units of a file's name that its blobs' names keep, however long it is: two may be one character."""
+SHORTENED: Final = re.compile(r"~[0-9a-f]{16}\Z")
 
 
 def result_name(name: str) -> str:
     """Return the name of a blob that belongs to a file: `a/report.txt` gives `a/report.txt.json`.
 
-    A name that would be too long for a blob ends in `~` and the first 16 digits of the SHA-256 of the whole name.
+    A name that would be too long for a blob ends in `~` and the first 16 digits of the SHA-256 of the whole name. So
+    does one that looks as if it had been shortened: it might be the name of another file's blob.
     """
     whole = f"{name}.json"
-    if utf16_length(whole) <= LONGEST_RESULT_NAME:
+    length = utf16_length(whole)
+    if length < LONGEST_RESULT_NAME - 1 or (length <= LONGEST_RESULT_NAME and not SHORTENED.search(name)):
         return whole
     ending = f"~{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
     while utf16_length(name) > LONGEST_KEPT:

@@ -63,6 +63,8 @@ def read_job(job_id: str, body: bytes, *, has_documents: bool = False) -> Job:
     answer = decode(body)
     if not is_job(answer):
         raise NerError(UNREADABLE, "the service's response is not a job with a status", Remedy.WAIT)
+    if (text_or_none(answer.get("jobId")) or job_id).lower() != job_id.lower():
+        raise NerError(UNREADABLE, "the service's response is about another job", Remedy.WAIT)
     status = status_of(answer)
     job = Job(
         job_id=job_id,

@@ -93,11 +93,19 @@ async def after_failed_call(
         log.warning("%r: retrying later, because a service call failed: %s", name, error.for_log)
     if record.submitted_date_time is None:
         record = msgspec.structs.replace(record, problem=Problem(error.code, outcomes.explain(error, overdue=True)))
+    # The worker is alive, and an outage is not a failure.
+    record = msgspec.structs.replace(record, tries=0)
     await reschedule(services, batch, due_in(services, record, decided.seconds), baton)
 
 
 async def after_refused_call(
-    services: Services, batch: BatchId, record: BatchRecord, baton: str, error: Exception
+    services: Services,
+    batch: BatchId,
+    record: BatchRecord,
+    baton: str,
+    error: Exception,
+    *,
+    jobs: Sequence[SubmittedJob] = (),
 ) -> None:
     """Continue a batch later, after storage refused a call or did not respond.
 
@@ -108,7 +116,7 @@ async def after_refused_call(
     log.warning("%s: retrying later, because %s", names_of(record), reason_of(error))
     if record.submitted_date_time is None and is_expired(record.since, now, settings.job_timeout_seconds):
         for member in record.members:
-            await fail(services, member, REFUSED)
+            await fail(services, member, REFUSED, jobs)
         await end_batch(services, batch, record, baton)
         return
     seconds = after_refusal(

@@ -159,6 +159,7 @@ class ListedClaim(NamedTuple):
 
     batch: str
     claimed: datetime
+    source_etag: str
 
 
 def look_at_file(
@@ -177,7 +178,7 @@ def look_at_file(
     Args:
         source: its version, as listed.
         outcome_of: ETag of the version that its outcome belongs to; None if it has no outcome.
-        claim: the file's claim. A claim for another version ends sooner or later; the file is then found missing.
+        claim: the file's claim. A claim for another version can be taken over.
         now: the current time.
         has_live_batch: whether the claim's batch has a record that is not void.
         grace_seconds: NER_SWEEP_GRACE_SECONDS, the minimum age of the file.
@@ -185,8 +186,10 @@ def look_at_file(
         since: when this deployment began; older files are only counted. None to submit them too.
     """
     if claim is not None:
-        is_orphan = is_old(claim.claimed, now, patience_seconds) and not has_live_batch
-        return Finding.MISSING if is_orphan else Finding.WELL
+        if is_old(claim.claimed, now, patience_seconds) and not has_live_batch:
+            return Finding.MISSING
+        if claim.source_etag == source.etag:
+            return Finding.WELL
     if outcome_of == source.etag or (now - source.last_modified).total_seconds() < grace_seconds:
         return Finding.WELL
     if since is not None and source.last_modified < since:

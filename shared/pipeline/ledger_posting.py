@@ -56,7 +56,7 @@ async def post_all(
         record = record.after_progress() if len(ledger.requests) > before else record
         await after_unrecorded_job(services, batch, record, baton, error, jobs=ledger.jobs)
     except AzureError as error:
-        await after_refused_call(services, batch, record, baton, error)
+        await after_refused_call(services, batch, record, baton, error, jobs=ledger.jobs)
     except NerError as error:
         record = record.after_progress() if len(ledger.requests) > before else record
         # A throttled service that has just accepted some requests will soon accept more.

@@ -26,7 +26,7 @@ from shared.precedence import Present, PresentOutcome, look_at_outcome
 from shared.source import Source
 from shared.state.batch import BatchKind, BatchRecord, Member
 from shared.state.claim import MAX_TRIES, Claim, new_batch_id
-from shared.storage.blobs import OutcomeConflictError
+from shared.storage.blobs import OutcomeConflictError, Upload
 from shared.storage.state import StoredClaim
 
 log = logging.getLogger("ner")
@@ -55,14 +55,19 @@ async def submit(services: Services, wanted: FileMessage) -> None:
         again = msgspec.structs.replace(wanted, due=services.in_seconds(BUSY_SECONDS))
         await services.queue.send(again, BUSY_SECONDS)
         return
-    async with services.reading_turn(is_large=is_large):
-        await submit_version(services, wanted, upload.source, await upload.read() if is_readable else None)
+    async with services.reading_turn(is_large=is_large), AsyncExitStack() as turn:
+        # One call has brought a small file. A large one is claimed before it is read: its worker might die of that.
+        data = await upload.read() if is_readable and not is_large else None
+        claim = new_claim(services, wanted, upload.source, data)
+        held = await take_claim(services, claim, turn)
+        if held is not None:
+            await submit_claimed(services, held, upload if is_large else None, data)
 
 
-async def submit_version(services: Services, wanted: FileMessage, source: Source, data: bytes | None) -> None:
-    """Submit a version, unless it is in flight or has its outcome; `data` is None if it is too large to be read."""
+def new_claim(services: Services, wanted: FileMessage, source: Source, data: bytes | None) -> Claim:
+    """Return a claim for a version; `data` is None if it has not been read."""
     now = services.now()
-    claim = Claim(
+    return Claim(
         source=source,
         batch=new_batch_id(),
         claimed_date_time=now,
@@ -70,16 +75,19 @@ async def submit_version(services: Services, wanted: FileMessage, source: Source
         replaces=wanted.replaces,
         digest=digest_of(services, source.name, data),
     )
-    async with AsyncExitStack() as turn:
-        held = await take_claim(services, claim, turn)
-        if held is not None:
-            await submit_claimed(services, held, data)
 
 
-async def submit_claimed(services: Services, held: StoredClaim, data: bytes | None) -> None:
-    """Submit a version that this worker has claimed, unless it ends without being sent."""
+async def submit_claimed(services: Services, held: StoredClaim, upload: Upload | None, data: bytes | None) -> None:
+    """Submit a version that this worker has claimed, unless it ends without being sent.
+
+    Args:
+        services: the shared services.
+        held: the claim.
+        upload: what is still to be read; None if nothing is.
+        data: what was read; None if nothing was.
+    """
     try:
-        ready = await prepare(services, held, data)
+        ready = await prepare(services, held, upload, data)
     except (AzureError, OutcomeConflictError):
         await give_back(services, held)
         raise
@@ -87,7 +95,9 @@ async def submit_claimed(services: Services, held: StoredClaim, data: bytes | No
         await begin(services, held.claim, *ready)
 
 
-async def prepare(services: Services, held: StoredClaim, data: bytes | None) -> tuple[Member, Text] | None:
+async def prepare(
+    services: Services, held: StoredClaim, upload: Upload | None, data: bytes | None
+) -> tuple[Member, Text] | None:
     """Return what to send of a claimed version; None if it ends: it has an outcome, is too old, or nothing can be sent.
 
     Raises:
@@ -95,10 +105,14 @@ async def prepare(services: Services, held: StoredClaim, data: bytes | None) -> 
         OutcomeConflictError: other workers wrote the outcome each time.
     """
     claim = held.claim
-    member = await look(services, held)
+    is_given_up = claim.tries > MAX_TRIES
+    if upload is not None and not is_given_up:
+        data = await upload.read()
+    digest = claim.digest or digest_of(services, claim.source.name, data)
+    member = await look(services, held, digest, may_copy=not is_given_up)
     if member is None:
         return None
-    if claim.tries > MAX_TRIES:
+    if is_given_up:
         log.error("%r: gave up, because %d workers failed to process this version", claim.source.name, claim.tries - 1)
         await fail(services, member, GAVE_UP)
         return None
@@ -128,7 +142,7 @@ async def give_back(services: Services, held: StoredClaim) -> None:
         await services.state.write_claim(msgspec.structs.replace(claim, tries=claim.tries - 1), held.etag)
 
 
-async def look(services: Services, held: StoredClaim) -> Member | None:
+async def look(services: Services, held: StoredClaim, digest: str, *, may_copy: bool) -> Member | None:
     """Return a claimed version as a member of a batch; None if it ends: it has an outcome or is not the newest.
 
     Raises:
@@ -138,9 +152,9 @@ async def look(services: Services, held: StoredClaim) -> Member | None:
     for _ in range(MAX_CONFLICTS):
         # Check after the claim: until then, another worker may have ended the version.
         present = await services.blobs.present_outcome(held.claim.source.name)
-        member = Member(held.claim.source, held.etag, present.etag if present else None, held.claim.digest)
+        member = Member(held.claim.source, held.etag, present.etag if present else None, digest)
         try:
-            if not await ends(services, held.claim, member, present):
+            if not await ends(services, held.claim, member, present, may_copy=may_copy):
                 return member
         except OutcomeConflictError:
             continue
@@ -149,7 +163,9 @@ async def look(services: Services, held: StoredClaim) -> Member | None:
     raise OutcomeConflictError
 
 
-async def ends(services: Services, claim: Claim, member: Member, present: PresentOutcome | None) -> bool:
+async def ends(
+    services: Services, claim: Claim, member: Member, present: PresentOutcome | None, *, may_copy: bool
+) -> bool:
     """Return whether a claimed version ends without being sent, because of its file's existing outcome.
 
     Raises:
@@ -166,7 +182,7 @@ async def ends(services: Services, claim: Claim, member: Member, present: Presen
     if not await is_newest(services, source):
         log.info("%r: replaced before it was submitted, nothing to do", source.name)
         return True
-    return found is Present.SAME_TEXT and await copy_outcome(services, member)
+    return may_copy and found is Present.SAME_TEXT and await copy_outcome(services, member)
 
 
 async def is_newest(services: Services, source: Source) -> bool:

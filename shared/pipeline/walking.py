@@ -86,7 +86,7 @@ async def look_at(run: Sweep, file: Listed, outcome: Listed | None, claim: Liste
 def listed_claim(claim: Listed) -> ListedClaim:
     """Return what a listing shows of a claim; one without its metadata is as old as its blob."""
     claimed = read_instant(claim.metadata.get("claimed_date_time", "")) or claim.modified
-    return ListedClaim(claim.metadata.get("batch", ""), claimed)
+    return ListedClaim(claim.metadata.get("batch", ""), claimed, claim.metadata.get("source_etag", ""))
 
 
 async def release_orphans(run: Sweep, claims: list[Listed]) -> None:

@@ -39,12 +39,12 @@ class Listed(NamedTuple):
     @property
     def is_folder(self) -> bool:
         """Whether it stands for a folder of a hierarchical namespace or of a tool that has folders."""
-        return is_folder(self.name, self.metadata)
+        return is_folder(self.name, self.length, self.metadata)
 
 
-def is_folder(name: str, metadata: dict[str, str]) -> bool:
-    """Return whether a blob stands for a folder."""
-    return name.endswith("/") or metadata.get("hdi_isfolder", "").lower() == "true"
+def is_folder(name: str, length: int, metadata: dict[str, str]) -> bool:
+    """Return whether a blob stands for a folder: one that has content does not."""
+    return length == 0 and (name.endswith("/") or metadata.get("hdi_isfolder", "").lower() == "true")
 
 
 class Listing:

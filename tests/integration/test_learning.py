@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -155,6 +156,18 @@ async def test_a_blob_that_cannot_be_read_does_no_harm(body: bytes, way: Way, cl
     await end_a_job(way, way.pipeline)
     await invoke(way.pipeline, clock)
     assert sum(durations.count for durations in stored(way).sizes) == jobs_known(way.pipeline) == 1
+
+
+async def test_a_clock_that_is_fast_does_not_stop_all_calls(way: Way, other: Pipeline, clock: ExchangeClock) -> None:
+    """The service takes calls again within a minute, whatever another process says."""
+    await way.pipeline.sweep()
+    fast = way.another_pipeline(later=timedelta(minutes=10))
+    fast.services.delays.throttle(30.0)
+    await invoke(fast, clock)
+    assert stored(way).closed_until is not None
+    await invoke(other, clock)
+    assert other.services.delays.closed_seconds == 0
+    await fast.aclose()
 
 
 async def test_storage_that_refuses_the_exchange_does_no_harm(

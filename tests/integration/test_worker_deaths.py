@@ -9,6 +9,7 @@ import pytest
 
 from shared.message import BatchMessage, decode_message
 from shared.outcome import OutcomeStatus
+from shared.pipeline.submitting import LARGE_FILE
 from shared.state.claim import MAX_TRIES
 from tests.integration.conftest import ProxiedWay
 from tests.proxy import Answer, Call
@@ -65,6 +66,60 @@ async def test_three_workers_may_die_of_a_file(
     assert poison.deaths == MAX_TRIES
     # The host ends itself at the third death of its workers within half an hour.
     assert poison.times[2] - poison.times[1] >= timedelta(minutes=30)
+    await way.aclose()
+
+
+@pytest.mark.parametrize("step", ["reading a large file", "copying the outcome"])
+async def test_three_workers_may_die_before_a_submission(step: str, make_proxied_way: MakeWay) -> None:
+    """Of a file that is too much for their memory, and of the outcome of its last version."""
+    case = CASES[0]
+    way = await make_proxied_way(**case.own_names(step.replace(" ", "-")))
+    way.name = case.file_name(step)
+    host = Host(way, forgets=True)
+    await way.pipeline.sweep()
+    data, place = b"A word. " * (3 * LARGE_FILE // 8), way.settings.input_container
+    if step == "copying the outcome":
+        data, place = case.data, way.settings.results_container
+        await case.walk(host, data, b"")
+    poison = Poison("Get Blob", host.kill, path=f"/{place}/", now=way.now)
+
+    def kill_once_claimed(call: Call) -> Answer | None:
+        # The first piece of a large file is read before it is claimed.
+        is_first = call.headers.get("x-ms-range", "").startswith("bytes=0-")
+        return None if is_first and place == way.settings.input_container else poison(call)
+
+    way.proxies.rule = kill_once_claimed
+    await case.walk(host, data, b"")
+    outcome = way.outcome()
+    assert outcome is not None
+    assert [problem.code for problem in outcome.errors] == ["ProcessingFailed"]
+    assert poison.deaths == MAX_TRIES
+    await way.aclose()
+
+
+@pytest.mark.parametrize("operation", ["Submit Job", "Get Job"])
+async def test_deaths_with_answers_between_them_are_not_in_a_row(operation: str, make_proxied_way: MakeWay) -> None:
+    """An outage is not a failure, even if workers are stopped now and then while it lasts."""
+    way = await make_proxied_way()
+    way.name = "apart.txt"
+    await way.pipeline.sweep()
+    host = Host(way)
+    poison = Poison(operation, host.kill, now=way.now)
+    seen = 0
+
+    def die_now_and_then(call: Call) -> Answer | None:
+        nonlocal seen
+        seen += call.operation == operation
+        if call.operation != operation or seen > 40:
+            return None
+        return poison(call) if seen % 10 == 0 else Answer(503)
+
+    way.proxies.rule = die_now_and_then
+    await CASES[0].walk(host, CASES[0].data, b"")
+    outcome = way.outcome()
+    assert outcome is not None
+    assert outcome.status is OutcomeStatus.SUCCEEDED
+    assert poison.deaths > MAX_TRIES
     await way.aclose()
 
 

@@ -200,18 +200,28 @@ def found(
     *,
     is_live: bool = False,
     since: float | None = None,
+    claim_of: str = SOURCE.etag,
 ) -> Finding:
     """Return what the sweep finds about a file that is `age` seconds old; `since` is how long ago the app began."""
     return look_at_file(
         SOURCE,
         outcome_of,
-        None if claim_age is None else ListedClaim(BATCH, after(age - claim_age)),
+        None if claim_age is None else ListedClaim(BATCH, after(age - claim_age), claim_of),
         after(age),
         has_live_batch=is_live,
         grace_seconds=GRACE,
         patience_seconds=PATIENCE,
         since=None if since is None else after(since),
     )
+
+
+@pytest.mark.parametrize(("age", "expected"), [(59, Finding.WELL), (60, Finding.MISSING)])
+def test_a_version_whose_file_is_claimed_for_another_one_is_missing_after_the_grace(
+    age: float, expected: Finding
+) -> None:
+    """The job of the other one may run for a day, and the claim can be taken over."""
+    assert found(age, claim_age=10, is_live=True, claim_of="older") is expected
+    assert found(age, SOURCE.etag, claim_age=10, is_live=True, claim_of="older") is Finding.WELL
 
 
 @pytest.mark.parametrize("since", [None, -1, 0])

@@ -243,3 +243,11 @@ def test_a_time_of_an_odd_type_is_none(odd: object) -> None:
 def test_odd_statistics_are_none(statistics: object) -> None:
     """The app counts what it sent."""
     assert results({"id": "1", "entities": []}, statistics=statistics).statistics is None
+
+
+def test_an_answer_about_another_job_is_none_about_this_one() -> None:
+    """As of a confused cache: nobody gets the entities of another file."""
+    body = json.dumps({"jobId": "another", "status": "succeeded", "tasks": {}}).encode()
+    with pytest.raises(NerError, match="another job") as caught:
+        read_job(JOB_ID, body)
+    assert caught.value.remedy is Remedy.WAIT

@@ -136,20 +136,22 @@ def test_a_blob_without_a_length_is_empty() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "metadata", "expected"),
+    ("name", "length", "metadata", "expected"),
     [
-        ("a", {}, False),
-        ("a/", {}, True),
-        ("a", {"hdi_isfolder": "true"}, True),
-        ("a", {"hdi_isfolder": "True"}, True),
-        ("a", {"hdi_isfolder": "false"}, False),
-        ("a", {"hdi_isfolder": ""}, False),
+        ("a", 0, {}, False),
+        ("a/", 0, {}, True),
+        ("a/", 1, {}, False),
+        ("a", 0, {"hdi_isfolder": "true"}, True),
+        ("a", 9, {"hdi_isfolder": "true"}, False),
+        ("a", 0, {"hdi_isfolder": "True"}, True),
+        ("a", 0, {"hdi_isfolder": "false"}, False),
+        ("a", 0, {"hdi_isfolder": ""}, False),
     ],
 )
-def test_folders_are_no_files(name: str, metadata: dict[str, str], *, expected: bool) -> None:
-    """Of a hierarchical namespace, and of tools that have folders."""
-    assert is_folder(name, metadata) is expected
-    assert Listed(name, "0x8D", NOW, 0, metadata).is_folder is expected
+def test_folders_are_no_files(name: str, length: int, metadata: dict[str, str], *, expected: bool) -> None:
+    """Of a hierarchical namespace, and of tools that have folders; these have no content."""
+    assert is_folder(name, length, metadata) is expected
+    assert Listed(name, "0x8D", NOW, length, metadata).is_folder is expected
 
 
 @pytest.mark.parametrize(

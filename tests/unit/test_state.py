@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.merging import MergeState
-from shared.names import LONGEST_BLOB_NAME, utf16_length
+from shared.names import LONGEST_BLOB_NAME, result_name, utf16_length
 from shared.ner.model import Problem
 from shared.outcome import JobSummary
 from shared.source import Position, Source, read_instant
@@ -23,6 +23,7 @@ from shared.state.batch import (
     batch_name,
     decode_batch,
     encode_batch,
+    is_overdue,
 )
 from shared.state.claim import CLAIMS, BatchId, Claim, claim_name, decode_claim, encode_claim, new_batch_id
 from shared.state.ledger import (
@@ -284,3 +285,18 @@ def test_a_ledger_of_another_shape_is_refused(lines: bytes) -> None:
     """To go on after half of it could pay twice."""
     with pytest.raises(msgspec.DecodeError):
         decode_ledger(BATCH, lines)
+
+
+@pytest.mark.parametrize(("year", "expected"), [(1, True), (9999, False)])
+def test_any_time_can_be_overdue_or_not(year: int, *, expected: bool) -> None:
+    """A damaged record must not end the sweep for all others."""
+    assert is_overdue(datetime(year, 1, 1, tzinfo=UTC), NOW, 120) is expected
+
+
+def test_the_blobs_of_two_files_have_two_names() -> None:
+    """Also if a file is named like the blob of another one."""
+    long = "l" * LONGEST_BLOB_NAME
+    other = result_name(long).removesuffix(".json")
+    assert result_name(other) != result_name(long)
+    assert utf16_length(result_name(other)) <= LONGEST_BLOB_NAME
+    assert result_name("report~0123456789abcdef") == "report~0123456789abcdef.json"

@@ -102,7 +102,7 @@ def walk_files(me: Worker, live: set[str], place: Place | None, *, is_short: boo
         found = look_at_file(
             upload.source,
             outcome.present.source_etag if outcome else None,
-            ListedClaim(claim.value.batch, claim.value.claimed_date_time) if claim else None,
+            ListedClaim(claim.value.batch, claim.value.claimed_date_time, claim.value.source.etag) if claim else None,
             now,
             has_live_batch=claim is not None and claim.value.batch in live,
             grace_seconds=GRACE_SECONDS,

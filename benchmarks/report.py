@@ -155,8 +155,8 @@ def exchanging(results: Results) -> Iterator[str]:
     yield f"{exchange.PER_SECOND} a second, after {exchange.WARM_UP} that do not count. All jobs take equally long. The"
     yield "delay is the time from a job's end to its outcome; up to 2 s of it pass until the host sees the message."
     yield f"Cost = GETs + {WAIT_WEIGHT:g} x mean delay / duration of a job. In the last case, the service refuses every"
-    yield f"call for {exchange.REFUSED_UNTIL - exchange.REFUSED_FROM} s, with a `Retry-After` of {exchange.RETRY_AFTER} s."
-    yield f"Medians of {exchange.ROUNDS} runs with the exchange and as many without it, in turns."
+    yield f"call for {exchange.REFUSED_UNTIL - exchange.REFUSED_FROM} s, with a `Retry-After` of"
+    yield f"{exchange.RETRY_AFTER} s. Medians of {exchange.ROUNDS} runs with the exchange and as many without it, in turns."
     yield ""
     yield from exchange.table(results.exchange)
 

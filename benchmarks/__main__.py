@@ -1,6 +1,6 @@
 """Measures this app compared with the usual samples, and writes `benchmarks/RESULTS.md`.
 
-`make bench` measures the short parts in about 12 minutes, for the table in `docs/scale.md`. `make bench PARTS=all`
+`make bench` measures the short parts in about 13 minutes, for the table in `docs/scale.md`. `make bench PARTS=all`
 also measures the long parts, which takes about three hours more. `make bench PARTS="delays growth"` measures only these
 parts. Rows and sections of RESULTS.md stay as they are if their part has not been measured on this machine, whose
 figures are kept in `.local/bench`.

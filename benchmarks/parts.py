@@ -1,6 +1,6 @@
 """The parts of `make bench`: what each one measures, and how long that takes.
 
-Six short parts give every figure of the table in `docs/scale.md`. They use fewer files and runs than the long parts,
+Seven short parts give every figure of the table in `docs/scale.md`. They use fewer files and runs than the long parts,
 but every figure is measured, and every ratio compares runs of the same part. What differs from the long parts:
 
 - Of the samples, only the two that the table names are measured, each at the job duration that the table names, in
@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from benchmarks import cold_start, delays
+from benchmarks import cold_start, delays, exchange, large_uploads, one_file
 from benchmarks.delays import Distribution
 from benchmarks.figures import Figures
 from benchmarks.running import PEERS, THIS_APP, App, letters, running
 from benchmarks.tables import Results
+from local.install import ROOT
 from shared.delays import WAIT_WEIGHT
 
 SPREAD: Final = 0.5
@@ -196,6 +197,21 @@ def cold(results: Results) -> None:
     results.cold_start = cold_start.ratios()
 
 
+def large(results: Results) -> None:
+    """Measure what uploads cost that are too large."""
+    results.large_uploads = large_uploads.measure()
+
+
+def exchanging(results: Results) -> None:
+    """Measure what the exchange between processes is worth."""
+    results.exchange = exchange.rounds()
+
+
+def single(results: Results) -> None:
+    """Drop files one after another on an idle app."""
+    results.one_file = one_file.measure([ROOT])[ROOT]
+
+
 def law(results: Results) -> None:
     """Simulate the delays."""
     results.delays, results.polling = list(delays.table()), list(delays.polling_table())
@@ -219,6 +235,9 @@ PARTS: Final[dict[str, Part]] = {
     "short-growth": Part(short_growth, 200),
     "short-bulk": Part(partial(bulk, files=1000), 150),
     "short-waiting": Part(partial(waiting, files=1000), 70),
+    "large-uploads": Part(large, 40),
+    "exchange": Part(exchanging, 2000, long=True),
+    "one-file": Part(single, 300, long=True),
     "unhurried": Part(unhurried, 400, long=True),
     "side-by-side": Part(partial(side_by_side, drops=LONG_DROPS), 5000, long=True),
     "sweep": Part(sweep, 1100, long=True),

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from benchmarks import summary, tables
+from benchmarks import exchange, large_uploads, one_file, summary, tables
 from benchmarks.parts import PARTS, chosen, seconds_of
 from benchmarks.tables import APPS, LIMIT_AT_CALLS, Results, kept_file, middle, percentile, read_kept
+from shared.delays import WAIT_WEIGHT
 
 TITLE: Final = "# Benchmark results"
 IN_SHORT: Final = "In short"
@@ -138,6 +139,38 @@ def waiting(results: Results) -> Iterator[str]:
     yield f"it processed at once ({results.blocked_files}). Ratio: {ratio:.3f}."
 
 
+def large(results: Results) -> Iterator[str]:
+    """Yield the memory that large uploads cost."""
+    if results.large_uploads is not None:
+        grown, before = results.large_uploads.grown / 1e6, results.large_uploads.before / 1e6
+        yield f"Two files of {large_uploads.MEGABYTES} MB: a new one, and one that replaces a file in flight. Both get"
+        yield "a failed outcome, because they have more bytes than `NER_MAX_BLOB_BYTES`. The app does not read them:"
+        yield f"the peak memory of the worker grows by {grown:.1f} MB. After a small file, it was {before:.0f} MB."
+
+
+def exchanging(results: Results) -> Iterator[str]:
+    """Yield what the exchange between processes is worth."""
+    yield "As on Flex Consumption, `submit` runs in one process and `poll` in two others. They exchange how long jobs"
+    yield f"take, and until when the service refuses calls. Each run has {exchange.FILES} files,"
+    yield f"{exchange.PER_SECOND} a second, after {exchange.WARM_UP} that do not count. All jobs take equally long. The"
+    yield "delay is the time from a job's end to its outcome; up to 2 s of it pass until the host sees the message."
+    yield f"Cost = GETs + {WAIT_WEIGHT:g} x mean delay / duration of a job. In the last case, the service refuses every"
+    yield f"call for {exchange.REFUSED_UNTIL - exchange.REFUSED_FROM} s, with a `Retry-After` of"
+    yield f"{exchange.RETRY_AFTER} s. Medians of {exchange.ROUNDS} runs with the exchange and as many"
+    yield "without it, in turns."
+    yield ""
+    yield from exchange.table(results.exchange)
+
+
+def single(results: Results) -> Iterator[str]:
+    """Yield how long one file takes on an idle app."""
+    yield f"{len(results.one_file)} files, one after another, with jobs of {one_file.SWITCHES['jobSeconds']:g} s and"
+    yield "the settings of the sample: the host emulator scans the container every two seconds, and polls an idle"
+    yield "queue as often. Times are from the end of the upload."
+    yield ""
+    yield from one_file.table({"this app": results.one_file})
+
+
 def cold_start(results: Results) -> Iterator[str]:
     """Yield the ratios of import times."""
     yield "Import time of fresh processes with only the deployed packages, relative to a process that imports"
@@ -162,7 +195,10 @@ SECTIONS: Final[dict[str, Section]] = {
     "short-bulk": Section("A bulk upload to a service that accepts 1,000 calls a minute", bulk),
     "short-growth": Section("From 100 to 1,000 files", growth_and_cost),
     "short-waiting": Section("Memory per file in flight", waiting),
+    "large-uploads": Section(f"Memory for uploads of {large_uploads.MEGABYTES} MB", large),
     "cold-start": Section("Cold start", cold_start),
+    "exchange": Section("Long run: what processes learn from each other", exchanging),
+    "one-file": Section("Long run: one file on an idle app", single),
     "unhurried": Section("Long run: the learned schedule, end to end", unhurried),
     "side-by-side": Section("Long run: all apps and job durations compared", all_side_by_side),
     "sweep": Section("Long run: other values in `host.json`", sweep),

@@ -11,15 +11,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import httpx
 from azure.storage.blob import BlobServiceClient
 
 from benchmarks.figures import Figures, operation_of
+from benchmarks.observing import ENDED_WORDS, calls_of, ended_in, instant_of, jobs_of, peak_of, processes_of, switch
 from local import stack
 from local.app_settings import SAMPLE, read_values
 from local.children import Child, free_port
@@ -29,6 +30,7 @@ from local.storage_emulator import Azurite
 from shared.settings import Settings
 
 APPS: Final = ROOT / "benchmarks" / "apps"
+LOGS: Final = STATE / "logs" / "bench"
 EVENTS_AT_ONCE: Final = 10
 PATIENCE_SECONDS: Final = 3600.0
 PROGRESS_SECONDS: Final = 20.0
@@ -41,9 +43,6 @@ EXECUTION = re.compile(
     r"^(?P<time>\S+ \S+) INFO host: (?P<what>Executing|Executed) '(?P<function>[^']+)' .*Id=(?P<id>[0-9a-f-]+)\)",
     re.MULTILINE,
 )
-ENDED_WORDS = ": wrote the outcome"
-"""After a file's name in the log of each app, once it has ended."""
-ENDED = re.compile(rf"^(?P<time>\S+ \S+) INFO \w+: '(?P<name>[^']+)'{ENDED_WORDS}", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -107,8 +106,7 @@ class Run:
 
     def ended(self) -> dict[str, datetime]:
         """Return when each file ended that has."""
-        log = self.host.log.read_text(encoding="utf-8")
-        return {match["name"]: instant_of(match["time"]) for match in ENDED.finditer(log)}
+        return ended_in(self.host.log)
 
     def wait_for(self, count: int, before: int) -> None:
         """Wait until this many files have ended, not counting those before; print the number every PROGRESS_SECONDS."""
@@ -160,18 +158,11 @@ class Run:
 
     def calls(self) -> Counter[str]:
         """Return the calls of the service so far."""
-        answer = httpx.get(f"{self.emulator}/emulator/stats").raise_for_status().json()
-        return Counter({name: int(number) for name, number in answer["calls"].items()})
+        return calls_of(self.emulator)
 
     def jobs(self) -> dict[str, tuple[datetime, float]]:
         """Return when the job of each file was created, and how long it took."""
-        shown: list[dict[str, Any]] = (
-            httpx.get(f"{self.emulator}/emulator/jobs", timeout=60).raise_for_status().json()["jobs"]
-        )
-        return {
-            str(job["displayName"]): (datetime.fromisoformat(job["createdDateTime"]), float(job["seconds"]))
-            for job in shown
-        }
+        return jobs_of(self.emulator)
 
     def executions(self) -> Iterator[float]:
         """Yield how long each execution took that has ended."""
@@ -218,29 +209,44 @@ class Run:
         )
 
 
-def processes_of(host: Child) -> list[int]:
-    """Return the process IDs of the host and its worker (Linux)."""
-    pid = host.process.pid
-    return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split())]
-
-
-def peak_of(pid: int) -> int:
-    """Return the most memory that a process has had, in bytes (Linux)."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
-
-
-def instant_of(text: str) -> datetime:
-    """Return the time of a log line, which is this machine's."""
-    return datetime.strptime(text, "%Y-%m-%d %H:%M:%S,%f").astimezone(UTC)
-
-
 def letters(count: int, prefix: str = "letter") -> dict[str, bytes]:
     """Return small files by name."""
     return {
         f"{prefix}-{number:05}.txt": f"Please book a table at the Blue Heron in Zürich for {number} people.".encode()
         for number in range(count)
     }
+
+
+class Emulators(NamedTuple):
+    """A storage account and a service, each of its own process, and the app settings that name them."""
+
+    azurite: Azurite
+    service: str
+    settings: dict[str, str]
+
+
+@contextmanager
+def emulators(values: Mapping[str, str], switches: Mapping[str, Any], logs: Path = LOGS) -> Iterator[Emulators]:
+    """Run a storage account, with what a deployment creates in it, and a service until the block ends.
+
+    Args:
+        values: app settings.
+        switches: of the service's emulator.
+        logs: folder for what they print.
+    """
+    settings = dict(values)
+    with ExitStack() as opened:
+        ports = (free_port(), free_port(), free_port())
+        # In memory, Azurite keeps each message apart, and stops for half a minute to look through thousands of them.
+        data = Path(opened.enter_context(TemporaryDirectory(dir=STATE)))
+        azurite = opened.enter_context(Azurite(logs / "azurite.log", data=data, ports=ports, access_log=True))
+        settings |= dict.fromkeys(("AzureWebJobsStorage", "NER_STORAGE"), azurite.connection_string)
+        port = free_port()
+        opened.enter_context(stack.start_ner_emulator(settings, port, None, logs / "ner-emulator.log"))
+        settings["NER_ENDPOINT"] = service = f"http://127.0.0.1:{port}"
+        switch(service, switches)
+        stack.create_containers_and_queues(Settings.from_environ(settings))
+        yield Emulators(azurite, service, settings)
 
 
 @contextmanager
@@ -252,22 +258,9 @@ def running(app: App, *, switches: Mapping[str, Any], values: Mapping[str, str] 
         switches: of the service's emulator.
         values: app settings that differ from the sample.
     """
-    logs = STATE / "logs" / "bench"
-    settings = {**read_values(SAMPLE), **app.values, **MEASURED, **(values or {})}
-    with ExitStack() as opened:
-        ports = (free_port(), free_port(), free_port())
-        # In memory, Azurite keeps each message apart, and stops for half a minute to look through thousands of them.
-        data = Path(opened.enter_context(TemporaryDirectory(dir=STATE)))
-        azurite = opened.enter_context(Azurite(logs / "azurite.log", data=data, ports=ports, access_log=True))
-        settings |= dict.fromkeys(("AzureWebJobsStorage", "NER_STORAGE"), azurite.connection_string)
-        port, webhook = free_port(), free_port()
-        opened.enter_context(stack.start_ner_emulator(settings, port, None, logs / "ner-emulator.log"))
-        settings["NER_ENDPOINT"] = emulator = f"http://127.0.0.1:{port}"
-        httpx.put(f"{emulator}/emulator/switches", json=dict(switches)).raise_for_status()
-        stack.create_containers_and_queues(Settings.from_environ(settings))
-        host = opened.enter_context(
-            stack.start_stand_in(settings, logs / "host.log", app.root, ["--port", str(webhook)])
-        )
-        run = Run(app, azurite, emulator, host, webhook)
-        with run.webhook, run.blobs:
-            yield run
+    with emulators({**read_values(SAMPLE), **app.values, **MEASURED, **(values or {})}, switches) as around:
+        webhook = free_port()
+        with stack.start_stand_in(around.settings, LOGS / "host.log", app.root, ["--port", str(webhook)]) as host:
+            run = Run(app, around.azurite, around.service, host, webhook)
+            with run.webhook, run.blobs:
+                yield run

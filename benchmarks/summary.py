@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks import cold_start, prices
+from benchmarks import cold_start, large_uploads, prices
 from benchmarks.tables import COLUMNS, Results, bulk_ratio, counted, growth_ratio, middle, relative
 
 HEADER: Final = ("| | result | promise, or minimum | measured with |", "| --- | --- | --- | --- |")
@@ -98,6 +98,15 @@ ROWS: Final = (
         "at most 0.25",
         highest=0.25,
         form=".3f",
+    ),
+    Row(
+        f"Growth of the worker's memory by uploads of {large_uploads.MEGABYTES} MB, in MB",
+        "large-uploads",
+        lambda results: [results.large_uploads.grown / 1e6] if results.large_uploads else [],
+        lambda _: "1 new file and 1 over a file in flight",
+        "at most 15",
+        highest=15,
+        form=".1f",
     ),
     Row(
         "Cost of the learned polling schedule relative to the best one, after 200 jobs",

@@ -2,7 +2,8 @@
 
 For example `python -m benchmarks.sweeping --files 100000 --missing 10` for every tenth file. The listings come from a
 server of this program, page by page as storage sends them, so that what is measured is the app: writing so many blobs
-to a storage emulator would take half an hour.
+to a storage emulator would take half an hour. A second sweep goes through a proxy, which counts its calls;
+`docs/scale.md` has what they come to in a month.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 from xml.sax.saxutils import escape
@@ -22,12 +24,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from local.app_settings import SAMPLE, read_values
-from local.storage_emulator import KEY
+from local.storage_emulator import ACCOUNT, KEY
 from shared.pipeline.running import Pipeline
 from shared.settings import Settings
 from tests.ports import free_port
+from tests.proxy import Service, proxies
 
 PAGE: Final = 5000
+SWEEPS_PER_MONTH: Final = 30 * 24 * 12
+"""One every five minutes."""
 WRITTEN: Final = "Wed, 25 Nov 2026 08:00:00 GMT"
 PROPERTIES: Final = (
     "<Creation-Time>Wed, 25 Nov 2026 08:00:00 GMT</Creation-Time><Last-Modified>Wed, 25 Nov 2026 08:00:00 GMT"
@@ -86,12 +91,18 @@ def make_server(files: int, missing: int) -> Starlette:
     return Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "HEAD", "PUT", "POST"])])
 
 
+def open_pipeline(blobs: int, queues: int) -> Pipeline:
+    """Return the app's pipeline on a storage account at these ports."""
+    at = {"BlobEndpoint": blobs, "QueueEndpoint": queues}
+    endpoints = "".join(f"{name}=http://127.0.0.1:{port}/{ACCOUNT};" for name, port in at.items())
+    connection = f"AccountName={ACCOUNT};AccountKey={KEY};{endpoints}"
+    values = {**read_values(SAMPLE), "NER_STORAGE": connection, "AzureWebJobsStorage": connection}
+    return Pipeline(Settings.from_environ(values))
+
+
 async def measure(port: int) -> None:
     """Sweep, and print what it took."""
-    at = f"http://127.0.0.1:{port}/devstoreaccount1"
-    connection = f"AccountName=devstoreaccount1;AccountKey={KEY};BlobEndpoint={at};QueueEndpoint={at};"
-    values = {**read_values(SAMPLE), "NER_STORAGE": connection, "AzureWebJobsStorage": connection}
-    pipeline = Pipeline(Settings.from_environ(values))
+    pipeline = open_pipeline(port, port)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun, used = time.perf_counter(), time.process_time()
     swept = await pipeline.sweep()
@@ -103,6 +114,17 @@ async def measure(port: int) -> None:
         f"{cpu:.1f} s of processor time, {grown} MB more memory; complete: {swept.is_complete}"
     )
     await pipeline.aclose()
+
+
+async def count(port: int) -> None:
+    """Sweep through a proxy, and print the calls of storage, and how many they are in a month."""
+    async with proxies({Service.BLOB: port, Service.QUEUE: port}) as between:
+        pipeline = open_pipeline(between.ports[Service.BLOB], between.ports[Service.QUEUE])
+        await pipeline.sweep()
+        await pipeline.aclose()
+        calls = Counter(call.operation for call in between.calls)
+    for operation, number in calls.items():
+        print(f"{operation}: {number} a sweep, {number * SWEEPS_PER_MONTH:,} a month")
 
 
 def main() -> None:
@@ -122,6 +144,7 @@ def main() -> None:
         time.sleep(2.0)
         try:
             asyncio.run(measure(port))
+            asyncio.run(count(port))
         finally:
             server.terminate()
 

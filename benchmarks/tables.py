@@ -8,7 +8,10 @@ from typing import Final
 import msgspec
 
 from benchmarks import prices
+from benchmarks.exchange import Exchanged
 from benchmarks.figures import Figures
+from benchmarks.large_uploads import Grown
+from benchmarks.one_file import Seconds
 from local.install import STATE
 
 BLOCKING: Final = ("blocking", "blocking, asyncio")
@@ -36,6 +39,9 @@ class Results(msgspec.Struct):
     simulated: str = ""
     growth: dict[str, list[Figures]] = {}
     bulk: Figures | None = None
+    large_uploads: Grown | None = None
+    exchange: dict[str, dict[str, list[Exchanged]]] = {}
+    one_file: list[Seconds] = []
     waiting_files: int = 0
     blocked_files: int = 0
     bytes_per_waiting_file: float = 0.0

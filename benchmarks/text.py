@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 from azure.storage.blob import BlobServiceClient
 
-from benchmarks.running import peak_of, processes_of
+from benchmarks.observing import peak_of, processes_of
 from local import stack
 from local.app_settings import SAMPLE, read_values
 from local.install import STATE

@@ -9,8 +9,9 @@ import pytest
 
 from benchmarks import __main__, report, summary
 from benchmarks.figures import Figures
+from benchmarks.large_uploads import Grown
+from benchmarks.observing import ENDED_WORDS
 from benchmarks.parts import LONG_DROPS, PARTS, SHORT_DROPS, chosen, seconds_of
-from benchmarks.running import ENDED_WORDS
 from benchmarks.tables import APPS, Results, read_kept
 from local.install import ROOT
 
@@ -50,6 +51,7 @@ def short() -> Results:
         simulated="3.19 / 0.25 / 0.86",
         growth={"100": [replace(FIGURES, files=100, processor_seconds=3.0)], "1000": [FIGURES]},
         bulk=FIGURES,
+        large_uploads=Grown(4_000_000, 70_000_000),
         waiting_files=1000,
         blocked_files=16,
         bytes_per_waiting_file=500.0,

@@ -1,5 +1,6 @@
 """Which calls of a walk are refused, and with which answers: all that differ in what the app can make of them."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -160,6 +161,10 @@ MAX_PLAIN: Final = 3
 """Of these others, how many families are tried on a storage call; the app tells them apart by nothing but the code."""
 
 
+EVERY: Final = os.environ.get("REFUSALS") == "every"
+"""Whether each call is refused with each answer, which takes some minutes more; else with one of each family."""
+
+
 class Choice:
     """Chooses what to refuse calls with: one answer of a family, the one that was chosen least so far.
 
@@ -187,6 +192,8 @@ class Choice:
         self.kinds.add(site.kind)
         if not is_new or (self.lasting and not is_first):
             return []
+        if EVERY:
+            return [row for row in site.rows if row.lasts or not self.lasting]
         families: dict[str, list[Row]] = {}
         for row in site.rows:
             if row.lasts or not self.lasting:

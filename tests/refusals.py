@@ -157,7 +157,7 @@ OUTSTANDING: Final = frozenset({"done", "race", "missing", "not found"})
 """Families that say something about what is there, or seem to; all others only say that the call was refused."""
 
 
-MAX_PLAIN: Final = 3
+MAX_PLAIN: Final = 1
 """Of these others, how many families are tried on a storage call; the app tells them apart by nothing but the code."""
 
 

@@ -73,7 +73,7 @@ def test_a_death_forgets_no_more_jobs_than_were_just_submitted(sample_values: di
 @pytest.mark.timeout(900)
 def test_nothing_is_lost_and_nothing_paid_twice(ner_emulator: str) -> None:
     """In a short run; `make chaos` has long ones."""
-    run = run_seed(1, 26, ner_emulator)
+    run = run_seed(1, 18, ner_emulator)
     show([run], Console())
     assert run.done[KILLED], "the worker was killed"
     assert run.done[TIMED_OUT], "the worker was killed by functionTimeout"

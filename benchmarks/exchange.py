@@ -21,8 +21,10 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueMessage
 
+from benchmarks.figures import Exchanged
 from benchmarks.observing import calls_of, ended_in, jobs_of, switch
 from benchmarks.running import LOGS, Emulators, emulators, letters
+from benchmarks.tables import middle
 from local.app_settings import SAMPLE, read_values
 from local.children import Child, stop_with_parent
 from local.host.configuration import LOG_FORMAT, read_host_json
@@ -48,6 +50,14 @@ REFUSED_FROM, REFUSED_UNTIL, RETRY_AFTER = 15, 35, 10
 """Seconds: from when to when, after the first file, the service refuses every call, and its `Retry-After`."""
 UNLIMITED: Final = 10**9
 WITH, WITHOUT = "with the exchange", "without"
+COLUMNS: Final = {
+    "GETs per job": ".2f",
+    "delay in s, mean": ".1f",
+    "delay in s, p95": ".1f",
+    "cost": ".2f",
+    "calls refused": ".0f",
+}
+"""The fields of Exchanged, and the form of each."""
 
 
 @dataclass(frozen=True)
@@ -70,18 +80,6 @@ class Case:
 
 
 CASES: Final = (Case(8), Case(30), Case(8, refuses=True))
-
-
-@dataclass(frozen=True)
-class Exchanged:
-    """The figures of a run. Delays are from a job's end to its outcome, in seconds."""
-
-    gets_per_job: float
-    mean_delay: float
-    p95_delay: float
-    cost: float
-    """What the polling schedule minimises: GETs, and the mean delay relative to the job's duration."""
-    refused_calls: float
 
 
 class Silence(Exchange):
@@ -170,15 +168,18 @@ def rounds() -> dict[str, dict[str, list[Exchanged]]]:
 
 
 def table(found: Mapping[str, Mapping[str, Sequence[Exchanged]]]) -> Iterator[str]:
-    """Yield the medians of each case with the exchange and without it, and their ratio."""
-    yield "| | | GETs per job | delay, mean | delay, p95 | cost | calls refused |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    """Yield the figures of each case with the exchange and without it, and their ratios, pair by pair."""
+    yield f"| | | {' | '.join(COLUMNS)} |"
+    yield "| --- | --- |" + " --- |" * len(COLUMNS)
     for case, runs in found.items():
-        medians = {how: list(map(statistics.median, zip(*map(astuple, runs[how]), strict=True))) for how in runs}
-        for how, (gets, mean, p95, cost, refused) in medians.items():
-            yield f"| {case} | {how} | {gets:.2f} | {mean:.1f} s | {p95:.1f} s | {cost:.2f} | {refused:.0f} |"
-        pairs = zip(medians[WITH], medians[WITHOUT], strict=True)
-        ratios = [f"{one / other:.2f}" if other else "" for one, other in pairs]
+        columns = {how: list(zip(*map(astuple, runs[how]), strict=True)) for how in (WITH, WITHOUT)}
+        for how, values in columns.items():
+            cells = map(middle, values, COLUMNS.values())
+            yield f"| {case} | {how} | {' | '.join(cells)} |"
+        ratios = (
+            middle([one / other for one, other in zip(*pairs, strict=True)]) if all(pairs[1]) else ""
+            for pairs in zip(*columns.values(), strict=True)
+        )
         yield f"| | ratio | {' | '.join(ratios)} |"
 
 

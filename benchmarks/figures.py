@@ -59,6 +59,18 @@ class Figures:
         return 1000 * (storage + executions) / self.files
 
 
+@dataclass(frozen=True)
+class Exchanged:
+    """The figures of a run of several processes. Delays are from a job's end to its outcome, in seconds."""
+
+    gets_per_job: float
+    mean_delay: float
+    p95_delay: float
+    cost: float
+    """What the polling schedule minimises: GETs, and the mean delay relative to the job's duration."""
+    refused_calls: float
+
+
 def price_of(operation: str) -> float:
     """Return the price of a storage operation."""
     if "message" in operation:

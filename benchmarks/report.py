@@ -156,8 +156,8 @@ def exchanging(results: Results) -> Iterator[str]:
     yield "delay is the time from a job's end to its outcome; up to 2 s of it pass until the host sees the message."
     yield f"Cost = GETs + {WAIT_WEIGHT:g} x mean delay / duration of a job. In the last case, the service refuses every"
     yield f"call for {exchange.REFUSED_UNTIL - exchange.REFUSED_FROM} s, with a `Retry-After` of"
-    yield f"{exchange.RETRY_AFTER} s. Medians of {exchange.ROUNDS} runs with the exchange and as many"
-    yield "without it, in turns."
+    yield f"{exchange.RETRY_AFTER} s. Each case has {exchange.ROUNDS} runs with the exchange and as many"
+    yield "without it, in turns; the ratios are those of such pairs."
     yield ""
     yield from exchange.table(results.exchange)
 

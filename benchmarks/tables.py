@@ -8,8 +8,7 @@ from typing import Final
 import msgspec
 
 from benchmarks import prices
-from benchmarks.exchange import Exchanged
-from benchmarks.figures import Figures
+from benchmarks.figures import Exchanged, Figures
 from benchmarks.large_uploads import Grown
 from benchmarks.one_file import Seconds
 from local.install import STATE

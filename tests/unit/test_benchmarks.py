@@ -7,10 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmarks import __main__, report, summary
-from benchmarks.figures import Figures
+from benchmarks import __main__, exchange, one_file, report, summary
+from benchmarks.figures import Exchanged, Figures
 from benchmarks.large_uploads import Grown
 from benchmarks.observing import ENDED_WORDS
+from benchmarks.one_file import Seconds
 from benchmarks.parts import LONG_DROPS, PARTS, SHORT_DROPS, chosen, seconds_of
 from benchmarks.tables import APPS, Results, read_kept
 from local.install import ROOT
@@ -169,6 +170,22 @@ def test_results_have_the_layout_that_the_report_writes() -> None:
     found = list(report.read_report(text).sections)
     assert found == [title for title in titles if title in found]
     assert list(report.read_report(text).rows) == [row.label for row in summary.ROWS]
+
+
+def test_exchange_table_compares_runs_pair_by_pair() -> None:
+    """A ratio of medians would hide how much the runs differ; without refused calls there is no ratio."""
+    with_it = [Exchanged(1.0, 1.0, 2.0, 2.0, 0), Exchanged(1.5, 1.0, 2.0, 2.0, 0)]
+    without = [Exchanged(2.0, 1.0, 2.0, 4.0, 0), Exchanged(2.0, 1.0, 2.0, 4.0, 0)]
+    lines = list(exchange.table({"jobs of 8 s": {exchange.WITH: with_it, exchange.WITHOUT: without}}))
+    assert lines[2].startswith("| jobs of 8 s | with the exchange | 1.25 (1.00 to 1.50) |")
+    assert lines[4].startswith("| | ratio | 0.62 (0.50 to 0.75) | 1.00 (1.00 to 1.00) |")
+    assert lines[4].endswith("| 0.50 (0.50 to 0.50) |  |")
+
+
+def test_one_file_table_has_median_and_percentile() -> None:
+    """Of the times to submission and to the outcome."""
+    files = [Seconds(number / 10, float(number)) for number in range(1, 21)]
+    assert list(one_file.table({"this app": files}))[2] == "| this app | 1.1 s | 2.0 s | 10.5 s | 20.0 s |"
 
 
 def test_kept_figures_of_another_layout_are_ignored(tmp_path: Path, short: Results) -> None:

@@ -9,25 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-import msgspec
 from azure.core.exceptions import ResourceNotFoundError
 
 from local.account import Account
 from shared.message import BatchMessage, Message, MessageError, decode_message
 from shared.settings import BLOB_POISON_QUEUE, Settings
+from shared.storage.queue import MAX_PEEKED, read_notice
 
 FUNCTION_ID: Final = "Host.Functions.submit"
 """How the host names the function with the blob trigger."""
-MAX_PEEKED: Final = 32
-"""Storage shows no more messages without hiding them."""
-
-
-class BlobNotice(msgspec.Struct):
-    """What the host writes of an upload on which a function failed."""
-
-    function_id: str = msgspec.field(name="FunctionId")
-    container_name: str = msgspec.field(name="ContainerName")
-    blob_name: str = msgspec.field(name="BlobName")
 
 
 @dataclass(frozen=True)
@@ -63,16 +53,15 @@ def poison_queues(settings: Settings) -> tuple[str, str]:
 
 def read_poisoned(settings: Settings, queue: str, content: object, inserted: datetime | None) -> Poisoned:
     """Return what a message in a poison queue is about; `content` is its text as it is stored there."""
+    if queue == BLOB_POISON_QUEUE:
+        notice = read_notice(content)
+        ours = (FUNCTION_ID, settings.input_container)
+        if notice is None or (notice.function_id, notice.container_name) != ours or not notice.blob_name:
+            return Poisoned(queue, inserted)
+        return Poisoned(queue, inserted, is_ours=True, names=(notice.blob_name,))
     try:
-        body = base64.b64decode(str(content or ""), validate=True)
-        if queue == BLOB_POISON_QUEUE:
-            notice = msgspec.json.decode(body, type=BlobNotice)
-            ours = (notice.function_id, notice.container_name) == (FUNCTION_ID, settings.input_container)
-            if not ours or not notice.blob_name:
-                return Poisoned(queue, inserted)
-            return Poisoned(queue, inserted, is_ours=True, names=(notice.blob_name,))
-        message = decode_message(body, settings.input_container)
-    except (ValueError, RecursionError, MessageError):  # of base64, of UTF-8, of JSON
+        message = decode_message(base64.b64decode(str(content or ""), validate=True), settings.input_container)
+    except (ValueError, MessageError):  # of base64, of JSON
         return Poisoned(queue, inserted)
     if isinstance(message, BatchMessage):
         members = message.record.members if message.record else []

@@ -3,7 +3,6 @@
 It lists blobs and sends messages, and never does the work itself.
 """
 
-import base64
 import logging
 import time
 from datetime import timedelta
@@ -11,7 +10,7 @@ from functools import partial
 from typing import Final
 
 import msgspec
-from azure.core.exceptions import AzureError, HttpResponseError
+from azure.core.exceptions import AzureError
 
 from shared.message import BatchMessage, MessageError, decode_message
 from shared.pipeline.decisions import before_last_try, is_behind
@@ -19,13 +18,11 @@ from shared.pipeline.rescheduling import names_of, reschedule
 from shared.pipeline.services import Services
 from shared.pipeline.sweep_run import Sweep
 from shared.pipeline.walking import walk_files
-from shared.settings import BLOB_POISON_QUEUE
 from shared.source import read_instant
 from shared.state.batch import BATCHES, BatchKind, is_overdue
 from shared.state.sweeping import SweepState, Swept
 from shared.storage.conditions import delete_version
 from shared.storage.errors import describe as describe_error
-from shared.storage.errors import is_missing
 from shared.storage.listings import Listing
 from shared.storage.state import StateError
 
@@ -43,14 +40,6 @@ DEFAULT_INTERVAL: Final = timedelta(minutes=10)
 """Minimum interval between two sweeps: what the host calls the next run is usually the one that has just begun."""
 VOID_TIMEOUTS: Final = 10
 """For how many times NER_SUBMIT_TIMEOUT_SECONDS a void record blocks its slow worker."""
-MAX_PEEKED: Final = 32
-"""Storage shows no more messages without hiding them."""
-
-
-class UploadNotice(msgspec.Struct):
-    """What the host writes of an upload on which a function failed, as far as it is needed."""
-
-    container: str = msgspec.field(name="ContainerName")
 
 
 async def sweep(services: Services, interval: timedelta = DEFAULT_INTERVAL) -> Swept:
@@ -110,7 +99,7 @@ def describe(swept: Swept) -> str:
 async def warn_of_poison(services: Services) -> None:
     """Log a warning if messages or notices about uploads are in a poison queue: an alert reads it."""
     try:
-        messages, uploads = await services.queue.poisoned(), await poisoned_uploads(services)
+        messages, uploads = await services.queue.poisoned(), await services.queue.poisoned_uploads()
     except AzureError as error:
         log.warning("the poison queues cannot be read now: %s", describe_error(error))
         return
@@ -118,30 +107,6 @@ async def warn_of_poison(services: Services) -> None:
         log.warning("%d messages are in the poison queue: the log has the exceptions", messages)
     if uploads:
         log.warning("%d messages are in the poison queue of uploads: the log has the exceptions", uploads)
-
-
-async def poisoned_uploads(services: Services) -> int:
-    """Return how many of the next notices in the poison queue of uploads are about this app's container.
-
-    All apps of the account share the queue.
-    """
-    queue = services.account.queues.get_queue_client(BLOB_POISON_QUEUE)
-    try:
-        messages = await queue.peek_messages(max_messages=MAX_PEEKED)
-    except HttpResponseError as error:
-        if not is_missing(error):
-            raise
-        return 0
-    return sum(is_about(services.settings.input_container, message.content) for message in messages)
-
-
-def is_about(container: str, content: object) -> bool:
-    """Return whether a notice of the host is about an upload to a container."""
-    try:
-        notice = msgspec.json.decode(base64.b64decode(str(content), validate=True), type=UploadNotice)
-    except (ValueError, RecursionError):  # of base64, of JSON
-        return False
-    return notice.container == container
 
 
 async def poll_is_behind(run: Sweep) -> bool:

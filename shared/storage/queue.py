@@ -4,11 +4,12 @@ import base64
 import logging
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.storage.queue import TextBase64EncodePolicy
 
 from shared.message import Message, encode_message
-from shared.settings import Settings
+from shared.settings import BLOB_POISON_QUEUE, Settings
 from shared.storage.account import Account
 from shared.storage.conditions import creating_if_missing
 from shared.storage.errors import describe, is_missing
@@ -19,6 +20,24 @@ if TYPE_CHECKING:
 log = logging.getLogger("ner")
 
 NEVER_EXPIRES: Final = -1
+MAX_PEEKED: Final = 32
+"""Storage shows no more messages without hiding them."""
+
+
+class BlobNotice(msgspec.Struct):
+    """What the host writes of an upload on which a function failed five times."""
+
+    container_name: str = msgspec.field(name="ContainerName")
+    function_id: str | None = msgspec.field(name="FunctionId", default=None)
+    blob_name: str | None = msgspec.field(name="BlobName", default=None)
+
+
+def read_notice(content: object) -> BlobNotice | None:
+    """Decode a message of the poison queue of uploads; None if it is not a notice of the host."""
+    try:
+        return msgspec.json.decode(base64.b64decode(str(content), validate=True), type=BlobNotice)
+    except (ValueError, RecursionError):  # of base64, of JSON
+        return None
 
 
 class Queue:
@@ -32,6 +51,8 @@ class Queue:
             message_encode_policy=TextBase64EncodePolicy(),
         )
         self.poison: QueueClient = account.queues.get_queue_client(settings.poison_queue)
+        self.upload_poison: QueueClient = account.queues.get_queue_client(BLOB_POISON_QUEUE)
+        self.input_container = settings.input_container
 
     async def send(self, message: Message, delay_seconds: float = 0.0) -> None:
         """Send a message that becomes visible after the delay and never expires."""
@@ -59,6 +80,20 @@ class Queue:
             if not is_missing(error):
                 raise
             return 0
+
+    async def poisoned_uploads(self) -> int:
+        """Return how many of the next notices in the poison queue of uploads are about this app's container.
+
+        All apps of the account share the queue.
+        """
+        try:
+            messages = await self.upload_poison.peek_messages(max_messages=MAX_PEEKED)
+        except HttpResponseError as error:
+            if not is_missing(error):
+                raise
+            return 0
+        notices = [read_notice(message.content) for message in messages]
+        return sum(notice is not None and notice.container_name == self.input_container for notice in notices)
 
     async def peek(self) -> bytes | None:
         """Return the text of the next visible message; None if there is none, or it is not base64."""

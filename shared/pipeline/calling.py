@@ -15,7 +15,7 @@ from shared.ner.errors import NerError, Remedy
 from shared.ner.model import Problem
 from shared.packing import Request
 from shared.pipeline.decisions import Fail, Later, after_call, after_refusal, after_unsure
-from shared.pipeline.finishing import REFUSED, end_batch, fail
+from shared.pipeline.finishing import REFUSED, end_batch, fail_batch, fail_members
 from shared.pipeline.rescheduling import due_in, names_of, reschedule
 from shared.pipeline.services import Services
 from shared.source import Source
@@ -79,11 +79,13 @@ async def after_failed_call(
     is_unsure = error.is_unanswered and record.submitted_date_time is None
     if is_unsure and isinstance(decided, Later):
         again = after_unsure(record, services.now(), settings.submit_timeout_seconds)
-        record, decided = (again, decided) if again else (record, Fail(overdue=False))
+        if again is None:
+            decided = Fail(overdue=False)
+        else:
+            record = again
     if isinstance(decided, Fail):
         problem = Problem(error.code, outcomes.explain(error, overdue=decided.overdue))
-        for member in record.members:
-            await fail(services, member, problem, jobs or ([record.job] if record.job else []))
+        await fail_members(services, record, problem, jobs)
         if baton is not None:
             await end_batch(services, batch, record, baton)
         return
@@ -115,9 +117,7 @@ async def after_refused_call(
     settings, now = services.settings, services.now()
     log.warning("%s: retrying later, because %s", names_of(record), reason_of(error))
     if record.submitted_date_time is None and is_expired(record.since, now, settings.job_timeout_seconds):
-        for member in record.members:
-            await fail(services, member, REFUSED, jobs)
-        await end_batch(services, batch, record, baton)
+        await fail_batch(services, batch, record, baton, REFUSED, jobs=jobs)
         return
     seconds = after_refusal(
         record,

@@ -9,6 +9,7 @@ import msgspec
 from shared.pipeline.decisions import Claiming, has_job, who_submits, with_version
 from shared.pipeline.rescheduling import reschedule
 from shared.pipeline.services import Services
+from shared.source import Source
 from shared.state.batch import BatchKind, BatchRecord
 from shared.state.claim import Claim, is_old
 from shared.storage.state import StoredClaim
@@ -61,8 +62,7 @@ async def take_over(services: Services, claim: Claim, known: StoredClaim, turn: 
         log.info("%r: its worker has just recorded its work, nothing to do", name)
         return None
     # Check after the fence: a batch without a record may have been charged, and have ended as its version was replaced.
-    newest = await services.blobs.newest(name)
-    if newest is None or newest.etag != claim.source.etag:
+    if not await is_newest(services, claim.source):
         log.info("%r: replaced before it was submitted, nothing to do", name)
         return None
     if decided is not Claiming.ASK:
@@ -110,3 +110,9 @@ async def put_up_fence(services: Services, claim: Claim) -> bool:
     now = services.now()
     void = BatchRecord(kind=BatchKind.VOID, received_date_time=claim.received_date_time, due=now)
     return await services.state.write_batch(claim.batch, void, None) is not None
+
+
+async def is_newest(services: Services, source: Source) -> bool:
+    """Return whether the input container holds this version now."""
+    newest = await services.blobs.newest(source.name)
+    return newest is not None and newest.etag == source.etag

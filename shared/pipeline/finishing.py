@@ -113,6 +113,28 @@ async def give_up_version(services: Services, batch: BatchId, record: BatchRecor
     await end_batch(services, batch, record, baton)
 
 
+async def fail_members(
+    services: Services, record: BatchRecord, problem: Problem, jobs: Sequence[SubmittedJob] = ()
+) -> None:
+    """End all versions of a batch without entities; `jobs` are those that are not in the record."""
+    for member in record.members:
+        await fail(services, member, problem, jobs or ([record.job] if record.job else []))
+
+
+async def fail_batch(
+    services: Services,
+    batch: BatchId,
+    record: BatchRecord,
+    baton: str | None,
+    problem: Problem,
+    *,
+    jobs: Sequence[SubmittedJob] = (),
+) -> None:
+    """End a batch whose versions get no entities."""
+    await fail_members(services, record, problem, jobs)
+    await end_batch(services, batch, record, baton)
+
+
 async def end_batch(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> None:
     """Delete what is stored about a batch whose members have ended, unless a newer version has taken over its job."""
     if record.kind is BatchKind.LEDGER:

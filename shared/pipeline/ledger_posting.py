@@ -17,7 +17,7 @@ from shared.ner.model import Problem
 from shared.packing import Request, pack
 from shared.pipeline.calling import after_failed_call, after_refused_call, next_poll, submit_request
 from shared.pipeline.decisions import after_unsure
-from shared.pipeline.finishing import GAVE_UP, cancel, end_batch, fail
+from shared.pipeline.finishing import GAVE_UP, cancel, fail_batch
 from shared.pipeline.rescheduling import due_in, names_of, reschedule
 from shared.pipeline.services import Services
 from shared.pipeline.texts import Text
@@ -139,8 +139,7 @@ async def after_unrecorded_job(
     again = after_unsure(record, services.now(), services.settings.submit_timeout_seconds)
     if again is None:
         log.error("%r: gave up, because jobs of this file cannot be recorded: %s", name, error)
-        await fail(services, record.members[0], GAVE_UP, jobs)
-        await end_batch(services, batch, record, baton)
+        await fail_batch(services, batch, record, baton, GAVE_UP, jobs=jobs)
         return
     log.warning("%r: retrying later, because a job could not be recorded: %s", name, error)
     await reschedule(services, batch, due_in(services, again, 0.0), baton)

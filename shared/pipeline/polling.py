@@ -1,6 +1,8 @@
 """The next step of a batch when its message arrives: post its text, poll its job, or continue its ledger."""
 
 import logging
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -19,7 +21,7 @@ from shared.pipeline.finishing import (
     TIMED_OUT,
     cancel,
     end_batch,
-    fail,
+    fail_batch,
     finish,
     give_up_version,
     holds,
@@ -95,7 +97,7 @@ async def poll(services: Services, batch: BatchId, turn: Turn) -> None:
         return
     match record.kind:
         case BatchKind.WAITING:
-            await go_on_posting(services, batch, record, baton)
+            await post_later(services, batch, record, baton, partial(post_text, services, batch, record))
         case BatchKind.JOB if record.job is not None:
             await poll_job(services, batch, record, baton, record.job)
         case BatchKind.LEDGER:
@@ -120,44 +122,60 @@ async def poll_job(
             await finish(services, member, outcomes.from_job(member.source, services.api, submitted, job))
         await end_batch(services, batch, record, baton)
     elif is_expired(record.since, services.now(), services.settings.job_timeout_seconds):
-        for member in record.members:
-            await fail(services, member, TIMED_OUT, [submitted])
-        await end_batch(services, batch, record, baton)
+        await fail_batch(services, batch, record, baton, TIMED_OUT)
         await cancel(services, names_of(record), submitted.job_id)
     else:
         seconds = next_poll(services, submitted, age.total_seconds())
         await reschedule(services, batch, due_in(services, record.after_progress(), seconds), baton)
 
 
-async def go_on_posting(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> None:
-    """Post a text that the service could not accept before."""
-    member = record.members[0]
+Post = Callable[[str, Text], Awaitable[None]]
+"""Posts a text, or what is left of it, as the holder of a baton."""
+
+
+async def post_later(
+    services: Services,
+    batch: BatchId,
+    record: BatchRecord,
+    baton: str | None,
+    post: Post,
+    *,
+    jobs: Sequence[SubmittedJob] = (),
+) -> None:
+    """Post what the service could not accept before, unless that is too late, or other large files are in memory.
+
+    Args:
+        services: the shared services.
+        batch: ID of the batch, of one file.
+        record: the batch's record.
+        baton: ETag of the record.
+        post: posts the text.
+        jobs: the jobs that the service has accepted of the file.
+    """
     if is_expired(record.since, services.now(), services.settings.job_timeout_seconds):
-        await fail(services, member, record.problem or NOT_SUBMITTED)
-        await end_batch(services, batch, record, baton)
+        await fail_batch(services, batch, record, baton, record.problem or NOT_SUBMITTED, jobs=jobs)
         return
-    if services.reading.locked() and member.source.length > LARGE_FILE:
+    is_large = record.members[0].source.length > LARGE_FILE
+    if is_large and services.reading.locked():
         await reschedule(services, batch, due_in(services, record, BUSY_SECONDS), baton)
         return
-    async with services.reading_turn(is_large=member.source.length > LARGE_FILE):
+    async with services.reading_turn(is_large=is_large):
         taken = await take_baton(services, batch, record, baton)
         text = await read_again(services, batch, record, taken) if taken else None
         if taken and text:
-            await post_text(services, batch, record, taken, text)
+            await post(taken, text)
 
 
 async def give_up_batch(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> None:
     """End a batch that too many workers have died of, with failed outcomes."""
     for member in record.members:
         log.error("%r: gave up, because %d workers failed to process this version", member.source.name, record.tries)
-        await fail(services, member, GAVE_UP, [record.job] if record.job else [])
-    await end_batch(services, batch, record, baton)
+    await fail_batch(services, batch, record, baton, GAVE_UP)
 
 
 async def read_again(services: Services, batch: BatchId, record: BatchRecord, baton: str) -> Text | None:
     """Return the text of a batch of one file; None if the batch has ended or continues later."""
-    member = record.members[0]
-    source = member.source
+    source = record.members[0].source
     try:
         upload = await services.blobs.open_upload(source.name, source.etag)
         data = await upload.read() if upload else None
@@ -171,8 +189,7 @@ async def read_again(services: Services, batch: BatchId, record: BatchRecord, ba
         return read_text(services, source, data)
     except DocumentError as error:
         # For instance, NER_MAX_BLOB_BYTES has been reduced meanwhile.
-        await fail(services, member, Problem(error.code, error.message))
-        await end_batch(services, batch, record, baton)
+        await fail_batch(services, batch, record, baton, Problem(error.code, error.message))
         return None
 
 
@@ -187,15 +204,5 @@ async def go_on_with_ledger(services: Services, batch: BatchId, record: BatchRec
     if ledger.next_start is None:
         await collect(services, batch, record, baton, ledger)
         return
-    if is_expired(record.since, services.now(), services.settings.job_timeout_seconds):
-        await fail(services, member, record.problem or NOT_SUBMITTED, ledger.jobs)
-        await end_batch(services, batch, record, baton)
-        return
-    if services.reading.locked() and member.source.length > LARGE_FILE:
-        await reschedule(services, batch, due_in(services, record, BUSY_SECONDS), baton)
-        return
-    async with services.reading_turn(is_large=member.source.length > LARGE_FILE):
-        taken = await take_baton(services, batch, record, baton)
-        text = await read_again(services, batch, record, taken) if taken else None
-        if taken and text:
-            await post_all(services, batch, record, taken, text, ledger=ledger)
+    post = partial(post_all, services, batch, record, ledger=ledger)
+    await post_later(services, batch, record, baton, post, jobs=ledger.jobs)

@@ -134,10 +134,9 @@ class Pipeline:
                 async with self.deadline(), AsyncExitStack() as stack:
                     turn = await find_turn(services, message)
                     if turn and (comes_again or turn.record.tries):
-                        is_suspect = (
-                            comes_again or turn.record.tries > 1
-                        )  # a message that got lost is no sign of a death
-                        await stack.enter_async_context(services.suspect_turn(is_suspect=is_suspect))
+                        # One lost message is no sign of a death.
+                        if comes_again or turn.record.tries > 1:
+                            await stack.enter_async_context(services.suspects)
                         turn = await count_try(services, message.batch, turn, comes_again=comes_again)
                     if turn:
                         message = BatchMessage(batch=message.batch, etag=turn.baton, record=turn.record)

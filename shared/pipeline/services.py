@@ -54,7 +54,8 @@ class Services:
     exchange: Exchange = field(default_factory=Exchange)
     reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LARGE_FILES))
     suspects: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while a file is processed that a worker seems to have died of."""
+    """Held while a file is processed that a worker seems to have died of: it also stopped the others in that worker,
+    which then are as suspect."""
 
     def in_seconds(self, seconds: float) -> datetime:
         """Return the time in that many seconds, at most an hour: nothing is hidden from the sweep for longer."""
@@ -63,13 +64,6 @@ class Services:
     def reading_turn(self, *, is_large: bool) -> AbstractAsyncContextManager[None]:
         """Return a place in memory for a file; ask for that of a large one only while `reading` is not locked."""
         return self.reading if is_large else nullcontext()
-
-    def suspect_turn(self, *, is_suspect: bool) -> AbstractAsyncContextManager[None]:
-        """Return the turn of a file; only one at a time is processed that a worker seems to have died of.
-
-        A file that kills a worker also stops the others in it, which then are as suspect as the culprit.
-        """
-        return self.suspects if is_suspect else nullcontext()
 
     def throttle(self, retry_after: float | None) -> None:
         """Note that the service throttled a call, and accepts calls again after `retry_after` seconds."""

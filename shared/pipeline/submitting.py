@@ -15,7 +15,7 @@ from shared import outcome as outcomes
 from shared.documents import DocumentError
 from shared.message import FileMessage, is_expired
 from shared.ner.model import Problem
-from shared.pipeline.claiming import take_claim
+from shared.pipeline.claiming import is_newest, take_claim
 from shared.pipeline.copying import copy_outcome
 from shared.pipeline.finishing import GAVE_UP, MAX_CONFLICTS, NOT_SUBMITTED, fail, finish
 from shared.pipeline.posting import post_text
@@ -183,12 +183,6 @@ async def ends(
         log.info("%r: replaced before it was submitted, nothing to do", source.name)
         return True
     return may_copy and found is Present.SAME_TEXT and await copy_outcome(services, member)
-
-
-async def is_newest(services: Services, source: Source) -> bool:
-    """Return whether the input container holds this version now."""
-    newest = await services.blobs.newest(source.name)
-    return newest is not None and newest.etag == source.etag
 
 
 async def begin(services: Services, claim: Claim, member: Member, text: Text) -> None:

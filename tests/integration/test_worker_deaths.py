@@ -25,15 +25,18 @@ class Poison:
     operation: str
     kill: Callable[[], None]
     path: str = "/"
-    deaths: int = 0
     times: list[datetime] = field(default_factory=list)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    @property
+    def deaths(self) -> int:
+        """How many workers were killed."""
+        return len(self.times)
 
     def __call__(self, call: Call) -> Answer | None:
         """Kill the worker if the call is one of them."""
         if call.operation != self.operation or self.path not in call.target:
             return None
-        self.deaths += 1
         self.times.append(self.now())
         return Answer(never=True, then=self.kill)
 

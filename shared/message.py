@@ -72,7 +72,7 @@ def decode_message(body: bytes | str, container: str | None = None) -> Message:
 
     Args:
         body: body of the message.
-        container: the only one that the message may be about, whoever has written it; None allows any.
+        container: the only container that the message may be about; None allows any.
 
     Raises:
         MessageError: it is not JSON, not in the form that this app writes, or about another container.

@@ -1,4 +1,4 @@
-"""The timer listener, as the Timers extension has it: one run at a time, and one at the start if one was missed."""
+"""The timer listener, as in the Timers extension: one run at a time, and one at the start if one was missed."""
 
 import asyncio
 import json
@@ -20,14 +20,14 @@ from local.schedule import ScheduleError, read_schedule
 log = logging.getLogger("host")
 
 SHORTEST_MONITORED: Final = timedelta(minutes=1)
-"""Of schedules with shorter intervals the host does not remember when the last run was."""
+"""For schedules with shorter intervals, the host does not store when the last run was."""
 
 
 AT_NO_TIME: Final = datetime.fromisoformat(NEVER)
 
 
 class Status(NamedTuple):
-    """What the host remembers of a timer.
+    """What the host stores about a timer.
 
     Attributes:
         last: when it ran; None if it never did.
@@ -40,7 +40,7 @@ class Status(NamedTuple):
     updated: datetime | None
 
     def to_json(self) -> dict[str, str]:
-        """Return it as the host writes it, and as the function is told."""
+        """Return it as the host stores it and passes it to the function."""
         return {
             "Last": self.last.isoformat() if self.last else NEVER,
             "Next": self.next.isoformat(),
@@ -83,18 +83,18 @@ class TimerListener:
         self.status = Status(None, first, None)
 
     def next_after(self, moment: datetime) -> datetime:
-        """Return the first time of the schedule after a moment."""
+        """Return the next time of the schedule after a moment."""
         found = self.schedule.next_after(moment)
         if found is None:
             raise HostError(f"function {self.function.name}: its schedule has no next time")
         return found
 
     def stop(self) -> None:
-        """Run nothing more; `run` returns as soon as what runs has ended."""
+        """Start no more runs; `run` returns when the current one has ended."""
         self.stopped.set()
 
     async def run(self) -> None:
-        """Run the function when it is due; while it runs it is not run again, and what was due meanwhile comes next."""
+        """Run the function whenever it is due; a run that becomes due during another one comes right after it."""
         self.status = await self.remembered()
         is_past_due = now() > self.status.next
         if is_past_due or self.function.binding.get("runOnStartup", False):
@@ -105,7 +105,7 @@ class TimerListener:
                 await self.invoke(is_past_due=False, is_planned=True)
 
     async def pause(self, seconds: float) -> None:
-        """Wait so long, or until the listener is stopped."""
+        """Wait that long, or until the listener is stopped."""
         with suppress(TimeoutError):
             async with asyncio.timeout(max(seconds, 0.0)):
                 await self.stopped.wait()
@@ -125,7 +125,7 @@ class TimerListener:
         await self.remember()
 
     async def remembered(self) -> Status:
-        """Return what is remembered of the last run; with another schedule, the next one may be at another time."""
+        """Return the stored status; if the schedule has changed, with the next time by the new one."""
         status = Status(None, self.next_after(now()), None)
         if not self.is_monitored:
             return status
@@ -146,7 +146,7 @@ class TimerListener:
         return status
 
     async def remember(self) -> None:
-        """Remember the last run, unless the timer is not monitored."""
+        """Store the status, if the timer is monitored."""
         if not self.is_monitored:
             return
         body = json.dumps(self.status.to_json())
@@ -162,5 +162,5 @@ class TimerListener:
 
 
 def now() -> datetime:
-    """Return the time; schedules are in UTC."""
+    """Return the time in UTC, as in schedules."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""A sweep that is going on: what it knows, and the calls that it makes several of at the same time."""
+"""A running sweep: what it knows, and the calls that it makes concurrently."""
 
 import asyncio
 import logging
@@ -19,25 +19,25 @@ from shared.storage.errors import describe
 log = logging.getLogger("ner")
 
 MAX_AT_ONCE: Final = 32
-"""Messages that are being sent, or state blobs that are being repaired, at the same time."""
+"""How many messages are sent, or state blobs repaired, concurrently."""
 MAX_REFUSALS: Final = 64
-"""So many refused repairs in a row end a sweep: it is not single blobs that storage refuses."""
+"""How many refused repairs in a row end a sweep: storage then refuses more than single blobs."""
 
 Repair = Callable[[], Awaitable[object]]
 
 
 @dataclass
 class Sweep:
-    """A sweep that is going on.
+    """A sweep that is running.
 
     Attributes:
         now: when it began.
-        state: what the last one left; None at the first one of a deployment.
-        live: batches that have a record which is not void.
+        state: what the last one stored; None in the first one of a deployment.
+        live: batches whose record is not void.
         swept: what it has seen and done so far.
-        names: of files whose messages are about to be sent.
-        repairs: of state blobs that are about to be made, and what each is about.
-        refused_in_a_row: repairs that storage has refused since the last one that it let through.
+        names: files whose messages are about to be sent.
+        repairs: pending repairs of state blobs, each with the name of what it repairs.
+        refused_in_a_row: repairs that storage has refused since the last successful one.
     """
 
     services: Services
@@ -54,35 +54,35 @@ class Sweep:
 
     @property
     def since(self) -> datetime:
-        """When this deployment began: files that are older were there before it.
+        """When this deployment began: older files existed before it.
 
-        Its first sweep comes within one interval after its start.
+        Its first sweep runs within one interval of its start.
         """
         return self.state.since if self.state else self.now - self.interval
 
     def count(self, **more: int) -> None:
-        """Add to what was seen and done."""
+        """Add to the counts in `swept`."""
         added = {name: getattr(self.swept, name) + number for name, number in more.items()}
         self.swept = msgspec.structs.replace(self.swept, **added)
 
     async def send(self, name: str) -> None:
-        """Send the message of a file, several of them at the same time."""
+        """Collect a file's message; send all once there are MAX_AT_ONCE."""
         self.names.append(name)
         if len(self.names) >= MAX_AT_ONCE:
             await self.send_all()
 
     async def send_all(self) -> None:
-        """Send what is left to be sent."""
+        """Send the collected messages."""
         queue, names, self.names = self.services.queue, self.names, []
         await asyncio.gather(*(queue.send(FileMessage(file=name, due=self.now)) for name in names))
         self.count(sent=len(names))
 
     async def repair(self, name: str, repair: Repair, until: float) -> None:
-        """Do something about a state blob, several of them at the same time; nothing once the time for it is up.
+        """Collect a repair of a state blob, unless the time is up; make all once there are MAX_AT_ONCE.
 
         Args:
-            name: of what it is about, for the log.
-            repair: what to do.
+            name: name of what is repaired, for the log.
+            repair: makes the repair.
             until: when the time is up, by the monotonic clock.
 
         Raises:
@@ -96,16 +96,16 @@ class Sweep:
             await self.repair_all()
 
     async def repair_all(self) -> None:
-        """Do what is left to be done; raises as `repair` does."""
+        """Make the collected repairs. Raises what `repair` raises."""
         repairs, self.repairs = self.repairs, []
         refusals = await asyncio.gather(*(self.try_to(name, repair) for name, repair in repairs))
         if self.refused_in_a_row >= MAX_REFUSALS:
             raise next(error for error in reversed(refusals) if error)
 
     async def try_to(self, name: str, repair: Repair) -> AzureError | None:
-        """Do something about a state blob; return why storage refused it.
+        """Make a repair; return the error if storage refused it.
 
-        A lease, a legal hold or another tier of one blob must not keep the sweep from all others.
+        A lease, a legal hold or the tier of one blob must not stop the sweep for all others.
         """
         try:
             await repair()

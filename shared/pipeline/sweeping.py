@@ -43,14 +43,14 @@ VOID_TIMEOUTS: Final = 10
 
 
 async def sweep(services: Services, interval: timedelta = DEFAULT_INTERVAL) -> Swept:
-    """Send a message to each batch that is overdue and each file that needs one.
+    """Send a message for each overdue batch and each file that needs one; return what was found.
 
     Args:
-        services: connections.
-        interval: from one sweep to the next, if that is longer than usual.
+        services: the shared services.
+        interval: interval between two sweeps; DEFAULT_INTERVAL if that is longer.
 
     Raises:
-        AzureError: storage refused a call; the next sweep begins where the last one that ended began.
+        AzureError: storage refused a call; the next sweep begins where this one began.
     """
     begun = time.monotonic()
     state = await services.state.read_sweep()
@@ -80,7 +80,7 @@ async def sweep(services: Services, interval: timedelta = DEFAULT_INTERVAL) -> S
 
 
 def describe(swept: Swept) -> str:
-    """Return the line of the log about a sweep."""
+    """Return the log line about a sweep."""
     if swept.is_behind:
         return "sent nothing, because poll is behind with its messages"
     left = f", {swept.left} left to the next sweep" if swept.left else ""
@@ -124,7 +124,7 @@ async def poll_is_behind(run: Sweep) -> bool:
 
 
 async def revive_batches(run: Sweep) -> None:
-    """Send a message to each batch that is overdue, and delete what is left of void ones."""
+    """Send a message for each overdue batch, and delete what is left of void ones."""
     services, settings = run.services, run.services.settings
     listing, live = Listing(services.state.container, BATCHES), ""
     longest = timedelta(seconds=VOID_TIMEOUTS * settings.submit_timeout_seconds)

@@ -1,6 +1,6 @@
-"""The sweep's walk over files, outcomes and claims: together in one pass, in the order of their names.
+"""The sweep's walk through files, outcomes and claims: together, in the order of their names.
 
-So a million of them take the memory of a page.
+A million of them therefore need the memory of one page.
 """
 
 import logging
@@ -20,7 +20,7 @@ log = logging.getLogger("ner")
 
 
 async def walk_files(run: Sweep, place: Place | None) -> Place | None:
-    """Send a message to each file that needs one; return where to go on if the time was up before the last one."""
+    """Send a message for each file that needs one; return where to continue if the time was up before the last."""
     services = run.services
     blobs, settings = services.account.blobs, services.settings
     inputs = Listing(blobs.get_container_client(settings.input_container), page=place.inputs if place else None)
@@ -49,20 +49,20 @@ async def walk_files(run: Sweep, place: Place | None) -> Place | None:
     await run.repair_all()
     await run.send_all()
     run.count(calls=inputs.calls + results.calls + claims.calls)
-    # A file that is held back, for the sake of the order, may be on an earlier page.
+    # A file that is held back to keep the order may be on an earlier page.
     page = next(iter(pages.values()), inputs.page)
     return None if is_complete else Place(page, results.page, claims.page, last)
 
 
 async def with_pages(listing: Listing, pages: dict[str, str | None]) -> AsyncIterator[Listed]:
-    """Yield the blobs of a listing, and note the page of each."""
+    """Yield the blobs of a listing, and record the page of each."""
     async for blob in listing.blobs():
         pages[blob.name] = listing.page
         yield blob
 
 
 async def look_at(run: Sweep, file: Listed, outcome: Listed | None, claim: Listed | None) -> None:
-    """Send a message to a file if it needs one; one in the archive tier cannot be read until it is rehydrated."""
+    """Send a message for a file if it needs one; a file in the archive tier cannot be read until it is rehydrated."""
     if file.is_folder or file.is_archived:
         return
     settings = run.services.settings
@@ -84,13 +84,13 @@ async def look_at(run: Sweep, file: Listed, outcome: Listed | None, claim: Liste
 
 
 def listed_claim(claim: Listed) -> ListedClaim:
-    """Return what a listing shows of a claim; one without its metadata is as old as its blob."""
+    """Return a claim as a listing shows it; without metadata, it is as old as its blob."""
     claimed = read_instant(claim.metadata.get("claimed_date_time", "")) or claim.modified
     return ListedClaim(claim.metadata.get("batch", ""), claimed, claim.metadata.get("source_etag", ""))
 
 
 async def release_orphans(run: Sweep, claims: list[Listed]) -> None:
-    """Delete claims of files that are gone and whose worker has ended without a record."""
+    """Delete claims of deleted files whose worker has ended without a record."""
     settings = run.services.settings
     for claim in claims:
         known = listed_claim(claim)
@@ -99,6 +99,6 @@ async def release_orphans(run: Sweep, claims: list[Listed]) -> None:
 
 
 async def release_orphan(run: Sweep, claim: Listed) -> None:
-    """Delete the claim of a file that is gone."""
+    """Delete the claim of a deleted file."""
     if await run.services.state.release_listed_claim(claim.name, claim.etag):
         log.info("released the claim %r: its file was deleted", claim.name)

@@ -21,8 +21,6 @@ from shared.storage.conditions import creating_if_missing, delete_version, in_pl
 from shared.storage.errors import is_lost_race, is_missing
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-
 WRITE_MARK: Final = "write"
 """Metadata by which a call recognises what it has written."""
 

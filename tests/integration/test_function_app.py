@@ -27,7 +27,7 @@ HOSTILE: tuple[dict[str, Any], ...] = (
     {"dequeuecount": 0, "Id": "mine", "PopReceipt": "", "QueueTrigger": {"a": 1}},
     {"DequeueCount": -1, "id": None},
 )
-"""Top-level properties that somebody may put into a message, which the host takes for its own."""
+"""Top-level properties of a foreign message, which the host takes for its own."""
 
 
 @pytest.fixture

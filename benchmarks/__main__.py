@@ -11,15 +11,15 @@ import os
 import platform
 import sys
 import time
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from benchmarks.parts import PARTS, Part, chosen, seconds_of
+from benchmarks.observing import OtherPrograms
+from benchmarks.parts import PARTS, chosen, seconds_of
 from benchmarks.report import RESULTS, write_report
 from benchmarks.summary import broken_promises
-from benchmarks.tables import Results, kept_file, read_kept
+from benchmarks.tables import kept_file, read_kept
 
 QUIET_LOAD: Final = 0.5
 """Load average per processor above which other programs may distort the figures; the set-up alone causes some."""
@@ -36,20 +36,6 @@ def environment(others: float) -> str:
     """Return what a part was measured on, and the share of the processors that other programs used meanwhile."""
     system = f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} processors"
     return f"{system}, Python {sys.version.split()[0]}. Other programs used {others:.0%} of the processors."
-
-
-def measure(part: Part, results: Results) -> float:
-    """Measure a part; return the share of the processors that other programs used meanwhile."""
-    begin, busy, own = time.monotonic(), busy_seconds(), sum(os.times()[:4])
-    part.measure(results)
-    others = busy_seconds() - busy - (sum(os.times()[:4]) - own)
-    return max(others, 0.0) / ((time.monotonic() - begin) * (os.cpu_count() or 1))
-
-
-def busy_seconds() -> float:
-    """Return how long the processors of this machine have been busy so far, in sum."""
-    user, nice, system, _, _, *interrupts = Path("/proc/stat").read_text(encoding="ascii").split("\n")[0].split()[1:9]
-    return sum(int(ticks) for ticks in (user, nice, system, *interrupts)) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -76,10 +62,12 @@ def main() -> None:
         about, left = duration(part.seconds), duration(seconds_of(names[number - 1 :]))
         print(f"[{number}/{len(names)}] {name}: about {about} ({left} left in total)", flush=True)
         begin = time.monotonic()
-        others = measure(part, results[part.long])
-        results[part.long].environments[name] = environment(others)
+        others = OtherPrograms()
+        part.measure(results[part.long])
+        share = others.share()
+        results[part.long].environments[name] = environment(share)
         taken = duration(time.monotonic() - begin)
-        print(f"    done in {taken}; other programs used {others:.0%} of the processors", flush=True)
+        print(f"    done in {taken}; other programs used {share:.0%} of the processors", flush=True)
         kept_file(part.long).parent.mkdir(parents=True, exist_ok=True)
         kept_file(part.long).write_bytes(msgspec.json.encode(results[part.long]))
     print("\n" + write_report(results[False], results[True], RESULTS))

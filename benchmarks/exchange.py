@@ -22,7 +22,7 @@ from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueMessage
 
 from benchmarks.figures import Exchanged
-from benchmarks.observing import calls_of, ended_in, jobs_of, switch
+from benchmarks.observing import UNLIMITED, calls_of, ended_in, jobs_of, switch
 from benchmarks.running import LOGS, Emulators, emulators, letters
 from benchmarks.tables import middle
 from local.app_settings import SAMPLE, read_values
@@ -48,7 +48,6 @@ PER_SECOND: Final = 2
 LONGEST_SECONDS: Final = 600.0
 REFUSED_FROM, REFUSED_UNTIL, RETRY_AFTER = 15, 35, 10
 """Seconds: from when to when, after the first file, the service refuses every call, and its `Retry-After`."""
-UNLIMITED: Final = 10**9
 WITH, WITHOUT = "with the exchange", "without"
 COLUMNS: Final = {
     "GETs per job": ".2f",

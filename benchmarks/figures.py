@@ -1,6 +1,7 @@
 """The figures of a run, and what the calls of the storage account are."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,8 +11,8 @@ QUEUES: Final = re.compile(r"azure-webjobs-blobtrigger-.*|ner-jobs.*|webjobs-.*"
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What a run gave. Times are in seconds."""
+class Load:
+    """The cost of processing files. Times are in seconds."""
 
     files: int
     seconds: float
@@ -20,12 +21,6 @@ class Figures:
     operations: dict[str, int]
     """Of the storage account, by what they do; `host` before those that the host makes for any app."""
     processor_seconds: float
-    waits: list[float]
-    """From a job's end to its outcome, over the job's duration; one for each file."""
-    executions: list[float]
-    """How long each took."""
-    peak_memory: int
-    """The most that the host and its worker have had in memory, in bytes."""
 
     @property
     def files_per_second(self) -> float:
@@ -47,6 +42,18 @@ class Figures:
         """Of host and worker, for each file."""
         return 1000 * self.processor_seconds / self.files
 
+
+@dataclass(frozen=True)
+class Figures(Load):
+    """What a run gave."""
+
+    waits: list[float]
+    """From a job's end to its outcome, over the job's duration; one for each file."""
+    executions: list[float]
+    """How long each took."""
+    peak_memory: int
+    """The most that the host and its worker have had in memory, in bytes."""
+
     @property
     def dollars(self) -> float:
         """What storage and executions of a thousand files cost."""
@@ -57,6 +64,41 @@ class Figures:
         )
         executions = len(self.executions) * prices.EXECUTION + gigabyte_seconds * prices.GIGABYTE_SECOND
         return 1000 * (storage + executions) / self.files
+
+
+@dataclass(frozen=True)
+class Burst(Load):
+    """What a run gave whose files may share jobs."""
+
+    storage_seconds: float
+    """Processor time of the storage emulator."""
+    delays: list[float]
+    """From each file's event to its outcome, in ascending order."""
+    jobs: dict[int, int]
+    """How many jobs had so many documents; a file is one document."""
+
+    @property
+    def storage_milliseconds(self) -> float:
+        """Processor time of the storage emulator, for each file."""
+        return 1000 * self.storage_seconds / self.files
+
+    @property
+    def refused_calls(self) -> int:
+        """Calls that the service answered with status 429."""
+        return sum(number for name, number in self.calls.items() if name.endswith(" 429"))
+
+    @property
+    def documents_per_job(self) -> float:
+        """Mean number of documents in a job."""
+        return sum(documents * number for documents, number in self.jobs.items()) / Counter(self.jobs).total()
+
+    def delay(self, share: float) -> float:
+        """Return the delay that this share of the files does not exceed."""
+        return self.delays[min(int(share * len(self.delays)), len(self.delays) - 1)]
+
+    def share_within(self, seconds: float) -> float:
+        """Return the share of the files whose delay is at most this."""
+        return sum(delay <= seconds for delay in self.delays) / len(self.delays)
 
 
 @dataclass(frozen=True)

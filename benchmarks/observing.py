@@ -1,16 +1,22 @@
 """What can be seen of a run from outside: in an app's log, by the service's emulator, and by the kernel (Linux)."""
 
+import os
 import re
+import time
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
 from local.children import Child
 
+UNLIMITED: Final = 10**9
+"""Calls of the service per minute."""
+SPREAD: Final = 0.5
+"""Sigma of the lognormal distribution of the jobs' durations."""
 ENDED_WORDS = ": wrote the outcome"
 """After a file's name in the log of each app, once it has ended."""
 ENDED = re.compile(rf"^(?P<time>\S+ \S+) INFO \w+: '(?P<name>[^']+)'{ENDED_WORDS}", re.MULTILINE)
@@ -36,15 +42,36 @@ def jobs_of(emulator: str) -> dict[str, tuple[datetime, float]]:
     }
 
 
+def documents_of(emulator: str) -> Counter[int]:
+    """Return how many of the service's jobs have how many documents."""
+    shown = httpx.get(f"{emulator}/emulator/jobs", timeout=60).raise_for_status().json()["jobs"]
+    return Counter(int(job["documentsCount"]) for job in shown)
+
+
+def switches(job_seconds: float, calls_per_minute: int = UNLIMITED, latency: float = 0.0) -> dict[str, Any]:
+    """Return the emulator's switches for jobs of a lognormal duration with this median."""
+    told = {"jobSeconds": job_seconds, "jobSpread": SPREAD, "callsPerMinute": calls_per_minute}
+    return {**told, "latencySeconds": latency}
+
+
 def switch(emulator: str, switches: Mapping[str, Any]) -> None:
     """Set how the service behaves from now on."""
     httpx.put(f"{emulator}/emulator/switches", json=dict(switches)).raise_for_status()
 
 
 def processes_of(host: Child) -> list[int]:
-    """Return the process IDs of the host and its worker (Linux)."""
+    """Return the process IDs of a child, for instance the host, and of its own children, as its worker (Linux)."""
     pid = host.process.pid
     return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split())]
+
+
+def processor_seconds_of(child: Child) -> float:
+    """Return the processor time of a child and its own children so far, in seconds (Linux)."""
+    ticks = 0
+    for pid in processes_of(child):
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def peak_of(pid: int) -> int:
@@ -56,3 +83,26 @@ def peak_of(pid: int) -> int:
 def instant_of(text: str) -> datetime:
     """Return the time of a log line, which is this machine's."""
     return datetime.strptime(text, "%Y-%m-%d %H:%M:%S,%f").astimezone(UTC)
+
+
+class OtherPrograms:
+    """The load of this machine, from now on, that this process and its children do not cause (Linux)."""
+
+    def __init__(self) -> None:
+        self.begin, self.busy, self.own = time.monotonic(), busy_seconds(), own_seconds()
+
+    def share(self) -> float:
+        """Return the share of the processors that other programs used. Children count once they have ended."""
+        others = busy_seconds() - self.busy - (own_seconds() - self.own)
+        return max(others, 0.0) / ((time.monotonic() - self.begin) * (os.cpu_count() or 1))
+
+
+def own_seconds() -> float:
+    """Return the processor time of this process and of its children that have ended."""
+    return sum(os.times()[:4])
+
+
+def busy_seconds() -> float:
+    """Return how long the processors of this machine have been busy so far, in sum (Linux)."""
+    user, nice, system, _, _, *interrupts = Path("/proc/stat").read_text(encoding="ascii").split("\n")[0].split()[1:9]
+    return sum(int(ticks) for ticks in (user, nice, system, *interrupts)) / os.sysconf("SC_CLK_TCK")

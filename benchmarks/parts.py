@@ -20,16 +20,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from benchmarks import cold_start, delays, exchange, large_uploads, one_file
+from benchmarks import bursts, cold_start, delays, exchange, large_uploads, one_file
 from benchmarks.delays import Distribution
 from benchmarks.figures import Figures
+from benchmarks.observing import SPREAD, switches
 from benchmarks.running import PEERS, THIS_APP, App, letters, running
 from benchmarks.tables import Results
 from local.install import ROOT
 from shared.delays import WAIT_WEIGHT
 
-SPREAD: Final = 0.5
-UNLIMITED: Final = 10**9
 WARM_UP: Final = 5
 PACE: Final = 10.0
 """Files a second: as many as the host and Azurite can process together on two processors."""
@@ -75,12 +74,6 @@ LONG_DROPS: Final = tuple(
     # A run with jobs of 30 s takes minutes, so there are only two turns of these.
     if not (job_seconds == 30 and turn == 2)
 )
-
-
-def switches(job_seconds: float, calls_per_minute: int = UNLIMITED, latency: float = 0.0) -> dict[str, Any]:
-    """Return the emulator's switches for jobs of a lognormal duration with this median."""
-    told = {"jobSeconds": job_seconds, "jobSpread": SPREAD, "callsPerMinute": calls_per_minute}
-    return {**told, "latencySeconds": latency}
 
 
 def say(text: str) -> None:
@@ -212,6 +205,12 @@ def single(results: Results) -> None:
     results.one_file = one_file.measure([ROOT])[ROOT]
 
 
+def together(results: Results) -> None:
+    """Drop small files that arrive together, on this app and on a bare requeue."""
+    cases = [bursts.CASES[name] for name in ("at-once-1s", "at-once-5s", "stream")]
+    results.bursts = bursts.rounds(cases, bursts.Options(rounds=1))
+
+
 def law(results: Results) -> None:
     """Simulate the delays."""
     results.delays, results.polling = list(delays.table()), list(delays.polling_table())
@@ -238,6 +237,7 @@ PARTS: Final[dict[str, Part]] = {
     "large-uploads": Part(large, 40),
     "exchange": Part(exchanging, 1800, long=True),
     "one-file": Part(single, 250, long=True),
+    "bursts": Part(together, 300, long=True),
     "unhurried": Part(unhurried, 400, long=True),
     "side-by-side": Part(partial(side_by_side, drops=LONG_DROPS), 5000, long=True),
     "sweep": Part(sweep, 1100, long=True),

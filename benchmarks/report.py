@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from benchmarks import exchange, large_uploads, one_file, summary, tables
+from benchmarks import bursts, exchange, large_uploads, one_file, summary, tables
 from benchmarks.parts import PARTS, chosen, seconds_of
 from benchmarks.tables import APPS, LIMIT_AT_CALLS, Results, kept_file, middle, percentile, read_kept
 from shared.delays import WAIT_WEIGHT
@@ -171,6 +171,14 @@ def single(results: Results) -> Iterator[str]:
     yield from one_file.table({"this app": results.one_file})
 
 
+def together(results: Results) -> Iterator[str]:
+    """Yield the cost of small files that arrive together."""
+    yield "Calls of the service, storage operations (host and app) and processor time (host and worker) are per file."
+    yield "The delay is the time from a file's event to its outcome. Several threads post the events. The requeue polls"
+    yield "at a fixed interval and does nothing else. `python -m benchmarks.bursts` compares other checkouts, too."
+    yield from bursts.lines(results.bursts)
+
+
 def cold_start(results: Results) -> Iterator[str]:
     """Yield the ratios of import times."""
     yield "Import time of fresh processes with only the deployed packages, relative to a process that imports"
@@ -199,6 +207,7 @@ SECTIONS: Final[dict[str, Section]] = {
     "cold-start": Section("Cold start", cold_start),
     "exchange": Section("Long run: what processes learn from each other", exchanging),
     "one-file": Section("Long run: one file on an idle app", single),
+    "bursts": Section("Long run: small files that arrive together", together),
     "unhurried": Section("Long run: the learned schedule, end to end", unhurried),
     "side-by-side": Section("Long run: all apps and job durations compared", all_side_by_side),
     "sweep": Section("Long run: other values in `host.json`", sweep),

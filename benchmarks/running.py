@@ -6,9 +6,11 @@ memory of the host's process and its worker's. The host's log gives the executio
 
 import os
 import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,8 +21,8 @@ from typing import Any, Final, NamedTuple
 import httpx
 from azure.storage.blob import BlobServiceClient
 
+from benchmarks import observing
 from benchmarks.figures import Figures, operation_of
-from benchmarks.observing import ENDED_WORDS, calls_of, ended_in, instant_of, jobs_of, peak_of, processes_of, switch
 from local import stack
 from local.app_settings import SAMPLE, read_values
 from local.children import Child, free_port
@@ -32,6 +34,8 @@ from shared.settings import Settings
 APPS: Final = ROOT / "benchmarks" / "apps"
 LOGS: Final = STATE / "logs" / "bench"
 EVENTS_AT_ONCE: Final = 10
+CLIENTS: Final = 8
+"""Threads that upload files and post their events: one alone would be slower than an app."""
 PATIENCE_SECONDS: Final = 3600.0
 PROGRESS_SECONDS: Final = 20.0
 MEASURED: Final = {"NER_BLOB_TRIGGER_SOURCE": "EventGrid", "NER_SWEEP_SCHEDULE": "0 0 0 1 1 *"}
@@ -52,6 +56,8 @@ class App:
     name: str
     root: Path
     values: Mapping[str, str] = field(default_factory=dict)
+    checkout: Path = ROOT
+    """Whose host emulator runs the app, with the settings of its sample."""
 
 
 THIS_APP: Final = App("this app", ROOT)
@@ -71,7 +77,9 @@ class Run:
         self.azurite = azurite
         self.emulator = emulator
         self.host = host
-        self.webhook = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
+        # Each request has its own connection: after a response of Microsoft's listeners, none can be used again.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self.webhook = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=limits)
         self.blobs = BlobServiceClient.from_connection_string(azurite.connection_string)
         # The one with the blob trigger is the first in each app.
         self.function = re.findall(r"Functions: (\w+)", host.log.read_text(encoding="utf-8"))[0]
@@ -79,16 +87,27 @@ class Run:
     def upload(self, texts: Mapping[str, bytes]) -> None:
         """Upload files of which nobody hears yet."""
         container = self.blobs.get_container_client("incoming")
-        for name, data in texts.items():
-            container.upload_blob(name, data, overwrite=True)
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            list(clients.map(lambda name: container.upload_blob(name, texts[name], overwrite=True), texts))
 
-    def announce(self, names: Sequence[str], per_second: float | None = None) -> None:
-        """Post the events of uploaded files, so many files a second or all at once."""
+    def announce(self, names: Sequence[str], per_second: float | None = None) -> dict[str, float]:
+        """Post the events of uploaded files, so many files a second or all at once; return when each was posted."""
+        posted: dict[str, float] = {}
+
+        def post(some: Sequence[str]) -> None:
+            posted.update(dict.fromkeys(some, time.time()))
+            self.post(some)
+
+        groups = [names[number : number + EVENTS_AT_ONCE] for number in range(0, len(names), EVENTS_AT_ONCE)]
         begin = time.monotonic()
-        for number in range(0, len(names), EVENTS_AT_ONCE):
-            self.post(names[number : number + EVENTS_AT_ONCE])
-            if per_second is not None:
-                time.sleep(max(begin + (number + EVENTS_AT_ONCE) / per_second - time.monotonic(), 0.0))
+        if per_second is None:
+            with ThreadPoolExecutor(CLIENTS) as clients:
+                list(clients.map(post, groups))
+        else:
+            for number, group in enumerate(groups, 1):
+                post(group)
+                time.sleep(max(begin + number * EVENTS_AT_ONCE / per_second - time.monotonic(), 0.0))
+        return posted
 
     def post(self, names: Sequence[str]) -> None:
         """Post events as Event Grid does: again until they are taken."""
@@ -106,7 +125,7 @@ class Run:
 
     def ended(self) -> dict[str, datetime]:
         """Return when each file ended that has."""
-        return ended_in(self.host.log)
+        return observing.ended_in(self.host.log)
 
     def wait_for(self, count: int, before: int) -> None:
         """Wait until this many files have ended, not counting those before; print the number every PROGRESS_SECONDS."""
@@ -118,7 +137,8 @@ class Run:
                 log.seek(position)
                 # Whole lines only: the last one may still be being written.
                 lines, newline, _ = log.read().rpartition(b"\n")
-            seen, position = seen + lines.count(f"'{ENDED_WORDS}".encode()), position + len(lines) + len(newline)
+            seen += lines.count(f"'{observing.ENDED_WORDS}".encode())
+            position += len(lines) + len(newline)
             if seen >= count:
                 return
             if not self.host.is_running or time.monotonic() > deadline:
@@ -130,22 +150,17 @@ class Run:
 
     def processor_seconds(self) -> float:
         """Return the processor time of the host and its worker so far."""
-        ticks = 0
-        for pid in processes_of(self.host):
-            fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        return observing.processor_seconds_of(self.host)
 
     def memory(self) -> int:
         """Return what the host and its worker have in memory."""
-        pages = sum(
-            int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) for pid in processes_of(self.host)
-        )
+        files = (Path(f"/proc/{pid}/statm") for pid in observing.processes_of(self.host))
+        pages = sum(int(file.read_text(encoding="ascii").split()[1]) for file in files)
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def peak_memory(self) -> int:
         """Return the most that the host and its worker have had in memory."""
-        return sum(peak_of(pid) for pid in processes_of(self.host))
+        return sum(observing.peak_of(pid) for pid in observing.processes_of(self.host))
 
     def operations(self) -> Counter[str]:
         """Return the operations on the storage account so far."""
@@ -158,17 +173,17 @@ class Run:
 
     def calls(self) -> Counter[str]:
         """Return the calls of the service so far."""
-        return calls_of(self.emulator)
+        return observing.calls_of(self.emulator)
 
     def jobs(self) -> dict[str, tuple[datetime, float]]:
         """Return when the job of each file was created, and how long it took."""
-        return jobs_of(self.emulator)
+        return observing.jobs_of(self.emulator)
 
     def executions(self) -> Iterator[float]:
         """Yield how long each execution took that has ended."""
         begun: dict[str, datetime] = {}
         for match in EXECUTION.finditer(self.host.log.read_text(encoding="utf-8")):
-            instant = instant_of(match["time"])
+            instant = observing.instant_of(match["time"])
             if match["what"] == "Executing":
                 begun[match["id"]] = instant
             else:
@@ -244,23 +259,35 @@ def emulators(values: Mapping[str, str], switches: Mapping[str, Any], logs: Path
         port = free_port()
         opened.enter_context(stack.start_ner_emulator(settings, port, None, logs / "ner-emulator.log"))
         settings["NER_ENDPOINT"] = service = f"http://127.0.0.1:{port}"
-        switch(service, switches)
+        observing.switch(service, switches)
         stack.create_containers_and_queues(Settings.from_environ(settings))
         yield Emulators(azurite, service, settings)
 
 
 @contextmanager
-def running(app: App, *, switches: Mapping[str, Any], values: Mapping[str, str] | None = None) -> Iterator[Run]:
+def running(
+    app: App, *, switches: Mapping[str, Any], values: Mapping[str, str] | None = None, listeners: Path | None = None
+) -> Iterator[Run]:
     """Run an app with a storage account and a service of its own until the block ends.
 
     Args:
         app: which.
         switches: of the service's emulator.
         values: app settings that differ from the sample.
+        listeners: the program that replaces the listeners of the host emulator (`benchmarks.listeners`).
     """
-    with emulators({**read_values(SAMPLE), **app.values, **MEASURED, **(values or {})}, switches) as around:
-        webhook = free_port()
-        with stack.start_stand_in(around.settings, LOGS / "host.log", app.root, ["--port", str(webhook)]) as host:
+    sample = read_values(app.checkout / SAMPLE.name)
+    with emulators({**sample, **app.values, **MEASURED, **(values or {})}, switches) as around:
+        webhook, log = free_port(), LOGS / "host.log"
+        options = ["--root", str(app.root), "--port", str(webhook)]
+        if listeners is None:
+            command, folder = ["local.host", "--exit-with-stdin", *options], app.checkout
+        else:
+            named = ["--program", str(listeners), "--checkout", str(app.checkout)]
+            command, folder = ["benchmarks.listeners", *named, *options], ROOT
+        environ = {**os.environ, **around.settings}
+        with Child("The host", [sys.executable, "-m", *command], log, environ=environ, cwd=folder) as host:
+            host.wait_until(lambda: b"Functions:" in log.read_bytes())
             run = Run(app, around.azurite, around.service, host, webhook)
             with run.webhook, run.blobs:
                 yield run

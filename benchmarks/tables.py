@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from benchmarks import prices
-from benchmarks.figures import Exchanged, Figures
+from benchmarks.figures import Burst, Exchanged, Figures
 from benchmarks.large_uploads import Grown
 from benchmarks.one_file import Seconds
 from local.install import STATE
@@ -41,6 +41,7 @@ class Results(msgspec.Struct):
     large_uploads: Grown | None = None
     exchange: dict[str, dict[str, list[Exchanged]]] = {}
     one_file: list[Seconds] = []
+    bursts: dict[str, dict[str, list[Burst]]] = {}
     waiting_files: int = 0
     blocked_files: int = 0
     bytes_per_waiting_file: float = 0.0

@@ -17,6 +17,7 @@ A bare requeue cannot handle status 429, so it is left out of `limit` and `strea
 import argparse
 import itertools
 import json
+import math
 import os
 import statistics
 import time
@@ -26,7 +27,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.figures import Burst
+from benchmarks.figures import THROUGHPUT_SHARE, Burst
 from benchmarks.observing import SPREAD, UNLIMITED, OtherPrograms, documents_of, processor_seconds_of, switch, switches
 from benchmarks.running import APPS, CLIENTS, THIS_APP, App, Run, letters, running
 from local.install import ROOT
@@ -59,7 +60,8 @@ COLUMNS: Final[dict[str, tuple[Callable[[Burst], float], str]]] = {
     "p95": (lambda burst: burst.delay(0.95), ".1f"),
     f"within {PROMPT_SECONDS:g} s": (lambda burst: burst.share_within(PROMPT_SECONDS), ".0%"),
 }
-"""Calls, operations and processor time are per file. The delay is from the event to the outcome."""
+"""Calls, operations and processor time are per file. The delay is from the event to the outcome. `seconds` is the time
+until all files have an outcome; files/s does not count the last hundredth of them."""
 
 
 @dataclass(frozen=True)
@@ -158,9 +160,11 @@ def drop(run: Run, texts: Mapping[str, bytes], pace: float | None) -> Burst:
     run.wait_for(len(texts), before)
     time.sleep(1.0)  # after the last outcome, records and messages are deleted
     ended = {name: instant.timestamp() for name, instant in run.ended().items()}
+    seconds = sorted(ended[name] - min(posted.values()) for name in texts)
     return Burst(
         files=len(texts),
-        seconds=max(ended[name] for name in texts) - min(posted.values()),
+        seconds=seconds[-1],
+        throughput_seconds=seconds[math.ceil(THROUGHPUT_SHARE * len(texts)) - 1],
         calls=dict(run.calls() - calls),
         operations=dict(run.operations() - operations),
         processor_seconds=run.processor_seconds() - processor,
@@ -245,7 +249,11 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="another checkout")
     made.add_argument(
-        "--case", dest="cases", action="append", choices=CASES, help="measure this case; repeat it for more of them"
+        "--case",
+        dest="cases",
+        action="append",
+        choices=CASES,
+        help="measure this case; repeat it for more (default: all)",
     )
     made.add_argument("--files", type=int, help="number of files in each case (default: as above)")
     made.add_argument("--rounds", type=int, default=ROUNDS, help=f"runs of each case and app (default: {ROUNDS})")

@@ -9,6 +9,9 @@ from benchmarks import prices
 
 QUEUES: Final = re.compile(r"azure-webjobs-blobtrigger-.*|ner-jobs.*|webjobs-.*")
 
+THROUGHPUT_SHARE: Final = 0.99
+"""Of the files of a burst, those that determine its throughput."""
+
 
 @dataclass(frozen=True)
 class Load:
@@ -70,12 +73,19 @@ class Figures(Load):
 class Burst(Load):
     """What a run gave whose files may share jobs."""
 
+    throughput_seconds: float
+    """Until all but the last hundredth of the files had an outcome."""
     storage_seconds: float
     """Processor time of the storage emulator."""
     delays: list[float]
     """From each file's event to its outcome, in ascending order."""
     jobs: dict[int, int]
     """How many jobs had so many documents; a file is one document."""
+
+    @property
+    def files_per_second(self) -> float:
+        """The worker's throughput without the last files, of which one may wait for a minute until it is polled."""
+        return THROUGHPUT_SHARE * self.files / self.throughput_seconds
 
     @property
     def storage_milliseconds(self) -> float:

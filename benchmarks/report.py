@@ -174,8 +174,9 @@ def single(results: Results) -> Iterator[str]:
 def together(results: Results) -> Iterator[str]:
     """Yield the cost of small files that arrive together."""
     yield "Calls of the service, storage operations (host and app) and processor time (host and worker) are per file."
-    yield "The delay is the time from a file's event to its outcome. Several threads post the events. The requeue polls"
-    yield "at a fixed interval and does nothing else. `python -m benchmarks.bursts` compares other checkouts, too."
+    yield "The delay is the time from a file's event to its outcome; files/s do not count the last hundredth of the"
+    yield "files. The requeue polls at a fixed interval and does nothing else. `python -m benchmarks.bursts` compares"
+    yield "other checkouts, too."
     yield from bursts.lines(results.bursts)
 
 

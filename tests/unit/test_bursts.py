@@ -18,7 +18,8 @@ from local.install import ROOT
 RECORDED = json.loads((ROOT / "tests" / "recordings" / "host-invocations.json").read_text(encoding="utf-8"))
 BURST = Burst(
     files=100,
-    seconds=10.0,
+    seconds=70.0,
+    throughput_seconds=10.0,
     calls={"POST 202": 6, "GET 200": 9, "GET 429": 4, "POST 429": 1},
     operations={"write results": 100, "put message": 900, "host: receive": 500},
     processor_seconds=1.0,
@@ -39,8 +40,8 @@ def test_table_has_costs_per_file_and_delays() -> None:
     """The polls for messages do not count as operations, as in the other tables."""
     line = list(bursts.table({"this app": [BURST]}))[2]
     assert cells(line) == {
-        "seconds": "10",
-        "files/s": "10.0",
+        "seconds": "70",
+        "files/s": "9.9",
         "calls": "0.20",
         "status 429": "5",
         "documents per job": "16.7",
@@ -55,12 +56,12 @@ def test_table_has_costs_per_file_and_delays() -> None:
 
 def test_table_has_medians_and_compares_runs_pair_by_pair() -> None:
     """A ratio of medians would compare runs that other programs disturbed differently; 0 has no ratio."""
-    own = [replace(BURST, seconds=seconds) for seconds in (10.0, 20.0, 40.0)]
-    other = [replace(BURST, seconds=seconds, calls={"POST 202": 20}) for seconds in (20.0, 20.0, 20.0)]
+    own = [replace(BURST, seconds=seconds) for seconds in (10.0, 20.0, 60.0)]
+    other = [replace(BURST, seconds=seconds, calls={"POST 202": 20}) for seconds in (20.0, 40.0, 40.0)]
     _, _, first, _, ratio = bursts.table({"this app": own, "before": other})
     assert cells(first)["seconds"] == "20"
     assert ratio.startswith("| *this app* relative to *before* |")
-    assert (cells(ratio)["seconds"], cells(ratio)["files/s"]) == ("1.00", "1.00")
+    assert cells(ratio)["seconds"] == "0.50"
     assert (cells(ratio)["calls"], cells(ratio)["status 429"]) == ("1.00", "")
 
 

@@ -10,12 +10,15 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from shared.packing import SERVICE_LIMITS
+from azure.core.exceptions import AzureError
+
+from shared.packing import REQUEST_LIMITS
 from shared.pipeline.decisions import LONGEST_WINDOW_SECONDS
 from shared.pipeline.texts import File
 from shared.state.claim import BatchId, new_batch_id
+from shared.storage.blobs import OutcomeConflictError
 
-MAX_BYTES: Final = SERVICE_LIMITS.elements
+MAX_BYTES: Final = REQUEST_LIMITS.elements
 """Bytes of the files in a batch: none has more characters than bytes, and each character is at most 6 bytes of JSON."""
 ON_THE_WAY_SECONDS: Final = 1.0
 """How long a batch waits for a file that is on the way; if its calls to storage are slower, the file goes alone."""
@@ -105,7 +108,7 @@ class Group:
     def add(self, file: File) -> bool:
         """Let a file take its place; return False if the batch has left or has no room for its documents."""
         documents_count = sum(known.member.documents_count for known in self.files)
-        if self.leaves.is_set() or documents_count + file.member.documents_count > SERVICE_LIMITS.documents:
+        if self.leaves.is_set() or documents_count + file.member.documents_count > REQUEST_LIMITS.documents:
             return False
         if not file.text.is_one_request:
             if self.seats > 1:
@@ -144,12 +147,15 @@ class Group:
             await self.leaves.wait()
             async with asyncio.timeout_at(self.deadline):
                 await send(self.batch, self.files)
-        except BaseException as error:
-            self.leave()
-            self.is_sent.set_exception(error if isinstance(error, Exception) else TimeoutError())
-            self.is_sent.exception()  # nobody may be waiting for it
+            self.is_sent.set_result(None)
+        except (AzureError, OutcomeConflictError) as error:
+            self.is_sent.set_exception(error)
             raise
-        self.is_sent.set_result(None)
+        finally:
+            self.leave()
+            if not self.is_sent.done():
+                self.is_sent.set_exception(TimeoutError())
+            self.is_sent.exception()  # nobody may be waiting for it
 
 
 class Seat:
@@ -161,7 +167,7 @@ class Seat:
         self.is_expected = True
         self.is_first = False
         group.seats += 1
-        group.is_full |= group.seats == SERVICE_LIMITS.documents
+        group.is_full |= group.seats == REQUEST_LIMITS.documents
         group.size += length
         group.expected += 1
 
@@ -192,8 +198,9 @@ class Seat:
         """Wait until the batch has been sent, by this invocation if the file was the first to take its place.
 
         Raises:
-            TimeoutError: there was not enough time.
-            Exception: what the sender raised.
+            AzureError: storage refused a call.
+            OutcomeConflictError: other workers wrote an outcome each time.
+            TimeoutError: the time was up, for this file or for the one whose invocation sends the batch.
         """
         if self.is_first:
             await self.group.send(send)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from shared.documents import Documents, Survey, check_length, read_documents, survey
-from shared.packing import SERVICE_LIMITS, Request, pack
+from shared.packing import REQUEST_LIMITS, Request, pack
 from shared.settings import Settings
 from shared.source import Position, Source
 from shared.state.batch import Member
@@ -72,7 +72,7 @@ def joined(files: Sequence[File]) -> Request | None:
         request.transactions_count += first.transactions_count
         request.elements_count += first.elements_count
         request.size += first.size
-    return request if min(request.room(SERVICE_LIMITS)) >= 0 else None
+    return request if min(request.room(REQUEST_LIMITS)) >= 0 else None
 
 
 def digest_of(api: dict[str, str], language: str, name: str, data: bytes | None) -> str:

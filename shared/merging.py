@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from shared.ner.model import Document, DocumentResult, Entity, Job, JobStatus, Problem
+from shared.ner.model import Document, DocumentResult, Entity, Job, JobStatus, Problem, Statistics
 from shared.source import Position
 from shared.state.batch import SubmittedJob
 
@@ -124,10 +124,17 @@ def split(job: Job, counts: Sequence[int]) -> list[Job]:
             status=job.status if own_problems or lacking or is_unexplained else JobStatus.SUCCEEDED,
             documents=results,
             problems=own_problems + (general if lacking else []),
-            statistics=None,
+            statistics=statistics_of(results),
         )
         for results, own_problems, lacking in zip(documents, problems, missing, strict=True)
     ]
+
+
+def statistics_of(results: Sequence[DocumentResult]) -> Statistics | None:
+    """Return what the service charged for some of a job's documents; None if it does not say so of each."""
+    counts = [result.transactions_count for result in results]
+    known = [count for count in counts if count is not None]
+    return Statistics(transactions_count=sum(known)) if len(known) == len(counts) else None
 
 
 def place_of(wire_id: str, documents_count: int) -> tuple[int | None, str]:

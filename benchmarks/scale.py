@@ -1,15 +1,15 @@
 """A million files an hour, simulated: how many Language resources it takes. `docs/scale.md` tells what follows from it.
 
-One app with its own resource is simulated, with its share of the files: arrivals at random, jobs of a lognormal
-duration, the law that decides when to look, and the service's limit, which counts submissions and looks together and
-refuses what is above it. All apps are alike, so one stands for all.
+One app with its own resource is simulated, with its share of the files: arrivals at random, batches with the app's own
+windows, jobs of a lognormal duration, the app's polling schedule, and the service's limit, which counts submissions and
+polls together and refuses what is above it. All apps are alike, so one stands for all.
 """
 
 import heapq
 import math
 import random
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
@@ -17,24 +17,38 @@ from local.ner.errors import ApiError
 from local.ner.requests import RateLimit
 from shared.delays import Delays
 from shared.message import waiting_delay
+from shared.ner.rate import CallRate
+from shared.packing import REQUEST_LIMITS
+from shared.pipeline.decisions import window_seconds
 
 FILES_PER_HOUR: Final = 1_000_000
 CALLS_PER_MINUTE: Final = 1000
 MEDIAN_SECONDS: Final = 5.0
 SIGMA: Final = 0.5
 INSTANCES: Final = 2
-"""Of each app; each learns for itself."""
+"""Of each app. Each learns for itself and forms its own batches."""
 HOUR: Final = 3600.0
 SEED: Final = 1
 
 
 @dataclass(slots=True)
-class File:
-    """A file on its way."""
+class Batch:
+    """Files that share a job: when each arrived, and how long the job takes."""
 
-    arrived: float
     seconds: float
+    arrivals: list[float] = field(default_factory=list)
     submitted: float | None = None
+
+
+@dataclass(slots=True)
+class Instance:
+    """An instance of the app, and the batch that it is forming."""
+
+    delays: Delays
+    rate: CallRate
+    next: Batch | None = None
+    leaves: float = 0.0
+    """When that batch's window ends."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,7 @@ class Outcome:
     """What an hour came to."""
 
     calls_per_file: float
+    files_per_batch: float
     refused_share: float
     """Of all calls."""
     median: float
@@ -54,75 +69,121 @@ class Outcome:
 class Simulation:
     """An hour of one app with a resource of its own."""
 
-    def __init__(self, files: int) -> None:
-        """Draw when files arrive, and how long their jobs take."""
+    def __init__(self, files: int, largest: int = REQUEST_LIMITS.documents) -> None:
+        """Draw when files arrive; a batch has at most `largest` of them."""
         self.chance = random.Random(SEED)
         self.now = 0.0
         self.limit = RateLimit(lambda: self.now)
-        self.instances = [Delays(least=2, most=60, clock=lambda: self.now) for _ in range(INSTANCES)]
-        self.files = [
-            File(self.chance.uniform(0, HOUR), MEDIAN_SECONDS * math.exp(self.chance.gauss(0, SIGMA)))
-            for _ in range(files)
-        ]
+        self.largest = largest
+
+        def clock() -> float:
+            return self.now
+
+        self.instances = [Instance(Delays(least=2, most=60, clock=clock), CallRate(clock)) for _ in range(INSTANCES)]
+        self.arrivals = sorted(self.chance.uniform(0, HOUR) for _ in range(files))
+        self.batches: list[Batch] = []
+        self.due: list[tuple[float, int]] = []
         self.ended: list[tuple[float, float]] = []
         self.calls = self.refused = 0
 
     def run(self) -> Outcome:
         """Let all files come to their end."""
-        due = [(file.arrived, number) for number, file in enumerate(self.files)]
-        heapq.heapify(due)
-        while due:
-            self.now, number = heapq.heappop(due)
-            delay = self.step(self.files[number])
-            if delay is not None:
-                heapq.heappush(due, (self.now + delay + self.chance.uniform(0, 0.2), number))
+        for arrived in self.arrivals:
+            self.work_until(arrived)
+            self.now = arrived
+            self.take_place(self.chance.choice(self.instances))
+        self.work_until(math.inf)
         waits = sorted(seconds for _, seconds in self.ended)
         return Outcome(
-            self.calls / len(self.files),
+            self.calls / len(self.arrivals),
+            len(self.arrivals) / len(self.batches),
             self.refused / self.calls,
             statistics.median(waits),
             waits[int(0.95 * len(waits))],
             max(end for end, _ in self.ended) - HOUR,
         )
 
-    def step(self, file: File) -> float | None:
-        """Let an instance submit a file or look at its job; return in how many seconds to go on, None at its end."""
-        delays = self.chance.choice(self.instances)
+    def take_place(self, instance: Instance) -> None:
+        """Let a file that arrives now take its place in the next batch of an instance."""
+        if instance.next is None:
+            instance.next = Batch(MEDIAN_SECONDS * math.exp(self.chance.gauss(0, SIGMA)))
+            is_throttled = instance.delays.is_throttled
+            instance.leaves = self.now + window_seconds(instance.rate.in_last_minute, is_throttled=is_throttled)
+        instance.next.arrivals.append(self.now)
+        if len(instance.next.arrivals) == self.largest or instance.leaves <= self.now:
+            self.leave(instance)
+
+    def leave(self, instance: Instance) -> None:
+        """Let the batch of an instance leave."""
+        if instance.next is not None:
+            heapq.heappush(self.due, (self.now, len(self.batches)))
+            self.batches.append(instance.next)
+            instance.next = None
+
+    def work_until(self, end: float) -> None:
+        """Take all steps that are due before a time."""
+        while True:
+            forming = [instance for instance in self.instances if instance.next is not None]
+            leaving = min(forming, key=lambda instance: instance.leaves, default=None)
+            first = self.due[0][0] if self.due else math.inf
+            if leaving is not None and leaving.leaves <= min(first, end):
+                self.now = leaving.leaves
+                self.leave(leaving)
+            elif first < end:
+                self.now, number = heapq.heappop(self.due)
+                delay = self.step(self.batches[number])
+                if delay is not None:
+                    heapq.heappush(self.due, (self.now + delay + self.chance.uniform(0, 0.2), number))
+            else:
+                return
+
+    def step(self, batch: Batch) -> float | None:
+        """Let an instance submit or poll a batch; return in how many seconds to go on, None at its end."""
+        instance = self.chance.choice(self.instances)
+        delays = instance.delays
         if delays.closed_seconds:
-            return self.wait(file, delays.closed_seconds)
+            return self.wait(batch, delays.closed_seconds)
         self.calls += 1
+        instance.rate.add()
         try:
             self.limit.take(CALLS_PER_MINUTE)
         except ApiError as refusal:
             self.refused += 1
             delays.throttle(refusal.retry_after)
-            return self.wait(file, refusal.retry_after)
-        if file.submitted is None:
-            file.submitted = self.now
-        elif self.now >= file.submitted + file.seconds:
-            delays.learn(1, round(file.seconds))
-            self.ended.append((self.now, self.now - file.arrived))
+            return self.wait(batch, refusal.retry_after)
+        size = len(batch.arrivals)
+        if batch.submitted is None:
+            batch.submitted = self.now
+        elif self.now >= batch.submitted + batch.seconds:
+            delays.learn(size, round(batch.seconds))
+            self.ended += [(self.now, self.now - arrived) for arrived in batch.arrivals]
             return None
-        return round(delays.next_delay(1, self.now - file.submitted, self.chance.uniform(-1, 1)))
+        return round(delays.next_delay(size, self.now - batch.submitted, self.chance.uniform(-1, 1)))
 
-    def wait(self, file: File, retry_after: float | None) -> float:
-        """Return when a file comes back that the service cannot take now."""
-        age = timedelta(seconds=self.now - (file.submitted or file.arrived))
+    def wait(self, batch: Batch, retry_after: float | None) -> float:
+        """Return when a batch comes back that the service cannot take now."""
+        age = timedelta(seconds=self.now - (batch.submitted or batch.arrivals[0]))
         return round(waiting_delay(age, least=2, most=60, jitter=self.chance.random(), retry_after=retry_after))
 
 
 def main() -> None:
     """Print what different numbers of resources come to."""
     print(
-        "| Resources | calls per file | refused calls | arrival to outcome, median | p95 | last file after the hour |"
+        "| Resources | files per batch | calls per file | refused calls | arrival to outcome, median | p95 "
+        "| last file after the hour |"
     )
-    print("| --- | --- | --- | --- | --- | --- |")
-    for resources in (34, 36, 40, 45, 50, 60, 100):
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for resources in (2, 3, 4, 5, 6, 8, 10, 20, 40):
         outcome = Simulation(FILES_PER_HOUR // resources).run()
         print(
-            f"| {resources} | {outcome.calls_per_file:.2f} | {outcome.refused_share:.1%} | {outcome.median:.0f} s | "
-            f"{outcome.p95:.0f} s | {outcome.last:.0f} s |"
+            f"| {resources} | {outcome.files_per_batch:.1f} | {outcome.calls_per_file:.2f} "
+            f"| {outcome.refused_share:.1%} | {outcome.median:.0f} s | {outcome.p95:.0f} s | {outcome.last:.0f} s |"
         )
+    alone = Simulation(FILES_PER_HOUR // 40, largest=1).run()
+    print(
+        f"\nWith one file in each request, forty resources: {alone.calls_per_file:.2f} calls per file, "
+        f"median {alone.median:.0f} s, p95 {alone.p95:.0f} s."
+    )
 
 
 if __name__ == "__main__":

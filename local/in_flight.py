@@ -28,8 +28,8 @@ class InFlight:
         name: of the file.
         source: the claimed version; None if it cannot be read, and `problem` says why.
         received: when the app first saw the version.
-        record: of the batch; None if the worker that claimed the version has not written it yet, or another one has
-            voided it.
+        record: of the batch; None if the worker that claimed the version has not written it yet, another one has
+            voided it, or the batch has left without the file.
         baton: etag of the record; empty if there is none.
         ledger: of a file of many jobs, if it can be read.
         problem: why no worker can go on with the file; empty if one can.
@@ -78,8 +78,9 @@ def read_claimed(account: Account, claim: Claimed) -> InFlight | None:
     name = claim.name or claim.blob
     try:
         found = read_batch(account, claim.batch) if claim.batch else None
-        if found and found[0].kind is not BatchKind.VOID:
-            return by_record(account, claim, *found)
+        flight = by_record(account, claim, *found) if found else None
+        if flight is not None:
+            return flight
         held = read_state_blob(account, claim.blob)
         if held is None:
             return None
@@ -91,7 +92,7 @@ def read_claimed(account: Account, claim: Claimed) -> InFlight | None:
 
 
 def by_record(account: Account, claim: Claimed, record: BatchRecord, baton: str) -> InFlight | None:
-    """Return a file whose batch has a record; None if it is no member of it, and so has ended meanwhile."""
+    """Return a file whose batch has a record; None if the file is not in it."""
     sources = [member.source for member in record.members if claim_name(member.source.name) == claim.blob]
     if not sources:
         return None

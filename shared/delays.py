@@ -135,6 +135,11 @@ class Delays:
         """For how long the service has asked to be left alone; 0 if it takes calls."""
         return max(self.closed_until - self.clock(), 0.0)
 
+    @property
+    def is_throttled(self) -> bool:
+        """Whether the service has refused a call of any process within the last minute, since there were too many."""
+        return self.clock() - self.throttled_at < THROTTLED_SECONDS
+
     def next_delay(self, transactions_count: int, age_seconds: float, jitter: float = 0.0) -> float:
         """Return in how many seconds to look at a job that has not ended.
 
@@ -150,8 +155,7 @@ class Delays:
 
     def plan(self, size: int) -> list[int]:
         """Return the schedule for a size: for each cell of the grid, that of the next look."""
-        throttled = self.clock() - self.throttled_at < THROTTLED_SECONDS
-        wait_weight = THROTTLED_WAIT_WEIGHT if throttled else WAIT_WEIGHT
+        wait_weight = THROTTLED_WAIT_WEIGHT if self.is_throttled else WAIT_WEIGHT
         learned = sum(histogram.count for histogram in self.histograms)
         planned, plan = self.planned.get((size, wait_weight), (-1, []))
         if learned - planned > min(planned // 4, MOST_UNPLANNED):

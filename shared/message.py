@@ -32,13 +32,14 @@ class MessageError(Exception):
 class FileMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="file", tag_field="kind"):
     """A file whose newest version is to be submitted, unless it is in flight or has its outcome.
 
-    `replaces` is the ETag of an outcome of that version that is to be replaced. `due` is when the message was sent, and
-    should be received.
+    `replaces` is the ETag of an outcome of that version that is to be replaced. `dissolved` is a batch of several files
+    that the file was in, and which it leaves. `due` is when the message was sent, and should be received.
     """
 
     version: Literal[2] = 2
     file: Name
     replaces: str | None = None
+    dissolved: BatchId | None = None
     due: Instant | None = None
     trace_parent: TraceParent | None = None
 

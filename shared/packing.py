@@ -27,8 +27,9 @@ class Limits(NamedTuple):
     size: int
 
 
-SERVICE_LIMITS: Final = Limits(25, 125_000, 800_000)
-"""Of custom NER; a request may have 1 MB, of which ids, languages and the rest need some."""
+REQUEST_LIMITS: Final = Limits(20, 125_000, 800_000)
+"""Of custom NER, but for the documents: it accepts 25, and returns results in pages of 20, so that 25 take two calls to
+retrieve. A request may have 1 MB, of which ids, languages and the rest need some."""
 
 
 @dataclass(slots=True)
@@ -60,7 +61,7 @@ class Request:
 
 
 def pack(
-    entries: Iterable[Document | Problem], start: Position | None = None, limits: Limits = SERVICE_LIMITS
+    entries: Iterable[Document | Problem], start: Position | None = None, limits: Limits = REQUEST_LIMITS
 ) -> Iterator[Request]:
     """Yield the requests for a file from a place on; what cannot be sent is passed over."""
     before: Request | None = None

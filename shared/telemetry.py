@@ -6,13 +6,15 @@ travels in the message, as W3C Trace Context has it; each invocation is a span b
 Whoever does not listen pays for none of it: OpenTelemetry is imported where an exporter is configured, and only then.
 """
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import httpx
+
+    from shared.state.batch import BatchRecord, Member
 
 AZURE_MONITOR: Final = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 OTLP: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -44,6 +46,16 @@ class Telemetry:
         del step, file, trace_parent, job_id
         return nullcontext()
 
+    def batch(self, step: str, batch: str, members: "Sequence[Member]") -> AbstractContextManager[None]:
+        """Tell of a step of a batch: part of the invocation for one file; for several, a trace with links to theirs."""
+        del step, batch, members
+        return nullcontext()
+
+    def of_member(self, step: str, record: "BatchRecord", member: "Member") -> AbstractContextManager[None]:
+        """Tell of a step for one file of a batch: if there are several, in the file's own trace."""
+        del step, record, member
+        return nullcontext()
+
     def part(self, name: str, **attributes: str) -> AbstractContextManager[None]:
         """Tell of a part of an invocation."""
         del name, attributes
@@ -57,8 +69,8 @@ class Telemetry:
     def job(self, job_id: str) -> None:
         """Tell of the job that the service has accepted in this invocation."""
 
-    def submitted(self) -> None:
-        """Tell that the service has accepted a version of a file."""
+    def submitted(self, files_count: int = 1) -> None:
+        """Tell that the service has accepted so many files."""
 
     def ended(self, status: str) -> None:
         """Tell that a version has its outcome."""

@@ -7,7 +7,7 @@ attributes of the resource.
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
@@ -34,11 +34,14 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.trace.export import SpanExporter
 
+    from shared.state.batch import BatchRecord, Member
+
 NAME: Final = "ner-function-app"
 QUEUE_LENGTH_SECONDS: Final = 60.0
 """How often each process asks for the length of the queue."""
 PROPAGATOR: Final = TraceContextTextMapPropagator()
 JOB_ID: Final = "ner.job.id"
+BATCH_ID: Final = "ner.batch.id"
 FIELDS: Final[ContextVar[dict[str, str] | None]] = ContextVar("fields", default=None)
 """What the log says of everything that is told within an invocation."""
 
@@ -85,16 +88,31 @@ class OpenTelemetry(Telemetry):
 
     def go_on(self, step: str, file: str, trace_parent: str | None, job_id: str | None) -> AbstractContextManager[None]:
         """See Telemetry."""
-        parent = PROPAGATOR.extract({"traceparent": trace_parent} if trace_parent else {}, Context())
-        return self.span(step, parent, {"ner.file": file, **({JOB_ID: job_id} if job_id else {})})
+        return self.span(step, parent_of(trace_parent), {"ner.file": file, **({JOB_ID: job_id} if job_id else {})})
+
+    def batch(self, step: str, batch: str, members: "Sequence[Member]") -> AbstractContextManager[None]:
+        """See Telemetry."""
+        if len(members) == 1:
+            return nullcontext()
+        fields = {"ner.file": ", ".join(member.source.name for member in members), BATCH_ID: batch}
+        parents = [parent_of(member.trace_parent) for member in members]
+        links = [Link(context) for parent in parents if (context := span_context(parent)).is_valid]
+        return self.span(step, Context(), fields, links)
+
+    def of_member(self, step: str, record: "BatchRecord", member: "Member") -> AbstractContextManager[None]:
+        """See Telemetry."""
+        if not record.is_of_several:
+            return nullcontext()
+        return self.go_on(step, member.source.name, member.trace_parent, record.job.job_id if record.job else None)
 
     @contextmanager
-    def span(self, step: str, parent: Context, fields: dict[str, str]) -> Iterator[None]:
-        """Tell of an invocation, beside the span that the host may have of it."""
+    def span(self, step: str, parent: Context, fields: dict[str, str], links: Sequence[Link] = ()) -> Iterator[None]:
+        """Tell of an invocation or a step, beside the span that the host may have of it, or that of the batch."""
         if INVOCATION.get():
             fields["faas.invocation_id"] = INVOCATION.get()
-        of_host = trace.get_current_span().get_span_context()
-        links = [Link(of_host)] if of_host.is_valid else []
+        around = trace.get_current_span().get_span_context()
+        if around.is_valid and around not in [link.context for link in links]:
+            links = [*links, Link(around)]
         token = FIELDS.set(fields)
         try:
             with self.current_span(step, parent, fields, SpanKind.CONSUMER, links):
@@ -141,9 +159,9 @@ class OpenTelemetry(Telemetry):
         if fields is not None:
             fields[JOB_ID] = job_id
 
-    def submitted(self) -> None:
+    def submitted(self, files_count: int = 1) -> None:
         """See Telemetry."""
-        self.submitted_count.add(1)
+        self.submitted_count.add(files_count)
 
     def ended(self, status: str) -> None:
         """See Telemetry."""
@@ -187,6 +205,16 @@ class OpenTelemetry(Telemetry):
         """Return the longest wait that was seen since the last time: each version is looked at again and again."""
         longest, self.longest_wait = self.longest_wait, 0.0
         return [Observation(longest)]
+
+
+def parent_of(trace_parent: str | None) -> Context:
+    """Return the context of a span whose `traceparent` is known; an empty one if none is."""
+    return PROPAGATOR.extract({"traceparent": trace_parent} if trace_parent else {}, Context())
+
+
+def span_context(context: Context) -> trace.SpanContext:
+    """Return the span that a context has; an invalid one if it has none."""
+    return trace.get_current_span(context).get_span_context()
 
 
 def exporters(

@@ -23,6 +23,11 @@ def move_clock(ner_emulator: str, seconds: float) -> None:
     CLIENT.post(f"{ner_emulator}/emulator/clock", json={"seconds": seconds}).raise_for_status()
 
 
+def documents(ner_emulator: str) -> int:
+    """Return how many documents the service has accepted so far, in all jobs."""
+    return sum(int(count) * jobs for count, jobs in stats(ner_emulator)["documentsPerJob"].items())
+
+
 def submissions(ner_emulator: str, name: str) -> int:
     """Return how many jobs it has accepted for a file, in all tests so far."""
     return int(stats(ner_emulator)["submissions"].get(name, 0))

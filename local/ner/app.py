@@ -72,6 +72,7 @@ class Emulator:
         self.calls: Counter[str] = Counter()
         self.submissions: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
+        self.documents_per_job: Counter[int] = Counter()
         self.app = Starlette(
             routes=[
                 Route(PREFIX + "/{version}/analyze", self.guarded(self.submit), methods=["POST"]),
@@ -133,6 +134,7 @@ class Emulator:
         check_documents(asked.documents)
         job = self.jobs.submit(dialect.name, asked, self.switches)
         self.submissions[asked.display_name or ""] += 1
+        self.documents_per_job[len(asked.documents)] += 1
         request.state.accepted = asked.display_name or ""
         location = endpoint_of(request) + dialect.location(job.job_id, dict(request.query_params))
         return Response(status_code=202, headers={"operation-location": location})
@@ -206,9 +208,16 @@ class Emulator:
         return Response(status_code=204)
 
     async def show_stats(self, _request: Request) -> Response:
-        """`/emulator/stats`: calls by method and status, accepted jobs by display name, those whose answer was lost."""
-        counts = {"calls": self.calls, "submissions": self.submissions, "lost": self.lost}
-        return json_response({name: dict(count) for name, count in counts.items()})
+        """`/emulator/stats`: calls by method and status, and accepted jobs: by display name, by their number of
+        documents, and those whose response was lost.
+        """
+        counts = {
+            "calls": self.calls,
+            "submissions": self.submissions,
+            "lost": self.lost,
+            "documentsPerJob": self.documents_per_job,
+        }
+        return json_response(counts)
 
     async def set_switches(self, request: Request) -> Response:
         """`/emulator/switches`: show them, or set all of them; what is left out goes back to its default."""

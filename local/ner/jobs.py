@@ -115,13 +115,14 @@ class Jobs:
         created = self.now()
         answers = asyncio.get_running_loop().run_in_executor(self._worker, self._answer, request.documents)
         answers.add_done_callback(log_failure)
+        seconds = switches.job_seconds + switches.seconds_per_document * (len(request.documents) - 1)
         job = Job(
             job_id=str(uuid.uuid4()),
             dialect=dialect,
             request=request,
             created=created,
             expires=created + timedelta(seconds=switches.retention_seconds),
-            seconds=switches.job_seconds * math.exp(self._chance.gauss(0.0, switches.job_spread)),
+            seconds=seconds * math.exp(self._chance.gauss(0.0, switches.job_spread)),
             end=switches.job_end,
             answers=answers,
         )

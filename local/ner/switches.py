@@ -37,6 +37,7 @@ class Switches(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
     Attributes:
         job_seconds: how long a job takes, from the 202 to its end.
+        seconds_per_document: how much longer a job takes for each further document.
         job_spread: how much that varies: sigma of a lognormal distribution with `job_seconds` as its median.
         latency_seconds: how long a call takes at least.
         calls_per_minute: more are answered with 429.
@@ -47,6 +48,7 @@ class Switches(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """
 
     job_seconds: Seconds = 1.0
+    seconds_per_document: Seconds = 0.0
     job_spread: Annotated[float, msgspec.Meta(ge=0, le=3)] = 0.0
     latency_seconds: Seconds = 0.0
     calls_per_minute: Annotated[int, msgspec.Meta(ge=0)] = 1000

@@ -28,6 +28,7 @@ from shared.ner.errors import (
     printable,
 )
 from shared.ner.model import Document, Job, Page
+from shared.ner.rate import CallRate
 from shared.ner.reading import read_job
 from shared.settings import Settings
 
@@ -107,6 +108,7 @@ class NerClient:
         self.hostname = urlsplit(settings.endpoint).hostname
         self.other_hosts: set[str] = set()
         self.now = now
+        self.rate = CallRate()
         self.credential = credential
         if settings.key is None and credential is None:
             from azure.identity.aio import DefaultAzureCredential
@@ -146,6 +148,7 @@ class NerClient:
                 "The service accepted the text but returned no job id, so the app cannot retrieve the results. Ask the "
                 "app's operator to check NER_ENDPOINT, then upload the file again.",
                 Remedy.NONE,
+                is_unanswered=True,
             )
         raise answer.fault or NerError(
             "InvalidResponse",
@@ -248,6 +251,7 @@ class NerClient:
         content = None if request.body is None else msgspec.json.encode(request.body)
         headers = {} if content is None else {"Content-Type": "application/json"}
         answer = None
+        self.rate.add()
         try:
             async with asyncio.timeout(within_seconds):
                 built = self.http.build_request(

@@ -64,7 +64,7 @@ class NerError(Exception):
         remedy: whether trying again makes sense.
         retry_after: seconds that the service asks to wait at least, or None.
         throttled: whether there were too many calls.
-        is_unanswered: whether the service may have done what was asked, since its own answer did not come.
+        is_unanswered: whether the service may have done what was asked, although it did not say so.
         for_log: what the log may say: one line, without a message that might quote the text of a document.
     """
 

@@ -48,11 +48,18 @@ class Entity(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class DocumentResult(msgspec.Struct, frozen=True):
-    """What the service found in one document."""
+    """What the service found in one document. `statistics` are the document's own, as the service gives them."""
 
     id: str
     entities: list[Entity]
     warnings: list[dict[str, Any]] = []
+    statistics: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def transactions_count(self) -> int | None:
+        """What the service charged for the document, in transactions; None if it does not say."""
+        count = None if self.statistics is msgspec.UNSET else self.statistics.get("transactionsCount")
+        return count if type(count) is int and 0 <= count <= 2**53 else None
 
 
 class Problem(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):

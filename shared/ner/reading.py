@@ -182,13 +182,14 @@ def mended(document: Any) -> Any:
     """Return a document with null lists as empty ones, and without scores, subcategories and warnings of odd types."""
     if not isinstance(document, dict):
         return document
-    entities, warnings = document.get("entities", ...), document.get("warnings")
+    entities, warnings, statistics = document.get("entities", ...), document.get("warnings"), document.get("statistics")
     if isinstance(entities, list):
         entities = [mended_entity(entity) for entity in entities]
     return {
         **document,
         "entities": [] if entities is None else entities,
         "warnings": [each for each in warnings if isinstance(each, dict)] if isinstance(warnings, list) else [],
+        "statistics": statistics if isinstance(statistics, dict) else {},
     }
 
 

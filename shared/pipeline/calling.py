@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-import msgspec
-
 from shared import outcome as outcomes
 from shared.delays import MOST_TRANSACTIONS
 from shared.merging import numbered
@@ -15,12 +13,11 @@ from shared.ner.errors import NerError, Remedy
 from shared.ner.model import Problem
 from shared.packing import Request
 from shared.pipeline.decisions import Fail, Later, after_call, after_refusal, after_unsure
+from shared.pipeline.dissolving import dissolve
 from shared.pipeline.finishing import REFUSED, end_batch, fail_batch, fail_members
-from shared.pipeline.rescheduling import due_in, names_of, reschedule
+from shared.pipeline.rescheduling import Turn, reschedule_in
 from shared.pipeline.services import Services
-from shared.source import Source
-from shared.state.batch import BatchRecord, SubmittedJob
-from shared.state.claim import BatchId
+from shared.state.batch import Member, SubmittedJob
 from shared.storage.errors import reason_of
 
 log = logging.getLogger("ner")
@@ -30,10 +27,10 @@ CALL_SHARE: Final = 0.5
 LONGEST_DISPLAY_NAME: Final = 256
 
 
-async def submit_request(services: Services, request: Request, source: Source) -> str:
+async def submit_request(services: Services, request: Request, members: Sequence[Member]) -> str:
     """Submit a request and return the ID of its job. Raises NerError."""
     within = services.settings.submit_timeout_seconds * CALL_SHARE
-    return await services.ner.submit(numbered(request.documents), display_name(source), within)
+    return await services.ner.submit(numbered(request.documents), display_name(members), within)
 
 
 def next_poll(services: Services, job: SubmittedJob | None, age_seconds: float) -> float:
@@ -44,9 +41,7 @@ def next_poll(services: Services, job: SubmittedJob | None, age_seconds: float) 
 
 async def after_failed_call(
     services: Services,
-    batch: BatchId,
-    record: BatchRecord,
-    baton: str | None,
+    turn: Turn,
     error: NerError,
     *,
     jobs: Sequence[SubmittedJob] = (),
@@ -56,19 +51,17 @@ async def after_failed_call(
 
     Args:
         services: connections.
-        batch: ID of the batch.
-        record: the batch's record.
-        baton: ETag of the record; None if it has not been written yet.
+        turn: the batch.
         error: why the call failed.
         jobs: the jobs that the service has accepted, if they are not in the record.
         since: when the wait began, if not at the time in the record.
     """
-    name, settings = record.members[0].source.name, services.settings
+    settings, is_submitted = services.settings, turn.record.submitted_date_time is not None
     if error.throttled:
         services.throttle(error.retry_after)
     decided = after_call(
         error,
-        record,
+        turn.record,
         services.now(),
         timeout_seconds=settings.job_timeout_seconds,
         least=settings.poll_min_seconds,
@@ -76,38 +69,33 @@ async def after_failed_call(
         jitter=services.random.random(),
         since=since,
     )
-    is_unsure = error.is_unanswered and record.submitted_date_time is None
-    if is_unsure and isinstance(decided, Later):
-        again = after_unsure(record, services.now(), settings.submit_timeout_seconds)
+    if error.is_unanswered and not is_submitted and isinstance(decided, Later):
+        again = after_unsure(turn.record, services.now(), settings.submit_timeout_seconds)
         if again is None:
             decided = Fail(overdue=False)
         else:
-            record = again
+            turn = turn._replace(record=again)
     if isinstance(decided, Fail):
+        if turn.record.is_of_several and not is_submitted and not decided.overdue and not error.is_unanswered:
+            await dissolve(services, turn, f"the service refused their request: {error.for_log}")
+            return
         problem = Problem(error.code, outcomes.explain(error, overdue=decided.overdue))
-        await fail_members(services, record, problem, jobs)
-        if baton is not None:
-            await end_batch(services, batch, record, baton)
+        await fail_members(services, turn, problem, jobs)
+        if turn.baton is not None:
+            await end_batch(services, turn)
         return
     if error.remedy is Remedy.MEND_SETTINGS:
-        log.error("%r: waiting until the app settings are fixed: %s", name, error.for_log)
+        log.error("%s: waiting until the app settings are fixed: %s", turn.names, error.for_log)
     else:
-        log.warning("%r: retrying later, because a service call failed: %s", name, error.for_log)
-    if record.submitted_date_time is None:
-        record = msgspec.structs.replace(record, problem=Problem(error.code, outcomes.explain(error, overdue=True)))
+        log.warning("%s: retrying later, because a service call failed: %s", turn.names, error.for_log)
+    if not is_submitted:
+        turn = turn.changed(problem=Problem(error.code, outcomes.explain(error, overdue=True)))
     # The worker is alive, and an outage is not a failure.
-    record = msgspec.structs.replace(record, tries=0)
-    await reschedule(services, batch, due_in(services, record, decided.seconds), baton)
+    await reschedule_in(services, turn.changed(tries=0), decided.seconds)
 
 
 async def after_refused_call(
-    services: Services,
-    batch: BatchId,
-    record: BatchRecord,
-    baton: str,
-    error: Exception,
-    *,
-    jobs: Sequence[SubmittedJob] = (),
+    services: Services, turn: Turn, error: Exception, *, jobs: Sequence[SubmittedJob] = ()
 ) -> None:
     """Continue a batch later, after storage refused a call or did not respond.
 
@@ -115,22 +103,22 @@ async def after_refused_call(
     indefinitely.
     """
     settings, now = services.settings, services.now()
-    log.warning("%s: retrying later, because %s", names_of(record), reason_of(error))
-    if record.submitted_date_time is None and is_expired(record.since, now, settings.job_timeout_seconds):
-        await fail_batch(services, batch, record, baton, REFUSED, jobs=jobs)
+    log.warning("%s: retrying later, because %s", turn.names, reason_of(error))
+    is_submitted = turn.record.submitted_date_time is not None
+    if not is_submitted and is_expired(turn.record.since, now, settings.job_timeout_seconds):
+        await fail_batch(services, turn, REFUSED, jobs=jobs)
         return
     seconds = after_refusal(
-        record,
+        turn.record,
         now,
         least=settings.poll_min_seconds,
         most=settings.poll_max_seconds,
         jitter=services.random.random(),
     )
-    if record.submitted_date_time is None:
-        record = msgspec.structs.replace(record, problem=REFUSED)
-    await reschedule(services, batch, due_in(services, record, seconds), baton)
+    await reschedule_in(services, turn if is_submitted else turn.changed(problem=REFUSED), seconds)
 
 
-def display_name(source: Source) -> str:
-    """Return the name under which the service lists a file's jobs."""
-    return source.name[-LONGEST_DISPLAY_NAME:]
+def display_name(members: Sequence[Member]) -> str:
+    """Return the name under which the service lists a job: that of its file, or of one of them and how many more."""
+    more = f" and {len(members) - 1} more" if len(members) > 1 else ""
+    return members[0].source.name[-(LONGEST_DISPLAY_NAME - len(more)) :] + more

@@ -7,11 +7,11 @@ from typing import Final
 import msgspec
 
 from shared.pipeline.decisions import Claiming, has_job, who_submits, with_version
-from shared.pipeline.rescheduling import reschedule
+from shared.pipeline.rescheduling import Turn, reschedule
 from shared.pipeline.services import Services
 from shared.source import Source
 from shared.state.batch import BatchKind, BatchRecord
-from shared.state.claim import Claim, is_old
+from shared.state.claim import BatchId, Claim, is_old, new_batch_id
 from shared.storage.state import StoredClaim
 
 log = logging.getLogger("ner")
@@ -20,13 +20,16 @@ MAX_ATTEMPTS: Final = 3
 """How often to try, if a claim exists at one call and is gone at the next because its version has just ended."""
 
 
-async def take_claim(services: Services, wanted: Claim, turn: AsyncExitStack) -> StoredClaim | None:
+async def take_claim(
+    services: Services, wanted: Claim, stack: AsyncExitStack, dissolved: BatchId | None = None
+) -> StoredClaim | None:
     """Claim a file for a version.
 
     Args:
         services: the shared services.
         wanted: the claim to write.
-        turn: of this invocation, entered if other workers have died of this version.
+        stack: of this invocation, where it takes its turn if other workers have died of this version.
+        dissolved: the batch that the version has left.
 
     Returns:
         The claim; None if another worker has the version, or it is not the newest.
@@ -41,23 +44,28 @@ async def take_claim(services: Services, wanted: Claim, turn: AsyncExitStack) ->
             return StoredClaim(wanted, etag)
         known = await services.state.read_claim(wanted.source.name)
         if known is not None:
-            return await take_over(services, wanted, known, turn)
+            return await take_over(services, wanted, known, stack, dissolved)
     log.info("%r: other workers keep claiming this file, leaving it to them", wanted.source.name)
     return None
 
 
-async def take_over(services: Services, claim: Claim, known: StoredClaim, turn: AsyncExitStack) -> StoredClaim | None:
+async def take_over(
+    services: Services, claim: Claim, known: StoredClaim, stack: AsyncExitStack, dissolved: BatchId | None
+) -> StoredClaim | None:
     """Replace the existing claim of a file; return None if another worker has the version, or it is not the newest."""
-    name, settings = claim.source.name, services.settings
-    kind = None
-    if is_old(known.claim.claimed_date_time, claim.claimed_date_time, settings.submit_timeout_seconds):
-        kind = await services.state.batch_kind(known.claim.batch)
-    decided = who_submits(known.claim, claim.source, kind, claim.claimed_date_time, settings.submit_timeout_seconds)
+    name, patience = claim.source.name, services.settings.submit_timeout_seconds
+    is_in_batch = None
+    if is_old(known.claim.claimed_date_time, claim.claimed_date_time, patience):
+        stored = await services.state.read_batch(known.claim.batch)
+        is_in_batch = stored.record.has(known.etag) if stored else None
+    decided = who_submits(
+        known.claim, claim.source, is_in_batch, claim.claimed_date_time, patience, dissolved=dissolved
+    )
     if decided is Claiming.LEAVE:
         log.info("%r: another worker processes this version, nothing to do", name)
         return None
-    if decided is not Claiming.ASK:
-        await turn.enter_async_context(services.suspects)
+    if decided in (Claiming.FENCE, Claiming.TAKE_OVER):
+        await stack.enter_async_context(services.suspects)
     if decided is Claiming.FENCE and not await put_up_fence(services, known.claim):
         log.info("%r: its worker has just recorded its work, nothing to do", name)
         return None
@@ -65,18 +73,28 @@ async def take_over(services: Services, claim: Claim, known: StoredClaim, turn: 
     if not await is_newest(services, claim.source):
         log.info("%r: replaced before it was submitted, nothing to do", name)
         return None
-    if decided is not Claiming.ASK:
-        # A request to replace an outcome outlives the worker that received it.
-        replaces = claim.replaces or known.claim.replaces
-        tries, received = known.claim.tries + 1, known.claim.received_date_time
-        claim = msgspec.structs.replace(
-            claim, claimed_date_time=services.now(), tries=tries, received_date_time=received, replaces=replaces
-        )
-        log.warning("%r: taking over from a worker that did not finish, try %d", name, tries)
-    elif claim.digest and claim.digest == known.claim.digest and claim.replaces is None:
-        return await take_over_job(services, claim, known)
+    if decided is Claiming.ASK:
+        if claim.digest and claim.digest == known.claim.digest and claim.replaces is None:
+            return await take_over_job(services, claim, known)
+    else:
+        claim = succeed(services, claim, known.claim, is_death=decided is not Claiming.LEAVE_BATCH)
     etag = await services.state.write_claim(claim, known.etag)
     return None if etag is None else StoredClaim(claim, etag)
+
+
+def succeed(services: Services, claim: Claim, known: Claim, *, is_death: bool) -> Claim:
+    """Return the claim with which a worker continues alone what another one began with the claim `known`."""
+    if is_death:
+        log.warning("%r: taking over from a worker that did not finish, try %d", claim.source.name, known.tries + 1)
+    return msgspec.structs.replace(
+        claim,
+        batch=new_batch_id(),
+        claimed_date_time=services.now(),
+        tries=known.tries + is_death,
+        received_date_time=known.received_date_time,
+        # A request to replace an outcome outlives the worker that received it.
+        replaces=claim.replaces or known.replaces,
+    )
 
 
 async def take_over_job(services: Services, claim: Claim, known: StoredClaim) -> StoredClaim | None:
@@ -88,20 +106,25 @@ async def take_over_job(services: Services, claim: Claim, known: StoredClaim) ->
     """
     batch = known.claim.batch
     stored = await services.state.read_batch(batch)
-    if stored is not None and has_job(stored.record, known.etag):
-        received = known.claim.received_date_time
-        claim = msgspec.structs.replace(claim, batch=batch, received_date_time=received)
+    if stored is None or not has_job(stored.record, known.etag):
+        etag = await services.state.write_claim(claim, known.etag)
+        return None if etag is None else StoredClaim(claim, etag)
+    received = known.claim.received_date_time
+    claim = msgspec.structs.replace(claim, batch=batch, received_date_time=received)
     etag = await services.state.write_claim(claim, known.etag)
     if etag is None:
         return None
     for _ in range(MAX_ATTEMPTS):
-        if stored is None or not has_job(stored.record, known.etag):
+        if stored is None:
             return StoredClaim(claim, etag)
-        if await reschedule(services, batch, with_version(stored.record, claim, etag, services.now()), stored.etag):
+        if not has_job(stored.record, known.etag):
+            break
+        record = with_version(stored.record, known.etag, claim, etag, services.now())
+        if await reschedule(services, Turn(batch, record, stored.etag)):
             log.info("%r: has the same text as its last version, whose job it takes over", claim.source.name)
             return None
         stored = await services.state.read_batch(batch)
-    log.info("%r: other workers keep changing its batch, leaving it to the sweep", claim.source.name)
+    log.info("%r: other workers keep changing its batch, leaving it to them or the sweep", claim.source.name)
     return None
 
 

@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Final
 
-import msgspec
-
 from shared import outcome as outcomes
 from shared.merging import Merger
 from shared.message import is_expired
@@ -17,11 +15,9 @@ from shared.outcome import JobSummary, MergedOutcome, summarise
 from shared.pipeline.calling import after_failed_call, next_poll
 from shared.pipeline.finishing import TIMED_OUT, end_batch, finish_merged, give_up_version
 from shared.pipeline.ledger_posting import WORKING_SHARE
-from shared.pipeline.rescheduling import reschedule
+from shared.pipeline.rescheduling import Turn, reschedule
 from shared.pipeline.services import Services
 from shared.source import Source
-from shared.state.batch import BatchRecord
-from shared.state.claim import BatchId
 from shared.state.ledger import CollectedEntry, JobEntry, Ledger, RefusalEntry, RequestEntry
 from shared.storage.ledgers import LedgerConflictError, ResultsGoneError
 
@@ -31,31 +27,30 @@ MAX_COLLECTED: Final = 4 * 1024 * 1024
 """Bytes of results that are held in memory before they are stored; one more job may exceed this."""
 
 
-async def collect(services: Services, batch: BatchId, record: BatchRecord, baton: str | None, ledger: Ledger) -> None:
+async def collect(services: Services, turn: Turn, ledger: Ledger) -> None:
     """Collect the results of the jobs that have ended; write the outcome once all have ended."""
-    source = record.members[0].source
+    member = turn.record.members[0]
     end_of_work = time.monotonic() + services.settings.submit_timeout_seconds * WORKING_SHARE
-    expired = is_expired(record.since, services.now(), services.settings.job_timeout_seconds)
+    expired = is_expired(turn.record.since, services.now(), services.settings.job_timeout_seconds)
     before = ledger.collected_count
     try:
         waits = await collect_ended(services, ledger, end_of_work, expired=expired)
         if ledger.collected_count < len(ledger.requests):
-            again = msgspec.structs.replace(record.after_progress(), due=next_due(services, ledger, waits=waits))
-            await reschedule(services, batch, again, baton)
+            await reschedule(services, turn.after_progress().changed(due=next_due(services, ledger, waits=waits)))
             return
-        outcome = merged_outcome(ledger, source, services.api)
-        await finish_merged(services, record.members[0], outcome, lambda: pieces(services, ledger, outcome))
-        await end_batch(services, batch, record, baton)
+        outcome = merged_outcome(ledger, member.source, services.api)
+        await finish_merged(services, member, outcome, lambda: pieces(services, ledger, outcome))
+        await end_batch(services, turn)
     except LedgerConflictError:
-        log.info("%r: another worker processes this file, nothing to do", source.name)
+        log.info("%s: another worker processes this file, nothing to do", turn.names)
     except ResultsGoneError:
         # If no other worker has just ended the version, the sweep finds its claim without a record.
-        log.warning("%r: the collected results are gone, leaving the file to another worker or the sweep", source.name)
-        await give_up_version(services, batch, record, baton)
+        log.warning("%s: the collected results are gone, leaving the file to another worker or the sweep", turn.names)
+        await give_up_version(services, turn)
     except NerError as error:
         # As long as results arrive, the service is throttling calls; this is not an outage.
         since = services.now() if ledger.collected_count > before else None
-        await after_failed_call(services, batch, record, baton, error, jobs=ledger.jobs, since=since)
+        await after_failed_call(services, turn, error, jobs=ledger.jobs, since=since)
 
 
 def next_due(services: Services, ledger: Ledger, *, waits: bool) -> datetime:

@@ -8,9 +8,10 @@ import msgspec
 
 from shared.message import is_expired, waiting_delay
 from shared.ner.errors import NerError, Remedy
+from shared.ner.rate import CALLS_PER_MINUTE
 from shared.source import Source
 from shared.state.batch import BatchKind, BatchRecord
-from shared.state.claim import MAX_TRIES, Claim, is_old
+from shared.state.claim import MAX_TRIES, BatchId, Claim, is_old
 
 MAX_STORAGE_DELAY_SECONDS: Final = 600
 """Some refusals, such as by an infinite lease, last until an operator acts, and each try costs calls."""
@@ -21,6 +22,12 @@ MAX_UNSURE: Final = 5
 """How often a text may be submitted without learning its job."""
 LEAST_UNSURE_SECONDS: Final = 120
 
+LONGEST_WINDOW_SECONDS: Final = 2.0
+FREE_SHARE: Final = 0.25
+"""While a process has made fewer of the calls that the service accepts per minute, no file waits for others."""
+FULL_SHARE: Final = 0.75
+"""From here on, a batch waits for the longest time."""
+
 
 class Claiming(Enum):
     """What a worker may do with a file that already has a claim."""
@@ -30,43 +37,61 @@ class Claiming(Enum):
     FENCE = "fence"
     """Its worker has ended without a record: make sure that it can no longer record a job, then take over."""
     TAKE_OVER = "take over"
-    """Its worker has ended, and its batch is void."""
+    """Its worker has ended, and its batch is void or has left without it."""
+    LEAVE_BATCH = "leave batch"
+    """Its batch of several files was dissolved, and this version continues alone."""
     ASK = "ask"
     """The claim is for another version: take it over if this version is still the newest."""
 
 
 def who_submits(
-    claim: Claim, source: Source, kind: BatchKind | None, now: datetime, patience_seconds: float
+    claim: Claim,
+    source: Source,
+    is_in_batch: bool | None,
+    now: datetime,
+    patience_seconds: float,
+    *,
+    dissolved: BatchId | None = None,
 ) -> Claiming:
     """Decide what a worker does with a version whose file has a claim.
 
     Args:
         claim: the existing claim.
         source: the version that was read.
-        kind: kind of the record of the claim's batch; None if there is no record.
+        is_in_batch: whether the record of the claim's batch has the claim; None if there is no record.
         now: the current time.
         patience_seconds: NER_SUBMIT_TIMEOUT_SECONDS; each worker ends itself before it is over.
+        dissolved: the batch that the version has left, as its message says.
     """
     if claim.source.etag != source.etag:
         return Claiming.ASK
+    if claim.batch == dissolved:
+        return Claiming.LEAVE_BATCH
     if not is_old(claim.claimed_date_time, now, patience_seconds + before_last_try(claim.tries, patience_seconds)):
         return Claiming.LEAVE
-    if kind is None:
+    if is_in_batch is None:
         return Claiming.FENCE
-    return Claiming.TAKE_OVER if kind is BatchKind.VOID else Claiming.LEAVE
+    return Claiming.LEAVE if is_in_batch else Claiming.TAKE_OVER
 
 
 def has_job(record: BatchRecord, claim_etag: str) -> bool:
-    """Return whether a batch is that of a claim alone, and has a job that another version can take over."""
-    return record.kind is BatchKind.JOB and [member.claim_etag for member in record.members] == [claim_etag]
+    """Return whether the version of a claim is in a batch whose job another version can take over."""
+    return record.kind is BatchKind.JOB and record.has(claim_etag)
 
 
-def with_version(record: BatchRecord, claim: Claim, claim_etag: str, now: datetime) -> BatchRecord:
-    """Return the record of a batch of one file, as that of the version in the claim."""
-    (member,) = record.members
-    source = msgspec.structs.replace(claim.source, encoding=member.source.encoding)
-    member = msgspec.structs.replace(member, source=source, claim_etag=claim_etag)
-    return msgspec.structs.replace(record, members=[member], due=now)
+def with_version(record: BatchRecord, known_etag: str, claim: Claim, claim_etag: str, now: datetime) -> BatchRecord:
+    """Return the record of a batch, with the version in `claim` in place of that of the known claim."""
+    members = [
+        msgspec.structs.replace(
+            member,
+            source=msgspec.structs.replace(claim.source, encoding=member.source.encoding),
+            claim_etag=claim_etag,
+        )
+        if member.claim_etag == known_etag
+        else member
+        for member in record.members
+    ]
+    return msgspec.structs.replace(record, members=members, due=now)
 
 
 def before_last_try(tries: int, patience_seconds: float) -> float:
@@ -75,6 +100,18 @@ def before_last_try(tries: int, patience_seconds: float) -> float:
     The host ends itself at the third death of its workers within half an hour, so the last try comes later.
     """
     return LAST_TRY_TIMEOUTS * patience_seconds if tries == MAX_TRIES - 1 else 0.0
+
+
+def window_seconds(calls_in_last_minute: int, *, is_throttled: bool) -> float:
+    """Return how long a batch waits for more files, so that they share its calls.
+
+    Args:
+        calls_in_last_minute: calls to the service that this process has made.
+        is_throttled: whether the service has refused a call of any process within the last minute.
+    """
+    share = calls_in_last_minute / CALLS_PER_MINUTE
+    grown = min(max((share - FREE_SHARE) / (FULL_SHARE - FREE_SHARE), 0.0), 1.0)
+    return LONGEST_WINDOW_SECONDS * (1.0 if is_throttled else grown)
 
 
 class Later(NamedTuple):
@@ -168,7 +205,7 @@ def look_at_file(
     claim: ListedClaim | None,
     now: datetime,
     *,
-    has_live_batch: bool,
+    is_in_batch: bool,
     grace_seconds: float,
     patience_seconds: float,
     since: datetime | None,
@@ -180,13 +217,13 @@ def look_at_file(
         outcome_of: ETag of the version that its outcome belongs to; None if it has no outcome.
         claim: the file's claim. A claim for another version can be taken over.
         now: the current time.
-        has_live_batch: whether the claim's batch has a record that is not void.
+        is_in_batch: whether the record of the claim's batch has the claim.
         grace_seconds: NER_SWEEP_GRACE_SECONDS, the minimum age of the file.
         patience_seconds: NER_SUBMIT_TIMEOUT_SECONDS; each worker ends itself before it is over.
         since: when this deployment began; older files are only counted. None to submit them too.
     """
     if claim is not None:
-        if is_old(claim.claimed, now, patience_seconds) and not has_live_batch:
+        if is_old(claim.claimed, now, patience_seconds) and not is_in_batch:
             return Finding.MISSING
         if claim.source_etag == source.etag:
             return Finding.WELL

@@ -1,20 +1,24 @@
 """How a version ends: its outcome is written, then its claim is released; the batch's record is deleted last."""
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Final, TypeVar
 
 from shared import outcome as outcomes
 from shared.ner.errors import NerError
 from shared.ner.model import Problem
 from shared.outcome import MergedOutcome, Outcome
+from shared.pipeline.rescheduling import Turn
 from shared.pipeline.services import Services
 from shared.precedence import Verdict, may_write
-from shared.state.batch import BatchKind, BatchRecord, Member, SubmittedJob
-from shared.state.claim import BatchId
+from shared.state.batch import BatchKind, Member, SubmittedJob
 from shared.storage.blobs import Body, OutcomeConflictError
 
 log = logging.getLogger("ner")
+
+M = TypeVar("M")
+T = TypeVar("T")
 
 MAX_CONFLICTS: Final = 5
 """This many lost races in a row are not a race: the batch continues later."""
@@ -106,47 +110,53 @@ async def holds(services: Services, member: Member) -> bool:
     return found is not None and found.etag == member.claim_etag
 
 
-async def give_up_version(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> None:
+async def for_each(members: Sequence[M], step: Callable[[M], Awaitable[T]]) -> list[T]:
+    """Take a step for all members of a batch at once; if it fails for one of them, still take it for the others.
+
+    Raises:
+        Exception: what the first step that failed has raised.
+    """
+    if len(members) == 1:
+        return [await step(members[0])]
+    results = await asyncio.gather(*(step(member) for member in members), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
+
+
+async def give_up_version(services: Services, turn: Turn) -> None:
     """End a batch whose files were replaced or deleted; a newer version, or else the sweep, takes over their claims."""
-    for member in record.members:
+    for member in turn.record.members:
         log.info("%r: this version was replaced or deleted, so the app stops processing it", member.source.name)
-    await end_batch(services, batch, record, baton)
+    await end_batch(services, turn)
 
 
-async def fail_members(
-    services: Services, record: BatchRecord, problem: Problem, jobs: Sequence[SubmittedJob] = ()
-) -> None:
+async def fail_members(services: Services, turn: Turn, problem: Problem, jobs: Sequence[SubmittedJob] = ()) -> None:
     """End all versions of a batch without entities; `jobs` are those that are not in the record."""
-    for member in record.members:
-        await fail(services, member, problem, jobs or ([record.job] if record.job else []))
+    record = turn.record
+    await for_each(record.members, lambda member: fail(services, member, problem, jobs or record.jobs_of(member)))
 
 
-async def fail_batch(
-    services: Services,
-    batch: BatchId,
-    record: BatchRecord,
-    baton: str | None,
-    problem: Problem,
-    *,
-    jobs: Sequence[SubmittedJob] = (),
-) -> None:
+async def fail_batch(services: Services, turn: Turn, problem: Problem, *, jobs: Sequence[SubmittedJob] = ()) -> None:
     """End a batch whose versions get no entities."""
-    await fail_members(services, record, problem, jobs)
-    await end_batch(services, batch, record, baton)
+    await fail_members(services, turn, problem, jobs)
+    await end_batch(services, turn)
 
 
-async def end_batch(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> None:
+async def end_batch(services: Services, turn: Turn) -> None:
     """Delete what is stored about a batch whose members have ended, unless a newer version has taken over its job."""
-    if record.kind is BatchKind.LEDGER:
-        await services.ledgers.delete(batch)
+    baton = turn.baton
+    if turn.record.kind is BatchKind.LEDGER:
+        await services.ledgers.delete(turn.batch)
         baton = None
-    await services.state.delete_batch(batch, baton)
+    await services.state.delete_batch(turn.batch, baton)
 
 
-async def cancel(services: Services, name: str, job_id: str) -> None:
+async def cancel(services: Services, names: str, job_id: str) -> None:
     """Try to cancel a job whose results are not needed; nothing depends on whether that succeeds."""
     try:
         if await services.ner.cancel(job_id):
-            log.info("%r: asked the service to cancel job %s", name, job_id)
+            log.info("%s: asked the service to cancel job %s", names, job_id)
     except NerError as error:
-        log.info("%r: could not cancel a job: %s", name, error.code)
+        log.info("%s: could not cancel a job: %s", names, error.code)

@@ -1,48 +1,44 @@
-"""The next step of a batch when its message arrives: post its text, poll its job, or continue its ledger."""
+"""The next step of a batch when its message arrives: post its texts, poll its job, or continue its ledger."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import NamedTuple
 
-import msgspec
 from azure.core.exceptions import AzureError
 
 from shared import outcome as outcomes
 from shared.documents import DocumentError
+from shared.merging import failed_as_a_whole, split
 from shared.message import BatchMessage, is_expired
 from shared.ner.errors import NerError
-from shared.ner.model import Problem
+from shared.ner.model import Job, Problem
 from shared.pipeline.calling import after_failed_call, after_refused_call, next_poll
 from shared.pipeline.collecting import collect
+from shared.pipeline.decisions import before_last_try
+from shared.pipeline.dissolving import dissolve
 from shared.pipeline.finishing import (
     GAVE_UP,
     NOT_SUBMITTED,
     TIMED_OUT,
     cancel,
     end_batch,
+    fail,
     fail_batch,
     finish,
+    for_each,
     give_up_version,
     holds,
 )
 from shared.pipeline.ledger_posting import post_all
-from shared.pipeline.posting import post_text
-from shared.pipeline.rescheduling import due_in, names_of, reschedule, take_baton
+from shared.pipeline.posting import post_files
+from shared.pipeline.rescheduling import Turn, reschedule_in, take_baton
 from shared.pipeline.services import Services
 from shared.pipeline.submitting import BUSY_SECONDS, LARGE_FILE
-from shared.pipeline.texts import Text, read_text
-from shared.state.batch import BatchKind, BatchRecord, SubmittedJob
-from shared.state.claim import MAX_TRIES, BatchId
+from shared.pipeline.texts import File, read_text
+from shared.state.batch import BatchKind, Member, SubmittedJob
+from shared.state.claim import MAX_TRIES
 
 log = logging.getLogger("ner")
-
-
-class Turn(NamedTuple):
-    """What a worker works on: the record of a batch, from its message or as it was read, and its baton."""
-
-    record: BatchRecord
-    baton: str | None
 
 
 async def find_turn(services: Services, message: BatchMessage) -> Turn | None:
@@ -53,16 +49,19 @@ async def find_turn(services: Services, message: BatchMessage) -> Turn | None:
         StateError: the record cannot be read.
     """
     if message.record is not None:
-        return Turn(message.record, message.etag)
+        return Turn(message.batch, message.record, message.etag)
     stored = await services.state.read_batch(message.batch)
     if stored is None or stored.etag != message.etag:
         log.info("discarded a message of batch %s, which has ended or which another worker continues", message.batch)
         return None
-    return Turn(stored.record, stored.etag)
+    return Turn(message.batch, stored.record, stored.etag)
 
 
-async def count_try(services: Services, batch: BatchId, turn: Turn, *, comes_again: bool) -> Turn | None:
+async def count_try(services: Services, turn: Turn, *, comes_again: bool) -> Turn | None:
     """Count this try, because a worker may have died of the same step; end a batch that too many have died of.
+
+    Of several files, one may be what the workers died of, so they continue alone: at once if nothing was charged, else
+    as late after the last try as that came after the one before.
 
     Returns:
         The turn with its new baton; None if another worker has it, or the batch has ended.
@@ -72,137 +71,156 @@ async def count_try(services: Services, batch: BatchId, turn: Turn, *, comes_aga
         OutcomeConflictError: other workers wrote the outcome each time.
     """
     record = turn.record
+    if record.is_of_several and (record.kind is BatchKind.WAITING or record.tries > MAX_TRIES):
+        await dissolve(services, turn, "a worker may have died of one of them", after_deaths=True)
+        return None
     if record.tries >= MAX_TRIES:
-        await give_up_batch(services, batch, record, turn.baton)
+        if record.is_of_several:
+            delay = before_last_try(MAX_TRIES - 1, services.settings.submit_timeout_seconds)
+            await reschedule_in(services, turn.changed(tries=record.tries + 1), delay)
+        else:
+            await give_up_batch(services, turn)
         return None
     # The first worker that died of a poll has not been counted.
-    record = msgspec.structs.replace(record, tries=max(record.tries, int(comes_again)))
-    baton = await take_baton(services, batch, record, turn.baton)
-    return None if baton is None else Turn(record, baton)
+    return await take_baton(services, turn.changed(tries=max(record.tries, int(comes_again))))
 
 
-async def poll(services: Services, batch: BatchId, turn: Turn) -> None:
+async def poll(services: Services, turn: Turn) -> None:
     """Take the next step of a batch.
 
     Raises:
         AzureError: storage refused a call.
         StateError: a blob of the app itself cannot be read.
     """
-    record, baton = turn
-    now, closed = services.now(), services.delays.closed_seconds
+    record, now, closed = turn.record, services.now(), services.delays.closed_seconds
     is_early = record.not_before is not None and now < record.not_before
     if (closed or is_early) and not is_expired(record.since, now, services.settings.job_timeout_seconds):
         # While the service is throttling, it would refuse this call like the last one.
-        await reschedule(services, batch, due_in(services, record, closed), baton)
+        await reschedule_in(services, turn, closed)
         return
     match record.kind:
         case BatchKind.WAITING:
-            await post_later(services, batch, record, baton, partial(post_text, services, batch, record))
+            await post_later(services, turn, post_files)
         case BatchKind.JOB if record.job is not None:
-            await poll_job(services, batch, record, baton, record.job)
+            await poll_job(services, turn, record.job)
         case BatchKind.LEDGER:
-            await go_on_with_ledger(services, batch, record, baton)
+            await go_on_with_ledger(services, turn)
         case _:
-            log.info("discarded a message of batch %s, whose files other workers have claimed", batch)
+            log.info("discarded a message of batch %s, whose files other workers have claimed", turn.batch)
 
 
-async def poll_job(
-    services: Services, batch: BatchId, record: BatchRecord, baton: str | None, submitted: SubmittedJob
-) -> None:
+async def poll_job(services: Services, turn: Turn, submitted: SubmittedJob) -> None:
     """Poll a job: end its batch if the job has ended, else poll again later."""
+    record = turn.record
     age = services.now() - record.since
     try:
         job = await services.ner.look(submitted.job_id, record.since)
     except NerError as error:
-        await after_failed_call(services, batch, record, baton, error)
+        await after_failed_call(services, turn, error)
         return
     if job.status.is_final:
         services.delays.learn(submitted.transactions_count, job.seconds)
-        for member in record.members:
-            await finish(services, member, outcomes.from_job(member.source, services.api, submitted, job))
-        await end_batch(services, batch, record, baton)
+        await after_job(services, turn, submitted, job)
     elif is_expired(record.since, services.now(), services.settings.job_timeout_seconds):
-        await fail_batch(services, batch, record, baton, TIMED_OUT)
-        await cancel(services, names_of(record), submitted.job_id)
+        await fail_batch(services, turn, TIMED_OUT)
+        await cancel(services, turn.names, submitted.job_id)
     else:
-        seconds = next_poll(services, submitted, age.total_seconds())
-        await reschedule(services, batch, due_in(services, record.after_progress(), seconds), baton)
+        await reschedule_in(services, turn.after_progress(), next_poll(services, submitted, age.total_seconds()))
 
 
-Post = Callable[[str, Text], Awaitable[None]]
-"""Posts a text, or what is left of it, as the holder of a baton."""
+async def after_job(services: Services, turn: Turn, submitted: SubmittedJob, job: Job) -> None:
+    """End a batch whose job has ended: each file with its own part of the results."""
+    record = turn.record
+    if record.is_of_several and failed_as_a_whole(job, submitted.documents_count):
+        await dissolve(services, turn, f"their job {job.job_id} failed")
+        return
+    parts = split(job, [member.documents_count for member in record.members])
+    shares = [
+        (member, share, part)
+        for member, part in zip(record.members, parts, strict=True)
+        for share in record.jobs_of(member)
+    ]
+
+    async def end(share: tuple[Member, SubmittedJob, Job]) -> None:
+        member, submitted, part = share
+        with services.telemetry.of_member("outcome", record, member):
+            await finish(services, member, outcomes.from_job(member.source, services.api, submitted, part))
+
+    await for_each(shares, end)
+    await end_batch(services, turn)
 
 
-async def post_later(
-    services: Services,
-    batch: BatchId,
-    record: BatchRecord,
-    baton: str | None,
-    post: Post,
-    *,
-    jobs: Sequence[SubmittedJob] = (),
-) -> None:
+Post = Callable[[Services, Turn, Sequence[File]], Awaitable[None]]
+"""Posts the texts of a batch, or what is left of them, as the holder of its baton."""
+
+
+async def post_later(services: Services, turn: Turn, post: Post, *, jobs: Sequence[SubmittedJob] = ()) -> None:
     """Post what the service could not accept before, unless that is too late, or other large files are in memory.
 
     Args:
         services: the shared services.
-        batch: ID of the batch, of one file.
-        record: the batch's record.
-        baton: ETag of the record.
-        post: posts the text.
+        turn: the batch.
+        post: posts the texts.
         jobs: the jobs that the service has accepted of the file.
     """
+    record = turn.record
     if is_expired(record.since, services.now(), services.settings.job_timeout_seconds):
-        await fail_batch(services, batch, record, baton, record.problem or NOT_SUBMITTED, jobs=jobs)
+        await fail_batch(services, turn, record.problem or NOT_SUBMITTED, jobs=jobs)
         return
-    is_large = record.members[0].source.length > LARGE_FILE
+    is_large = any(member.source.length > LARGE_FILE for member in record.members)
     if is_large and services.reading.locked():
-        await reschedule(services, batch, due_in(services, record, BUSY_SECONDS), baton)
+        await reschedule_in(services, turn, BUSY_SECONDS)
         return
     async with services.reading_turn(is_large=is_large):
-        taken = await take_baton(services, batch, record, baton)
-        text = await read_again(services, batch, record, taken) if taken else None
-        if taken and text:
-            await post(taken, text)
+        taken = await take_baton(services, turn)
+        files = await read_again(services, taken) if taken else []
+        if taken and files:
+            members = [file.member for file in files]
+            await post(services, taken.changed(members=members), files)
 
 
-async def give_up_batch(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> None:
+async def give_up_batch(services: Services, turn: Turn) -> None:
     """End a batch that too many workers have died of, with failed outcomes."""
-    for member in record.members:
-        log.error("%r: gave up, because %d workers failed to process this version", member.source.name, record.tries)
-    await fail_batch(services, batch, record, baton, GAVE_UP)
+    log.error("%s: gave up, because %d workers failed to process this version", turn.names, turn.record.tries)
+    await fail_batch(services, turn, GAVE_UP)
 
 
-async def read_again(services: Services, batch: BatchId, record: BatchRecord, baton: str) -> Text | None:
-    """Return the text of a batch of one file; None if the batch has ended or continues later."""
-    source = record.members[0].source
-    try:
+async def read_again(services: Services, turn: Turn) -> list[File]:
+    """Return the files of a batch that can still be posted; empty if the batch has ended or continues later."""
+    received = turn.record.received_date_time
+
+    async def read(member: Member) -> File | None:
+        source = member.source
         upload = await services.blobs.open_upload(source.name, source.etag)
         data = await upload.read() if upload else None
-    except AzureError as error:
-        await after_refused_call(services, batch, record, baton, error)
-        return None
-    if data is None:
-        await give_up_version(services, batch, record, baton)
-        return None
+        if data is None:
+            log.info("%r: this version was replaced or deleted, so the app stops processing it", source.name)
+            return None
+        try:
+            return File(member, read_text(services.settings, source, data), received)
+        except DocumentError as error:
+            # For instance, NER_MAX_BLOB_BYTES has been reduced meanwhile.
+            await fail(services, member, Problem(error.code, error.message))
+            return None
+
     try:
-        return read_text(services, source, data)
-    except DocumentError as error:
-        # For instance, NER_MAX_BLOB_BYTES has been reduced meanwhile.
-        await fail_batch(services, batch, record, baton, Problem(error.code, error.message))
-        return None
+        files = [file for file in await for_each(turn.record.members, read) if file]
+    except AzureError as error:
+        await after_refused_call(services, turn, error)
+        return []
+    if not files:
+        await end_batch(services, turn)
+    return files
 
 
-async def go_on_with_ledger(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> None:
+async def go_on_with_ledger(services: Services, turn: Turn) -> None:
     """Post or collect the rest of a file of many jobs."""
-    member = record.members[0]
-    ledger = await services.ledgers.read_ledger(batch)
+    ledger = await services.ledgers.read_ledger(turn.batch)
     # Check after reading: a file that has ended loses its claim before its ledger, and looks new without a ledger.
-    if not await holds(services, member):
-        await give_up_version(services, batch, record, baton)
+    if not await holds(services, turn.record.members[0]):
+        await give_up_version(services, turn)
         return
     if ledger.next_start is None:
-        await collect(services, batch, record, baton, ledger)
+        await collect(services, turn, ledger)
         return
-    post = partial(post_all, services, batch, record, ledger=ledger)
-    await post_later(services, batch, record, baton, post, jobs=ledger.jobs)
+    await post_later(services, turn, partial(post_all, ledger=ledger), jobs=ledger.jobs)

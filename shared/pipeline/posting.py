@@ -4,75 +4,67 @@ Between the service's response and the record is the one gap: if a worker dies i
 """
 
 import logging
+from collections.abc import Sequence
 
-import msgspec
 from azure.core.exceptions import AzureError
 
 from shared.ner.errors import NerError
 from shared.packing import Request
 from shared.pipeline.calling import after_failed_call, next_poll, submit_request
+from shared.pipeline.dissolving import dissolve
 from shared.pipeline.finishing import cancel
 from shared.pipeline.ledger_posting import post_all
-from shared.pipeline.rescheduling import send, take_baton
+from shared.pipeline.rescheduling import Turn, send, take_baton
 from shared.pipeline.services import Services
-from shared.pipeline.texts import Text
-from shared.state.batch import BatchKind, BatchRecord, SubmittedJob
-from shared.state.claim import BatchId
+from shared.pipeline.texts import File, joined
+from shared.state.batch import BatchKind, SubmittedJob
 from shared.state.ledger import Ledger
 from shared.storage.errors import describe
 
 log = logging.getLogger("ner")
 
 
-async def post_text(services: Services, batch: BatchId, record: BatchRecord, baton: str | None, text: Text) -> None:
-    """Post the text of a file: as one job if it fits one request, else as many jobs with a ledger.
-
-    Args:
-        services: connections.
-        batch: ID of the batch, whose only member is the file.
-        record: the batch's record.
-        baton: ETag of the record; None if it has not been written yet.
-        text: what was read of the file.
-    """
-    if text.first is not None and text.is_one_request:
-        await post(services, batch, record, baton, text.first)
-        return
-    begun = msgspec.structs.replace(record, kind=BatchKind.LEDGER)
-    etag = await take_baton(services, batch, begun, baton)
-    if etag is not None:
-        await post_all(services, batch, begun, etag, text, ledger=Ledger(batch))
+async def post_files(services: Services, turn: Turn, files: Sequence[File]) -> None:
+    """Post the texts of a batch, whose members are these files: as one job, or one file's as many with a ledger."""
+    request = joined(files)
+    if request is not None:
+        await post(services, turn, request)
+    elif len(files) > 1:
+        await dissolve(services, turn, "they do not fit one request")
+    else:
+        taken = await take_baton(services, turn.changed(kind=BatchKind.LEDGER))
+        if taken is not None:
+            await post_all(services, taken, files, ledger=Ledger(turn.batch))
 
 
-async def post(services: Services, batch: BatchId, record: BatchRecord, baton: str | None, request: Request) -> None:
+async def post(services: Services, turn: Turn, request: Request) -> None:
     """Post a batch of one request, and record the job."""
-    source = record.members[0].source
     try:
-        job_id = await submit_request(services, request, source)
+        job_id = await submit_request(services, request, turn.record.members)
     except NerError as error:
-        await after_failed_call(services, batch, record, baton, error)
+        await after_failed_call(services, turn, error)
         return
     services.telemetry.job(job_id)
-    log.info("%r: submitted as job %s", source.name, job_id)
+    log.info("%s: submitted as job %s", turn.names, job_id)
     job = SubmittedJob(job_id, len(request.documents), request.transactions_count)
-    submitted = msgspec.structs.replace(
-        record.after_progress(),
+    submitted = turn.after_progress().changed(
         kind=BatchKind.JOB,
         job=job,
         submitted_date_time=services.now(),
         due=services.in_seconds(next_poll(services, job, 0.0)),
     )
     try:
-        etag = await services.state.write_batch(batch, submitted, baton)
+        etag = await services.state.write_batch(*submitted)
     except AzureError as error:
         # The job has been charged, so its message is sent anyway; the worker that receives it writes the record.
-        log.warning("%r: job %s could not be recorded yet: %s", source.name, job_id, describe(error))
-        await send(services, batch, submitted, baton)
+        log.warning("%s: job %s could not be recorded yet: %s", turn.names, job_id, describe(error))
+        await send(services, submitted)
         return
     if etag is None:
         log.warning(
-            "%r: another worker took over, because this one was slower than NER_SUBMIT_TIMEOUT_SECONDS", source.name
+            "%s: another worker took over, because this one was slower than NER_SUBMIT_TIMEOUT_SECONDS", turn.names
         )
-        await cancel(services, source.name, job_id)
+        await cancel(services, turn.names, job_id)
         return
-    services.telemetry.submitted()
-    await send(services, batch, submitted, etag)
+    services.telemetry.submitted(len(turn.record.members))
+    await send(services, submitted._replace(baton=etag))

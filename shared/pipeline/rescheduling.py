@@ -1,6 +1,7 @@
 """The baton: a batch's record is written first, then the message that carries its ETag is sent."""
 
 import logging
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -12,54 +13,74 @@ from shared.state.claim import BatchId
 log = logging.getLogger("ner")
 
 
-def due_in(services: Services, record: BatchRecord, seconds: float) -> BatchRecord:
-    """Return a record that is due in so many seconds, or when its text may be submitted again."""
-    due = services.in_seconds(seconds)
-    if record.not_before is not None:
-        due = max(due, min(record.not_before, services.in_seconds(MAX_DUE_SECONDS)))
-    return msgspec.structs.replace(record, due=due)
+class Turn(NamedTuple):
+    """A batch whose next step this worker takes: its ID, its record, and the baton.
+
+    The baton is the ETag of the record that is stored; None if none has been written yet.
+    """
+
+    batch: BatchId
+    record: BatchRecord
+    baton: str | None
+
+    def changed(self, **changes: Any) -> "Turn":
+        """Return the turn with changes to the record that are not stored yet."""
+        return self._replace(record=msgspec.structs.replace(self.record, **changes))
+
+    def after_progress(self) -> "Turn":
+        """Return the turn after a successful step: earlier failures no longer count."""
+        return self._replace(record=self.record.after_progress())
+
+    @property
+    def names(self) -> str:
+        """The names of the batch's files, for a log line."""
+        return names_of(self.record)
 
 
-async def reschedule(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> bool:
+async def reschedule_in(services: Services, turn: Turn, seconds: float) -> bool:
+    """Reschedule a batch in that many seconds, or for when its text may be submitted again."""
+    due, earliest = services.in_seconds(seconds), turn.record.not_before
+    if earliest is not None:
+        due = max(due, min(earliest, services.in_seconds(MAX_DUE_SECONDS)))
+    return await reschedule(services, turn.changed(due=due))
+
+
+async def reschedule(services: Services, turn: Turn) -> bool:
     """Write a batch's record, then send the message that continues the batch when it is due.
-
-    Args:
-        services: connections.
-        batch: ID of the batch.
-        record: the new record.
-        baton: ETag of the record that it replaces; None if there is none yet.
 
     Returns:
         False if another worker has the batch: nothing was sent.
     """
-    etag = await services.state.write_batch(batch, record, baton)
+    etag = await services.state.write_batch(*turn)
     if etag is None:
-        log.info("%s: another worker continues this batch, nothing to do", names_of(record))
+        log.info("%s: another worker continues this batch, nothing to do", turn.names)
         return False
-    await send(services, batch, record, etag)
+    await send(services, turn._replace(baton=etag))
     return True
 
 
-async def send(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> None:
+async def send(services: Services, turn: Turn) -> None:
     """Send the message of a batch, which becomes visible when the record is due."""
-    delay = (record.due - services.now()).total_seconds()
-    services.waited(record)
-    await services.queue.send(BatchMessage(batch=batch, etag=baton, record=record), max(delay, 0.0))
+    delay = (turn.record.due - services.now()).total_seconds()
+    services.waited(turn.record)
+    message = BatchMessage(batch=turn.batch, etag=turn.baton, record=turn.record)
+    await services.queue.send(message, max(delay, 0.0))
 
 
-async def take_baton(services: Services, batch: BatchId, record: BatchRecord, baton: str | None) -> str | None:
+async def take_baton(services: Services, turn: Turn) -> Turn | None:
     """Make sure that no other worker continues a batch, before a step that costs money or may kill this worker.
 
-    If this worker dies, the stored record shows it: it is overdue, and counts one try more than `record`.
+    If this worker dies, the stored record shows it: it is overdue, and counts one try more than the turn's.
 
     Returns:
-        The new baton; None if another worker has it.
+        The turn with its new baton; None if another worker has it.
     """
-    begun = msgspec.structs.replace(record, due=services.now(), tries=record.tries + 1)
-    taken = await services.state.write_batch(batch, begun, baton)
+    begun = turn.changed(due=services.now(), tries=turn.record.tries + 1)
+    taken = await services.state.write_batch(*begun)
     if taken is None:
-        log.info("%s: another worker continues this batch, nothing to do", names_of(record))
-    return taken
+        log.info("%s: another worker continues this batch, nothing to do", turn.names)
+        return None
+    return turn._replace(baton=taken)
 
 
 def names_of(record: BatchRecord) -> str:

@@ -7,13 +7,12 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 from azure.core.exceptions import AzureError
 
 from shared.message import BatchMessage, FileMessage, MessageError, decode_message
 from shared.pipeline.calling import after_refused_call
 from shared.pipeline.polling import count_try, find_turn, poll
-from shared.pipeline.rescheduling import names_of, send
+from shared.pipeline.rescheduling import Turn, names_of, send
 from shared.pipeline.services import Services, open_services, utc_now
 from shared.pipeline.submitting import submit
 from shared.pipeline.sweeping import DEFAULT_INTERVAL, sweep
@@ -137,10 +136,10 @@ class Pipeline:
                         # One lost message is no sign of a death.
                         if comes_again or turn.record.tries > 1:
                             await stack.enter_async_context(services.suspects)
-                        turn = await count_try(services, message.batch, turn, comes_again=comes_again)
+                        turn = await count_try(services, turn, comes_again=comes_again)
                     if turn:
                         message = BatchMessage(batch=message.batch, etag=turn.baton, record=turn.record)
-                        await poll(services, message.batch, turn)
+                        await poll(services, turn)
             except StateError as error:
                 log.error("%s: not processed, because %s", names, error)  # noqa: TRY400  # the text suffices
             except REFUSALS as error:
@@ -157,15 +156,14 @@ class Pipeline:
             if record is not None:
                 log.warning("%s: retrying later, because %s", names_of(record), reason_of(error))
                 seconds = services.settings.poll_max_seconds
-                later = msgspec.structs.replace(record, due=services.in_seconds(seconds))
-                await send(services, message.batch, later, None)
+                await send(services, Turn(message.batch, record, None).changed(due=services.in_seconds(seconds)))
             return
         stored = await services.state.read_batch(message.batch)
         if stored is None or stored.etag != message.etag:
             log.info("batch %s is left to its worker or the sweep", message.batch)
             return
         # The record in the message is newer if storage refused to write that of an accepted job.
-        await after_refused_call(services, message.batch, record or stored.record, message.etag, error)
+        await after_refused_call(services, Turn(message.batch, record or stored.record, message.etag), error)
 
     async def sweep(self, next_run: datetime | None = None) -> Swept:
         """Send messages for files that no trigger reported and for batches whose message was lost.

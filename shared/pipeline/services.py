@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from shared.delays import Delays
 from shared.ner.client import NerClient
 from shared.ner.dialects import STRING_INDEX_TYPE, dialect_for
+from shared.pipeline.decisions import window_seconds
+from shared.pipeline.gate import Gate
 from shared.pipeline.learning import Exchange
 from shared.settings import Settings
 from shared.state.batch import BatchRecord
@@ -46,6 +48,7 @@ class Services:
     queue: Queue
     ner: NerClient
     delays: Delays
+    gate: Gate
     telemetry: Telemetry
     now: Callable[[], datetime]
     api: dict[str, str]
@@ -95,6 +98,11 @@ def open_services(
     telemetry = telemetry or Telemetry()
     telemetry.watch(ner.http)
     model = dialect_for(settings).describe_model()
+    delays = Delays(least=settings.poll_min_seconds, most=settings.poll_max_seconds)
+
+    def window() -> float:
+        return window_seconds(ner.rate.in_last_minute, is_throttled=delays.is_throttled)
+
     return Services(
         settings=settings,
         account=account,
@@ -103,7 +111,8 @@ def open_services(
         ledgers=Ledgers(account, settings),
         queue=Queue(account, settings),
         ner=ner,
-        delays=Delays(least=settings.poll_min_seconds, most=settings.poll_max_seconds),
+        delays=delays,
+        gate=Gate(window, settings.deadline_seconds),
         telemetry=telemetry,
         now=now,
         api={"version": settings.api_version, **model, "stringIndexType": STRING_INDEX_TYPE},

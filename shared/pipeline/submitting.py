@@ -6,6 +6,7 @@ submitted is the one that the input container holds when this worker reads it.
 
 import logging
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -18,14 +19,15 @@ from shared.ner.model import Problem
 from shared.pipeline.claiming import is_newest, take_claim
 from shared.pipeline.copying import copy_outcome
 from shared.pipeline.finishing import GAVE_UP, MAX_CONFLICTS, NOT_SUBMITTED, fail, finish
-from shared.pipeline.posting import post_text
-from shared.pipeline.rescheduling import reschedule
+from shared.pipeline.gate import Seat
+from shared.pipeline.posting import post_files
+from shared.pipeline.rescheduling import Turn, reschedule
 from shared.pipeline.services import Services
-from shared.pipeline.texts import Text, digest_of, read_text
+from shared.pipeline.texts import File, digest_of, read_text
 from shared.precedence import Present, PresentOutcome, look_at_outcome
 from shared.source import Source
 from shared.state.batch import BatchKind, BatchRecord, Member
-from shared.state.claim import MAX_TRIES, Claim, new_batch_id
+from shared.state.claim import MAX_TRIES, BatchId, Claim, new_batch_id
 from shared.storage.blobs import OutcomeConflictError, Upload
 from shared.storage.state import StoredClaim
 
@@ -55,29 +57,32 @@ async def submit(services: Services, wanted: FileMessage) -> None:
         again = msgspec.structs.replace(wanted, due=services.in_seconds(BUSY_SECONDS))
         await services.queue.send(again, BUSY_SECONDS)
         return
-    async with services.reading_turn(is_large=is_large), AsyncExitStack() as turn:
+    async with services.reading_turn(is_large=is_large), AsyncExitStack() as stack:
         # One call has brought a small file. A large one is claimed before it is read: its worker might die of that.
         data = await upload.read() if is_readable and not is_large else None
-        claim = new_claim(services, wanted, upload.source, data)
-        held = await take_claim(services, claim, turn)
+        seat = stack.enter_context(services.gate.seat(length if wanted.dissolved is None else None))
+        claim = new_claim(services, wanted, upload.source, data, seat.batch)
+        held = await take_claim(services, claim, stack, wanted.dissolved)
         if held is not None:
-            await submit_claimed(services, held, upload if is_large else None, data)
+            await submit_claimed(services, held, upload if is_large else None, data, seat)
 
 
-def new_claim(services: Services, wanted: FileMessage, source: Source, data: bytes | None) -> Claim:
+def new_claim(services: Services, wanted: FileMessage, source: Source, data: bytes | None, batch: BatchId) -> Claim:
     """Return a claim for a version; `data` is None if it has not been read."""
     now = services.now()
     return Claim(
         source=source,
-        batch=new_batch_id(),
+        batch=batch,
         claimed_date_time=now,
         received_date_time=now,
         replaces=wanted.replaces,
-        digest=digest_of(services, source.name, data),
+        digest=digest_of(services.api, services.settings.language, source.name, data),
     )
 
 
-async def submit_claimed(services: Services, held: StoredClaim, upload: Upload | None, data: bytes | None) -> None:
+async def submit_claimed(
+    services: Services, held: StoredClaim, upload: Upload | None, data: bytes | None, seat: Seat
+) -> None:
     """Submit a version that this worker has claimed, unless it ends without being sent.
 
     Args:
@@ -85,20 +90,31 @@ async def submit_claimed(services: Services, held: StoredClaim, upload: Upload |
         held: the claim.
         upload: what is still to be read; None if nothing is.
         data: what was read; None if nothing was.
+        seat: of the file, in the batch that it was claimed for.
     """
     try:
-        ready = await prepare(services, held, upload, data)
+        file = await prepare(services, held, upload, data)
     except (AzureError, OutcomeConflictError):
         await give_back(services, held)
         raise
-    if ready is not None:
-        await begin(services, held.claim, *ready)
+    if file is None:
+        return
+    batch = held.claim.batch
+    if batch == seat.batch:
+        if seat.take(file):
+            await seat.sent(partial(begin, services))
+            return
+        claim = msgspec.structs.replace(held.claim, batch=new_batch_id())
+        etag = await services.state.write_claim(claim, held.etag)
+        if etag is None:
+            log.info("%r: another worker has claimed this file, nothing to do", claim.source.name)
+            return
+        batch, file = claim.batch, file._replace(member=msgspec.structs.replace(file.member, claim_etag=etag))
+    await begin(services, batch, [file])
 
 
-async def prepare(
-    services: Services, held: StoredClaim, upload: Upload | None, data: bytes | None
-) -> tuple[Member, Text] | None:
-    """Return what to send of a claimed version; None if it ends: it has an outcome, is too old, or nothing can be sent.
+async def prepare(services: Services, held: StoredClaim, upload: Upload | None, data: bytes | None) -> File | None:
+    """Return a claimed version that is ready to be sent; None if it ends without that.
 
     Raises:
         AzureError: storage refused a call.
@@ -108,7 +124,7 @@ async def prepare(
     is_given_up = claim.tries > MAX_TRIES
     if upload is not None and not is_given_up:
         data = await upload.read()
-    digest = claim.digest or digest_of(services, claim.source.name, data)
+    digest = claim.digest or digest_of(services.api, services.settings.language, claim.source.name, data)
     member = await look(services, held, digest, may_copy=not is_given_up)
     if member is None:
         return None
@@ -120,17 +136,22 @@ async def prepare(
         await fail(services, member, NOT_SUBMITTED)
         return None
     try:
-        text = read_text(services, member.source, data)
+        text = read_text(services.settings, member.source, data)
     except DocumentError as error:
         await fail(services, member, Problem(error.code, error.message))
         return None
-    member = msgspec.structs.replace(member, source=text.source)
     if text.first is None:
         found = text.found
         outcome = outcomes.invalid(text.source, services.api, found.documents_count, found.problems)
-        await finish(services, member, outcome)
+        await finish(services, msgspec.structs.replace(member, source=text.source), outcome)
         return None
-    return member, text
+    member = msgspec.structs.replace(
+        member,
+        source=text.source,
+        documents_count=len(text.first.documents),
+        transactions_count=text.first.transactions_count,
+    )
+    return File(member, text, claim.received_date_time)
 
 
 async def give_back(services: Services, held: StoredClaim) -> None:
@@ -152,7 +173,13 @@ async def look(services: Services, held: StoredClaim, digest: str, *, may_copy: 
     for _ in range(MAX_CONFLICTS):
         # Check after the claim: until then, another worker may have ended the version.
         present = await services.blobs.present_outcome(held.claim.source.name)
-        member = Member(held.claim.source, held.etag, present.etag if present else None, digest)
+        member = Member(
+            held.claim.source,
+            held.etag,
+            present.etag if present else None,
+            digest,
+            trace_parent=services.telemetry.trace_parent,
+        )
         try:
             if not await ends(services, held.claim, member, present, may_copy=may_copy):
                 return member
@@ -185,18 +212,25 @@ async def ends(
     return may_copy and found is Present.SAME_TEXT and await copy_outcome(services, member)
 
 
-async def begin(services: Services, claim: Claim, member: Member, text: Text) -> None:
-    """Send the text of a claimed version to the service, or let it wait while the service is throttling."""
-    closed = services.delays.closed_seconds
-    record = BatchRecord(
-        kind=BatchKind.WAITING,
-        members=[member],
-        received_date_time=claim.received_date_time,
-        due=services.in_seconds(closed),
-        trace_parent=services.telemetry.trace_parent,
-    )
-    if closed:
-        log.info("%r: submitting later, because the service is throttling calls", member.source.name)
-        await reschedule(services, claim.batch, record, None)
-        return
-    await post_text(services, claim.batch, record, None, text)
+async def begin(services: Services, batch: BatchId, files: list[File]) -> None:
+    """Send the files of a new batch to the service, or let them wait while it is throttling.
+
+    Raises:
+        AzureError: storage refused a call.
+    """
+    members = [file.member for file in files]
+    with services.telemetry.batch("submit", batch, members):
+        closed = services.delays.closed_seconds
+        record = BatchRecord(
+            kind=BatchKind.WAITING,
+            members=members,
+            received_date_time=min(file.received for file in files),
+            due=services.in_seconds(closed),
+            trace_parent=services.telemetry.trace_parent,
+        )
+        turn = Turn(batch, record, None)
+        if closed:
+            log.info("%s: submitting later, because the service is throttling calls", turn.names)
+            await reschedule(services, turn)
+        else:
+            await post_files(services, turn, files)

@@ -33,7 +33,7 @@ class Sweep:
     Attributes:
         now: when it began.
         state: what the last one stored; None in the first one of a deployment.
-        live: batches whose record is not void.
+        live: ETags of the claims that are in a batch.
         swept: what it has seen and done so far.
         names: files whose messages are about to be sent.
         repairs: pending repairs of state blobs, each with the name of what it repairs.

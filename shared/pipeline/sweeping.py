@@ -14,12 +14,12 @@ from azure.core.exceptions import AzureError
 
 from shared.message import BatchMessage, MessageError, decode_message
 from shared.pipeline.decisions import before_last_try, is_behind
-from shared.pipeline.rescheduling import names_of, reschedule
+from shared.pipeline.rescheduling import Turn, reschedule
 from shared.pipeline.services import Services
 from shared.pipeline.sweep_run import Sweep
 from shared.pipeline.walking import walk_files
 from shared.source import read_instant
-from shared.state.batch import BATCHES, BatchKind, is_overdue
+from shared.state.batch import BATCHES, BatchKind, is_overdue, listed_claims
 from shared.state.sweeping import SweepState, Swept
 from shared.storage.conditions import delete_version
 from shared.storage.errors import describe as describe_error
@@ -34,8 +34,8 @@ REPAIRING_SHARE: Final = 0.3
 """The part of it for sending messages to batches and for cleaning up; the rest is for files."""
 MAX_TIMES_BEHIND: Final = 3
 """How many sweeps in a row send nothing because `poll` is behind; the next one does, in case it only seems so."""
-MAX_LIVE_BATCHES: Final = 200_000
-"""How many names are held in memory; while there are more, files are not checked."""
+MAX_LIVE_CLAIMS: Final = 200_000
+"""How many ETags are held in memory; while there are more, files are not checked."""
 DEFAULT_INTERVAL: Final = timedelta(minutes=10)
 """Minimum interval between two sweeps: what the host calls the next run is usually the one that has just begun."""
 VOID_TIMEOUTS: Final = 10
@@ -64,7 +64,7 @@ async def sweep(services: Services, interval: timedelta = DEFAULT_INTERVAL) -> S
     else:
         times_behind = 0
         await revive_batches(run)
-        is_crowded = len(run.live) > MAX_LIVE_BATCHES
+        is_crowded = len(run.live) > MAX_LIVE_CLAIMS
         if not is_crowded:
             place = await walk_files(run, place)
         is_complete = place is None and not is_crowded
@@ -86,7 +86,7 @@ def describe(swept: Swept) -> str:
     left = f", {swept.left} left to the next sweep" if swept.left else ""
     refused = f", {swept.refused} refused by storage" if swept.refused else ""
     if swept.is_crowded:
-        rest = f"; more than {MAX_LIVE_BATCHES} batches are in flight, so files were not checked"
+        rest = f"; more than {MAX_LIVE_CLAIMS} files are in flight, so files were not checked"
     else:
         rest = "" if swept.is_complete else ", the next sweep continues from here"
     return (
@@ -144,8 +144,8 @@ async def revive_batches(run: Sweep) -> None:
                 await run.repair(f"void batch {batch}", delete, run.end_of_repairs)
             continue
         live = batch
-        if len(run.live) <= MAX_LIVE_BATCHES:
-            run.live.add(batch)
+        if len(run.live) <= MAX_LIVE_CLAIMS:
+            run.live.update(listed_claims(blob.metadata))
         if due is None or is_overdue(due, run.now, settings.overdue_seconds):
             await run.repair(f"batch {batch}", partial(revive, run, batch), run.end_of_repairs)
     await run.repair_all()
@@ -162,10 +162,11 @@ async def revive(run: Sweep, batch: str) -> None:
         return
     if stored is None or not is_overdue(stored.record.due, run.now, services.settings.overdue_seconds):
         return
-    # A worker may have died of the message, or none has received it.
-    tries = max(stored.record.tries, 1)
+    # A worker may have died of the message, or none has received it. One that posts a text has counted itself.
+    record = stored.record
+    tries = record.tries if record.kind is BatchKind.WAITING else max(record.tries, 1)
     delay = before_last_try(tries, services.settings.submit_timeout_seconds)
-    revived = msgspec.structs.replace(stored.record, due=services.in_seconds(delay), tries=tries)
-    if await reschedule(services, batch, revived, stored.etag):
-        log.warning("%s: its message was lost, sent another one", names_of(revived))
+    revived = Turn(batch, record, stored.etag).changed(due=services.in_seconds(delay), tries=tries)
+    if await reschedule(services, revived):
+        log.warning("%s: its message was lost, sent another one", revived.names)
         run.count(revived=1, sent=1)

@@ -1,14 +1,18 @@
 """The text of an upload: what can be sent of it, and its digest."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
 from shared.documents import Documents, Survey, check_length, read_documents, survey
-from shared.packing import Request, pack
-from shared.pipeline.services import Services
-from shared.source import Source
+from shared.packing import REQUEST_LIMITS, Request, pack
+from shared.settings import Settings
+from shared.source import Position, Source
+from shared.state.batch import Member
 
 
 @dataclass(frozen=True)
@@ -29,25 +33,51 @@ class Text:
         return self.first is not None and self.first.end is None and not self.found.problems
 
 
-def read_text(services: Services, source: Source, data: bytes | None) -> Text:
+class File(NamedTuple):
+    """A file that is ready to be sent.
+
+    Attributes:
+        member: its version, as a member of its batch.
+        text: what can be sent of it.
+        received: when the app first saw the version.
+    """
+
+    member: Member
+    text: Text
+    received: datetime
+
+
+def read_text(settings: Settings, source: Source, data: bytes | None) -> Text:
     """Return what can be sent of an upload; `data` is None if it is too large to be read.
 
     Raises:
         DocumentError: nothing can be sent; the message says what to do.
     """
     if data is None:
-        check_length(source.length, services.settings.max_blob_bytes)
-    documents = read_documents(
-        source.name, data or b"", language=services.settings.language, max_bytes=services.settings.max_blob_bytes
-    )
+        check_length(source.length, settings.max_blob_bytes)
+    documents = read_documents(source.name, data or b"", language=settings.language, max_bytes=settings.max_blob_bytes)
     found = survey(documents)
     first = next(pack(documents.entries())) if found.erroneous_count < found.documents_count else None
     return Text(msgspec.structs.replace(source, encoding=documents.encoding), documents, found, first)
 
 
-def digest_of(services: Services, name: str, data: bytes | None) -> str:
+def joined(files: Sequence[File]) -> Request | None:
+    """Return one request for several files; None if they do not fit one."""
+    request = Request(Position())
+    for file in files:
+        first = file.text.first
+        if first is None or not file.text.is_one_request:
+            return None
+        request.documents += first.documents
+        request.transactions_count += first.transactions_count
+        request.elements_count += first.elements_count
+        request.size += first.size
+    return request if min(request.room(REQUEST_LIMITS)) >= 0 else None
+
+
+def digest_of(api: dict[str, str], language: str, name: str, data: bytes | None) -> str:
     """Return a hash of a text and how it is sent: equal ones give equal entities. Empty without data."""
     if data is None:
         return ""
-    way = msgspec.json.encode([sorted(services.api.items()), services.settings.language, name])
+    way = msgspec.json.encode([sorted(api.items()), language, name])
     return hashlib.sha256(way + b"\n" + data).hexdigest()

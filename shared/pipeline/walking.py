@@ -72,7 +72,7 @@ async def look_at(run: Sweep, file: Listed, outcome: Listed | None, claim: Liste
         outcome.metadata.get("source_etag", "") if outcome else None,
         known,
         run.now,
-        has_live_batch=known is not None and known.batch in run.live,
+        is_in_batch=claim is not None and claim.etag in run.live,
         grace_seconds=settings.sweep_grace_seconds,
         patience_seconds=settings.submit_timeout_seconds,
         since=None if settings.sweep_existing else run.since,
@@ -94,7 +94,7 @@ async def release_orphans(run: Sweep, claims: list[Listed]) -> None:
     settings = run.services.settings
     for claim in claims:
         known = listed_claim(claim)
-        if known.batch not in run.live and is_old(known.claimed, run.now, settings.submit_timeout_seconds):
+        if claim.etag not in run.live and is_old(known.claimed, run.now, settings.submit_timeout_seconds):
             await run.repair(f"claim {claim.name!r}", partial(release_orphan, run, claim), run.end_of_work)
 
 

@@ -4,6 +4,7 @@ The record's ETag is a baton: only the message that carries it may continue, and
 when that message should be received; an overdue record has lost its message, and the sweep sends another one.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final
@@ -16,6 +17,7 @@ from shared.state.claim import BatchId
 
 BATCHES: Final = "batches/"
 """Prefix of the names of records in NER_STATE_CONTAINER."""
+SEPARATOR: Final = ","
 
 
 class BatchKind(StrEnum):
@@ -49,13 +51,17 @@ class Member(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """A version of a file in a batch.
 
     `claim_etag` is that of its claim, `outcome_etag` that of the outcome that its own may replace; None if there was
-    none at the claim. `digest` is a hash of what was sent and how: equal ones give equal entities.
+    none at the claim. `digest` is a hash of what was sent and how: equal ones give equal entities. The counts are of
+    what one request has of the file, as in SubmittedJob. `trace_parent` is the file's own trace.
     """
 
     source: Source
     claim_etag: str
     outcome_etag: str | None = None
     digest: str = ""
+    documents_count: Annotated[int, msgspec.Meta(ge=1)] = 1
+    transactions_count: Annotated[int, msgspec.Meta(ge=0)] = 0
+    trace_parent: TraceParent | None = None
 
 
 class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -84,13 +90,36 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
         """When the wait began: for the jobs if there are any, else for the service to accept them."""
         return self.submitted_date_time or self.received_date_time
 
+    def has(self, claim_etag: str) -> bool:
+        """Return whether the version of a claim is in the batch."""
+        return any(member.claim_etag == claim_etag for member in self.members)
+
+    @property
+    def is_of_several(self) -> bool:
+        """Whether several files share the batch."""
+        return len(self.members) > 1
+
+    def jobs_of(self, member: Member) -> list[SubmittedJob]:
+        """Return what the batch's job has of a member; empty if there is no job."""
+        if self.job is None:
+            return []
+        counts = {"documents_count": member.documents_count, "transactions_count": member.transactions_count}
+        return [msgspec.structs.replace(self.job, **counts) if self.is_of_several else self.job]
+
     def after_progress(self) -> "BatchRecord":
         """Return the record after a successful step: earlier failures no longer count."""
         return msgspec.structs.replace(self, tries=0, unsure=0, not_before=None, problem=None)
 
     def metadata(self) -> dict[str, str]:
         """Return what a listing shows of the record."""
-        return {"kind": self.kind.value, "due": self.due.isoformat(), "tries": str(self.tries)}
+        claims = SEPARATOR.join(member.claim_etag for member in self.members)
+        return {"kind": self.kind.value, "due": self.due.isoformat(), "tries": str(self.tries), "claims": claims}
+
+
+def listed_claims(metadata: Mapping[str, str]) -> list[str]:
+    """Return the ETags of the claims of a record's members, from what a listing shows of it."""
+    claims = metadata.get("claims", "")
+    return claims.split(SEPARATOR) if claims else []
 
 
 def batch_name(batch: BatchId) -> str:

@@ -31,7 +31,7 @@ class Swept(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         calls: of storage that list.
         is_complete: whether it came to the last file.
         is_behind: whether it sent nothing since `poll` is behind.
-        is_crowded: whether it checked no files, because too many batches are in flight.
+        is_crowded: whether it checked no files, because too many files are in flight.
     """
 
     files: int = 0

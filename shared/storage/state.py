@@ -11,7 +11,7 @@ from azure.storage.blob.aio import BlobClient
 
 from shared.message import why_unreadable
 from shared.settings import Settings
-from shared.state.batch import BatchKind, BatchRecord, batch_name, decode_batch, encode_batch
+from shared.state.batch import BatchRecord, batch_name, decode_batch, encode_batch
 from shared.state.claim import CLAIMS, BatchId, Claim, claim_name, decode_claim, encode_claim
 from shared.state.learned import LEARNED_NAME, Learned, decode_learned
 from shared.state.sweeping import SWEEP_NAME, SweepState, decode_sweep
@@ -101,11 +101,6 @@ class State:
             return None if found is None else StoredBatch(decode_batch(found[0]), found[1])
         except UNREADABLE as error:
             raise StateError(f"the record of batch {batch} cannot be read: {why_unreadable(error)}") from None
-
-    async def batch_kind(self, batch: BatchId) -> BatchKind | None:
-        """Return a batch's next step, as its record says; None if it has no record. Raises StateError."""
-        found = await self.read_batch(batch)
-        return found.record.kind if found else None
 
     async def delete_batch(self, batch: BatchId, etag: str | None) -> bool:
         """Delete a record, or only this version of it if an ETag is given; return whether it did."""

@@ -67,14 +67,14 @@ async def way_of_lines(way: Way) -> Way:
 
 
 async def test_documents_of_one_request_need_no_ledger(way_of_lines: Way) -> None:
-    """Twenty-five documents are one job, and come back in their order although pages have twenty."""
+    """Twenty documents are one job, and come back in their order on one page."""
     way = way_of_lines
-    await way.submit(lines(25))
+    await way.submit(lines(20))
     assert state_blobs(way, ".ledger.jsonl") == []
     outcome = await way.poll_until_outcome()
     assert outcome.status is OutcomeStatus.SUCCEEDED
     assert len(outcome.jobs) == 1
-    assert [document.id for document in outcome.documents] == [f"doc {number}" for number in range(25)]
+    assert [document.id for document in outcome.documents] == [f"doc {number}" for number in range(20)]
     assert outcome.source.encoding == "utf-8"
 
 
@@ -112,7 +112,7 @@ async def test_many_documents_come_back_in_order(way_of_lines: Way) -> None:
     await way.submit(lines(130))
     outcome = await way.poll_until_outcome()
     assert outcome.status is OutcomeStatus.SUCCEEDED
-    assert len(outcome.jobs) == 6
+    assert len(outcome.jobs) == 7
     assert {job.status for job in outcome.jobs} == {"succeeded"}
     check(way, outcome, 130)
     assert outcome.statistics.documents_count == outcome.statistics.valid_documents_count == 130
@@ -145,7 +145,7 @@ async def test_throttling_and_errors_only_make_it_later(times: int, way_of_lines
     outcome = await way.poll_until_outcome()
     assert outcome.status is OutcomeStatus.SUCCEEDED
     check(way, outcome, 200)
-    assert way.submissions() - before == len(outcome.jobs) == 8
+    assert way.submissions() - before == len(outcome.jobs) == 10
 
 
 @pytest.mark.usefixtures("bit_by_bit")
@@ -190,8 +190,8 @@ async def test_an_interrupted_submission_goes_on_where_it_stopped(way_of_lines: 
     assert outcome.status is OutcomeStatus.SUCCEEDED
     check(way, outcome, 200)
     # At most the one whose answer was on its way.
-    assert way.submissions() - before <= 9
-    assert len(outcome.jobs) == 8
+    assert way.submissions() - before <= 11
+    assert len(outcome.jobs) == 10
 
 
 @pytest.mark.usefixtures("bit_by_bit")
@@ -233,7 +233,7 @@ async def test_a_message_that_comes_twice_changes_nothing(
     await way.pipeline.poll(body)
     assert way.outcome() == outcome
     check(way, outcome, 130)
-    assert way.submissions() - before == 6
+    assert way.submissions() - before == 7
     await other.aclose()
 
 
@@ -267,10 +267,10 @@ async def test_a_failed_job_costs_its_documents_only(way_of_lines: Way) -> None:
     way.switch(jobSeconds=0)
     outcome = await way.poll_until_outcome()
     assert outcome.status is OutcomeStatus.PARTIALLY_SUCCEEDED
-    assert [document.id for document in outcome.documents] == [f"doc {number}" for number in range(25, 30)]
-    assert [problem.message.partition(":")[0] for problem in outcome.errors] == ["Documents 1 to 25"]
+    assert [document.id for document in outcome.documents] == [f"doc {number}" for number in range(20, 30)]
+    assert [problem.message.partition(":")[0] for problem in outcome.errors] == ["Documents 1 to 20"]
     assert [job.status for job in outcome.jobs] == ["failed", "succeeded"]
-    assert outcome.statistics.erroneous_documents_count == 25
+    assert outcome.statistics.erroneous_documents_count == 20
 
 
 @pytest.mark.usefixtures("bit_by_bit")
@@ -285,11 +285,11 @@ async def test_jobs_that_never_end_are_given_up(way_of_lines: Way) -> None:
     way.later = timedelta(seconds=way.settings.job_timeout_seconds)
     outcome = await way.poll_until_outcome()
     assert outcome.status is OutcomeStatus.PARTIALLY_SUCCEEDED
-    assert [document.id for document in outcome.documents] == [f"doc {number}" for number in range(25, 50)]
+    assert [document.id for document in outcome.documents] == [f"doc {number}" for number in range(20, 40)]
     assert [problem.code for problem in outcome.errors] == ["InternalServerError", "JobTimeout"]
     assert [problem.message.partition(":")[0] for problem in outcome.errors] == [
-        "Documents 1 to 25",
-        "Document 51 to the end of the file",
+        "Documents 1 to 20",
+        "Document 41 to the end of the file",
     ]
     assert [job.status for job in outcome.jobs] == ["succeeded", "failed"]
 

@@ -151,13 +151,11 @@ async def test_the_baton_is_passed_on_once(state: State, batch: BatchId) -> None
     assert await state.delete_batch(batch, newest)
     assert await state.write_batch(batch, record(), newest) is None
     assert await state.read_batch(batch) is None
-    assert await state.batch_kind(batch) is None
 
 
 async def test_a_void_record_keeps_a_late_job_from_being_recorded(state: State, batch: BatchId) -> None:
     """And a job that was recorded keeps the fence from being put up."""
     assert await state.write_batch(batch, record(BatchKind.VOID), None)
-    assert await state.batch_kind(batch) is BatchKind.VOID
     assert await state.write_batch(batch, record(BatchKind.JOB), None) is None
     other = new_batch_id()
     assert await state.write_batch(other, record(BatchKind.JOB), None)

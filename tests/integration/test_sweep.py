@@ -13,9 +13,10 @@ import pytest
 from shared.message import FileMessage, decode_message
 from shared.names import result_name, utf16_length
 from shared.outcome import OutcomeStatus
+from shared.packing import REQUEST_LIMITS
 from shared.pipeline.sweeping import MAX_TIMES_BEHIND, VOID_TIMEOUTS
 from shared.source import Source
-from shared.state.batch import BATCHES, BatchKind, BatchRecord
+from shared.state.batch import BATCHES, BatchKind, BatchRecord, Member
 from shared.state.claim import CLAIMS, Claim, new_batch_id
 from shared.state.sweeping import Swept, decode_sweep
 from tests.calls import after_storage_call, before_blob_call, lists
@@ -360,13 +361,15 @@ async def prepare(way: Way, names: list[str]) -> list[str]:
             ended,
         ):
             pass
-    batch = new_batch_id()
     later = way.now() + timedelta(days=1)
-    await state.write_batch(batch, BatchRecord(kind=BatchKind.WAITING, received_date_time=later, due=later), None)
-    for version in versions:
-        if kinds[version.name] == "claimed":
+    claimed = [version for version in versions if kinds[version.name] == "claimed"]
+    for first in range(0, len(claimed), REQUEST_LIMITS.documents):
+        batch, members = new_batch_id(), []
+        for version in claimed[first : first + REQUEST_LIMITS.documents]:
             claim = Claim(source=version, batch=batch, claimed_date_time=way.now(), received_date_time=way.now())
-            await state.write_claim(claim, None)
+            members.append(Member(version, str(await state.write_claim(claim, None))))
+        record = BatchRecord(kind=BatchKind.WAITING, members=members, received_date_time=later, due=later)
+        await state.write_batch(batch, record, None)
     return [name for name, kind in kinds.items() if kind == "missing"]
 
 
@@ -486,11 +489,11 @@ async def test_with_very_many_batches_only_these_are_seen_to(
     unheard = upload(way, "unheard.txt")
     way.queue.clear_messages()
     with monkeypatch.context() as patch:
-        patch.setattr("shared.pipeline.sweeping.MAX_LIVE_BATCHES", 0)
+        patch.setattr("shared.pipeline.sweeping.MAX_LIVE_CLAIMS", 0)
         swept = await way.sweep()
         assert (swept.files, swept.revived) == (0, 1)
         assert (swept.is_complete, swept.is_crowded) == (False, True)
-        assert "batches are in flight, so files were not checked" in caplog.text
+        assert "files are in flight, so files were not checked" in caplog.text
     way.queue.clear_messages()
     assert (await way.sweep()).sent == 2
     way.end_jobs()

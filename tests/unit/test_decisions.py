@@ -37,7 +37,7 @@ GRACE: Final = 60
 TIMEOUT: Final = 1000
 LEAST: Final = 2
 MOST: Final = 60
-EACH_KIND: Final = [None, *BatchKind]
+EACH: Final = (None, False, True)
 
 
 def claim_of(etag: str) -> Claim:
@@ -57,25 +57,35 @@ def after(seconds: float) -> datetime:
 
 
 @pytest.mark.parametrize(
-    ("etag", "kind", "seconds", "expected"),
+    ("etag", "is_in_batch", "seconds", "expected"),
     [
         # Another version is asked for, whatever its worker does.
-        *(("other", kind, seconds, Claiming.ASK) for kind in EACH_KIND for seconds in (-10, 0, 119, 120, 1e6)),
+        *(("other", known, seconds, Claiming.ASK) for known in EACH for seconds in (-10, 0, 119, 120, 1e6)),
         # The worker of this version may be at work.
-        *(("mine", kind, seconds, Claiming.LEAVE) for kind in EACH_KIND for seconds in (-1e6, 0, 119.9)),
+        *(("mine", known, seconds, Claiming.LEAVE) for known in EACH for seconds in (-1e6, 0, 119.9)),
         # It has ended: what it left decides.
         *(("mine", None, seconds, Claiming.FENCE) for seconds in (120, 1e6)),
-        *(("mine", BatchKind.VOID, seconds, Claiming.TAKE_OVER) for seconds in (120, 1e6)),
-        *(
-            ("mine", kind, seconds, Claiming.LEAVE)
-            for kind in (BatchKind.WAITING, BatchKind.JOB, BatchKind.LEDGER)
-            for seconds in (120, 1e6)
-        ),
+        *(("mine", False, seconds, Claiming.TAKE_OVER) for seconds in (120, 1e6)),
+        *(("mine", True, seconds, Claiming.LEAVE) for seconds in (120, 1e6)),
     ],
 )
-def test_one_worker_submits_a_version(etag: str, kind: BatchKind | None, seconds: float, expected: Claiming) -> None:
-    """A record is proof of work; without one, age decides."""
-    assert who_submits(claim_of(etag), SOURCE, kind, after(seconds), PATIENCE) is expected
+def test_one_worker_submits_a_version(etag: str, is_in_batch: bool | None, seconds: float, expected: Claiming) -> None:
+    """A record that has the claim is proof of work; without one, age decides."""
+    assert who_submits(claim_of(etag), SOURCE, is_in_batch, after(seconds), PATIENCE) is expected
+
+
+@pytest.mark.parametrize("is_in_batch", EACH)
+@pytest.mark.parametrize("seconds", [-10, 0, 1e6])
+def test_a_version_leaves_a_batch_that_was_dissolved_at_once(is_in_batch: bool | None, seconds: float) -> None:
+    """But not another batch, which it is in by now, and not one that it was in as another version."""
+    mine, other = claim_of("mine"), claim_of("other")
+    decided = [
+        who_submits(claim, SOURCE, is_in_batch, after(seconds), PATIENCE, dissolved=batch)
+        for claim, batch in ((mine, BATCH), (mine, "1" * 32), (other, BATCH))
+    ]
+    assert decided[0] is Claiming.LEAVE_BATCH
+    assert decided[1] is who_submits(mine, SOURCE, is_in_batch, after(seconds), PATIENCE)
+    assert decided[2] is Claiming.ASK
 
 
 def test_a_claim_is_taken_over_whatever_else_it_says() -> None:
@@ -208,7 +218,7 @@ def found(
         outcome_of,
         None if claim_age is None else ListedClaim(BATCH, after(age - claim_age), claim_of),
         after(age),
-        has_live_batch=is_live,
+        is_in_batch=is_live,
         grace_seconds=GRACE,
         patience_seconds=PATIENCE,
         since=None if since is None else after(since),

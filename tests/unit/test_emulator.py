@@ -284,7 +284,17 @@ async def test_faults_happen_as_often_as_they_are_set(service: Service) -> None:
         "calls": {"POST 503": 1, "POST 500": 1, "POST 202": 1},
         "submissions": {"name": 2},
         "lost": {"name": 1},
+        "documentsPerJob": {"1": 2},
     }
+
+
+async def test_a_job_takes_longer_for_each_further_document(service: Service) -> None:
+    """If that is set; how long the real service takes is not known."""
+    await service.http.put("/emulator/switches", json={"jobSeconds": 3, "secondsPerDocument": 0.5})
+    await service.submit(TEXT)
+    await service.submit(TEXT, TEXT, TEXT)
+    jobs = (await service.http.get("/emulator/jobs")).json()["jobs"]
+    assert [job["seconds"] for job in jobs] == [3, 4]
 
 
 async def test_a_gateway_answers_in_its_own_shape(service: Service) -> None:

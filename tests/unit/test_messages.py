@@ -45,7 +45,9 @@ RECORD: Final = BatchRecord(
     due=NOW,
     trace_parent=TRACE_PARENT,
 )
-FILE_MESSAGE: Final = FileMessage(file="a/é 🍷.txt", replaces="0x8E", due=NOW, trace_parent=TRACE_PARENT)
+FILE_MESSAGE: Final = FileMessage(
+    file="a/é 🍷.txt", replaces="0x8E", dissolved=BATCH, due=NOW, trace_parent=TRACE_PARENT
+)
 BATCH_MESSAGE: Final = BatchMessage(batch=BATCH, etag="0x9", record=RECORD)
 LONG_RECORD: Final = msgspec.structs.replace(RECORD, members=[MEMBER] * 300)
 DEEP: Final = "[" * 100_000
@@ -105,6 +107,7 @@ def test_the_properties_of_a_message_of_a_file_are_the_contract() -> None:
         "version": 2,
         "file": "a/é 🍷.txt",
         "replaces": "0x8E",
+        "dissolved": BATCH,
         "due": "2026-01-02T03:04:05.678000Z",
         "traceParent": TRACE_PARENT,
     }

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shared.merging import numbered
 from shared.ner.model import Document, Problem
-from shared.packing import SERVICE_LIMITS, Limits, Request, pack
+from shared.packing import REQUEST_LIMITS, Limits, Request, pack
 from shared.source import Position
 from shared.text_elements import most_text_elements
 from tests.unit.test_text_elements import boundaries, texts
@@ -128,24 +128,24 @@ def test_long_texts_take_no_more_requests_than_needed(text: str, most: int) -> N
 
 
 def test_ids_of_any_length_leave_a_request_within_its_size() -> None:
-    """Twenty-five of the longest ids beside the longest text."""
-    entries = [Document(f"{number:02}" + "\x01" * 510, "é" * 5000, "en") for number in range(25)]
+    """Twenty of the longest ids beside the longest text."""
+    entries = [Document(f"{number:02}" + "\x01" * 510, "é" * 6250, "en") for number in range(20)]
     (request,) = pack(entries)
     assert len(msgspec.json.encode(numbered(request.documents))) <= BODY_BYTES
 
 
-def test_small_documents_go_by_twenty_five() -> None:
-    """A thousand are forty requests."""
+def test_small_documents_go_by_twenty() -> None:
+    """A thousand are fifty requests, each with one page of results."""
     requests = list(pack([doc("A table for two.")] * 1000))
-    assert [len(request.documents) for request in requests] == [25] * 40
-    assert requests[-1].start == Position(975)
+    assert [len(request.documents) for request in requests] == [20] * 50
+    assert requests[-1].start == Position(980)
 
 
 def test_transactions_are_what_the_service_charges() -> None:
     """Begun thousands of each document."""
     (request,) = pack([doc("x"), doc("x" * 1000), doc("x" * 1001), doc("\r\n" + "x" * 999)])
     assert request.transactions_count == 1 + 1 + 2 + 1
-    assert SERVICE_LIMITS.documents == 25
+    assert REQUEST_LIMITS.documents == 20
 
 
 def test_blanks_are_passed_over() -> None:

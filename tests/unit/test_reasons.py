@@ -31,5 +31,5 @@ def test_each_reason_is_shown_once(tmp_path: Path) -> None:
 def test_the_words_are_those_of_the_app() -> None:
     """Otherwise nothing would ever be shown."""
     app = (ROOT / "shared" / "pipeline" / "calling.py").read_text(encoding="utf-8")
-    assert '"%r: retrying later, because a service call failed: %s"' in app
-    assert '"%r: waiting until the app settings are fixed: %s"' in app
+    assert '"%s: retrying later, because a service call failed: %s"' in app
+    assert '"%s: waiting until the app settings are fixed: %s"' in app

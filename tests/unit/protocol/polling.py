@@ -1,12 +1,13 @@
 """The model of `polling` and `running`: the next step of a batch, and what comes after a refusal of storage."""
 
+from typing import NamedTuple
+
 import msgspec
 from azure.core.exceptions import AzureError
 
 from shared.message import BatchMessage, FileMessage, decode_message, is_expired
 from shared.ner.errors import NerError
 from shared.outcome import OutcomeStatus
-from shared.pipeline.polling import Turn
 from shared.pipeline.running import REFUSALS, TRY_AGAIN_SECONDS
 from shared.settings import LAST_SHARE
 from shared.state.batch import BatchKind, BatchRecord, SubmittedJob
@@ -34,6 +35,13 @@ from tests.unit.protocol.workers import (
     Worker,
 )
 from tests.unit.protocol.world import JobState, Upload
+
+
+class Turn(NamedTuple):
+    """What a worker works on: the record of a batch, and its baton."""
+
+    record: BatchRecord
+    baton: str | None
 
 
 def on_event(me: Worker, name: str) -> Steps[None]:

@@ -92,11 +92,11 @@ def write_claim(me: Worker, claim: Claim, known: str | None) -> Steps[str | None
 
 def take_over(me: Worker, claim: Claim, known: Stored[Claim]) -> Steps[Stored[Claim] | None]:
     """Claim a file in place of a claim that is there, if no worker has this version."""
-    kind = None
+    is_in_batch = None
     if is_old(known.value.claimed_date_time, claim.claimed_date_time, PATIENCE_SECONDS):
         stored = yield from me.call(me.world.batches.get, known.value.batch)
-        kind = stored.value.kind if stored else None
-    decided = who_submits(known.value, claim.source, kind, claim.claimed_date_time, PATIENCE_SECONDS)
+        is_in_batch = stored.value.has(known.etag) if stored else None
+    decided = who_submits(known.value, claim.source, is_in_batch, claim.claimed_date_time, PATIENCE_SECONDS)
     if decided is Claiming.LEAVE:
         return None
     if decided is Claiming.FENCE and me.has(Protection.FENCE) and not (yield from put_up_fence(me, known.value)):
@@ -127,7 +127,7 @@ def take_over_job(me: Worker, claim: Claim, known: Stored[Claim]) -> Steps[Store
     for _ in range(MAX_ATTEMPTS):
         if stored is None or not has_job(stored.value, known.etag):
             return Stored(claim, etag)
-        record = with_version(stored.value, claim, etag, me.world.now)
+        record = with_version(stored.value, known.etag, claim, etag, me.world.now)
         if (yield from me.reschedule(batch, record, stored.etag, 0.0)):
             return None
         stored = yield from me.call(me.world.batches.get, batch)

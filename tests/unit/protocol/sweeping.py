@@ -48,8 +48,10 @@ def poll_is_behind(me: Worker) -> Steps[bool]:
 
 
 def revive_batches(me: Worker, *, is_short: bool) -> Steps[set[str]]:
-    """Send a message to each batch that is overdue, delete what is left of old ones; return those with a record."""
-    world, now, live, revived = me.world, me.world.now, set(), 0
+    """Send a message to each overdue batch, delete what is left of old ones; return the claims in recorded ones."""
+    world, now, revived = me.world, me.world.now, 0
+    live: set[str] = set()
+    recorded: set[str] = set()
     longest = timedelta(seconds=VOID_TIMEOUTS * PATIENCE_SECONDS)
     batches = yield from me.call(lambda: dict(world.batches))
     ledgers = yield from me.call(lambda: dict.fromkeys((*world.ledgers, *world.results)))
@@ -58,12 +60,13 @@ def revive_batches(me: Worker, *, is_short: bool) -> Steps[set[str]]:
             if now - record.due > longest and me.has(Protection.VOID_RECORDS):
                 yield from repair(me.call(world.delete_batch, batch, etag))
             continue
-        live.add(batch)
+        live.update(member.claim_etag for member in record.members)
+        recorded.add(batch)
         if is_overdue(record.due, now, OVERDUE_SECONDS) and me.has(Protection.REVIVAL) and not (is_short and revived):
             yield from repair(revive(me, batch))
             revived += 1
     for batch in ledgers:
-        if batch not in live and now - world.written[batch] > longest:
+        if batch not in recorded and now - world.written[batch] > longest:
             yield from repair(me.call(world.ledgers.pop, batch, None))
             yield from repair(me.call(world.results.discard, batch))
     return live
@@ -73,7 +76,7 @@ def revive(me: Worker, batch: str) -> Steps[None]:
     """Send a message to a batch whose own must be lost."""
     stored = yield from me.call(me.world.batches.get, batch)
     if stored is not None and is_overdue(stored.value.due, me.world.now, OVERDUE_SECONDS):
-        tries = max(stored.value.tries, 1)
+        tries = stored.value.tries if stored.value.kind is BatchKind.WAITING else max(stored.value.tries, 1)
         revived = msgspec.structs.replace(stored.value, tries=tries)
         yield from me.reschedule(batch, revived, stored.etag, before_last_try(tries, PATIENCE_SECONDS))
 
@@ -104,7 +107,7 @@ def walk_files(me: Worker, live: set[str], place: Place | None, *, is_short: boo
             outcome.present.source_etag if outcome else None,
             ListedClaim(claim.value.batch, claim.value.claimed_date_time, claim.value.source.etag) if claim else None,
             now,
-            has_live_batch=claim is not None and claim.value.batch in live,
+            is_in_batch=claim is not None and claim.etag in live,
             grace_seconds=GRACE_SECONDS,
             patience_seconds=PATIENCE_SECONDS,
             since=None,
@@ -122,4 +125,4 @@ def walk_files(me: Worker, live: set[str], place: Place | None, *, is_short: boo
 
 def is_orphan(me: Worker, claim: Stored[Claim], live: set[str]) -> bool:
     """Return whether the worker of a claim has ended without a record."""
-    return claim.value.batch not in live and is_old(claim.value.claimed_date_time, me.world.now, PATIENCE_SECONDS)
+    return claim.etag not in live and is_old(claim.value.claimed_date_time, me.world.now, PATIENCE_SECONDS)

@@ -1,0 +1,44 @@
+"""Dissolving a batch of several files: each continues alone, so that what is wrong with one of them harms no other."""
+
+import logging
+
+from shared.message import FileMessage
+from shared.pipeline.finishing import for_each
+from shared.pipeline.rescheduling import Turn
+from shared.pipeline.services import Services
+from shared.state.batch import BatchKind, BatchRecord, Member
+
+log = logging.getLogger("ner")
+
+
+async def dissolve(services: Services, turn: Turn, why: str, *, after_deaths: bool = False) -> None:
+    """Void a batch, and send a message for each of its files.
+
+    Args:
+        services: the shared services.
+        turn: the batch.
+        why: the reason, for the log.
+        after_deaths: whether workers may have died of it. Then the files' claims are old, and the messages take them
+            over as those of dead workers: one file at a time, and each time counts. If not, they continue at once.
+
+    Raises:
+        AzureError: storage refused a call; the sweep sends the messages that were not sent.
+    """
+    now = services.now()
+    void = BatchRecord(kind=BatchKind.VOID, received_date_time=turn.record.received_date_time, due=now)
+    if await services.state.write_batch(turn.batch, void, turn.baton) is None:
+        log.info("%s: another worker continues this batch, nothing to do", turn.names)
+        return
+    log.warning("%s: submitting each of these files alone, because %s", turn.names, why)
+
+    async def send(member: Member) -> None:
+        await services.queue.send(
+            FileMessage(
+                file=member.source.name,
+                dissolved=None if after_deaths else turn.batch,
+                due=now,
+                trace_parent=member.trace_parent,
+            )
+        )
+
+    await for_each(turn.record.members, send)

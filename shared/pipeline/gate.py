@@ -1,0 +1,208 @@
+"""The gate: files that arrive together leave together, in one batch, which takes one request and one job.
+
+A file takes a seat in the next batch as soon as its size is known. It is read and claimed for that batch, and then
+takes its place. The batch leaves when no file is on the way to it and its window is over. While few of the service's
+calls per minute are used, there is no window, so a file that arrives alone does not wait.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from azure.core.exceptions import AzureError
+
+from shared.packing import REQUEST_LIMITS
+from shared.pipeline.decisions import LONGEST_WINDOW_SECONDS
+from shared.pipeline.texts import File
+from shared.state.claim import BatchId, new_batch_id
+from shared.storage.blobs import OutcomeConflictError
+
+MAX_BYTES: Final = REQUEST_LIMITS.elements
+"""Bytes of the files in a batch: none has more characters than bytes, and each character is at most 6 bytes of JSON."""
+ON_THE_WAY_SECONDS: Final = 1.0
+"""How long a batch waits for a file that is on the way; if its calls to storage are slower, the file goes alone."""
+OPEN_SECONDS: Final = 2 * LONGEST_WINDOW_SECONDS
+"""How long seats can be taken: the claims of a batch are about equally old."""
+
+Send = Callable[[BatchId, list[File]], Awaitable[None]]
+"""Sends the files of a batch."""
+
+
+class Gate:
+    """Forms batches. For one process; not for several threads."""
+
+    def __init__(self, window: Callable[[], float], longest_seconds: float) -> None:
+        """Begin with an empty batch.
+
+        Args:
+            window: returns how long a batch whose first file takes its place now waits for more, in seconds.
+            longest_seconds: how long after its first seat was taken a batch must be sent; claims are valid longer.
+        """
+        self.window = window
+        self.longest_seconds = longest_seconds
+        self.next: Group | None = None
+
+    @contextmanager
+    def seat(self, length: int | None) -> Iterator["Seat"]:
+        """Take a seat for a file of that many bytes, or one in a batch of its own (None)."""
+        if length is None or length > MAX_BYTES:
+            group = Group(self)
+            group.is_full = True
+        else:
+            group = self.group_for(length)
+        seat = Seat(group, length or 0)
+        try:
+            yield seat
+        finally:
+            seat.leave()
+
+    def group_for(self, length: int) -> "Group":
+        """Return the batch that has a seat for a file of that many bytes."""
+        known = self.next
+        if known is not None and known.is_open(length):
+            return known
+        if known is not None:
+            known.is_full = True
+            known.consider()
+        self.next = Group(self)
+        return self.next
+
+
+class Group:
+    """A batch that is being formed.
+
+    Attributes:
+        batch: its ID.
+        files: those that have taken their places. The invocation of the first one sends the batch.
+        seats: how many seats were taken.
+        size: bytes of the files that have taken seats.
+        expected: how many files are on the way.
+        is_full: whether no more seats can be taken.
+        leaves: set when no more files can take their places.
+        deadline: when the batch must have been sent, by the event loop's clock.
+    """
+
+    def __init__(self, gate: Gate) -> None:
+        """Begin with no files."""
+        self.gate = gate
+        self.batch = new_batch_id()
+        self.files: list[File] = []
+        self.seats = 0
+        self.size = 0
+        self.expected = 0
+        self.is_full = False
+        self.leaves = asyncio.Event()
+        self.is_sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.begun = asyncio.get_running_loop().time()
+        self.deadline = self.begun + gate.longest_seconds
+        self.end_of_window = 0.0
+        self.end_of_waiting = 0.0
+        self.timer: asyncio.TimerHandle | None = None
+
+    def is_open(self, length: int) -> bool:
+        """Return whether there is a seat for a file of that many bytes."""
+        is_recent = asyncio.get_running_loop().time() < self.begun + OPEN_SECONDS
+        return is_recent and not self.is_full and self.size + length <= MAX_BYTES
+
+    def add(self, file: File) -> bool:
+        """Let a file take its place; return False if the batch has left or has no room for its documents."""
+        documents_count = sum(known.member.documents_count for known in self.files)
+        if self.leaves.is_set() or documents_count + file.member.documents_count > REQUEST_LIMITS.documents:
+            return False
+        if not file.text.is_one_request:
+            if self.seats > 1:
+                return False
+            self.is_full = True
+        if not self.files:
+            now, window = asyncio.get_running_loop().time(), self.gate.window()
+            self.end_of_window = now + window
+            self.end_of_waiting = now + max(window, ON_THE_WAY_SECONDS)
+        self.files.append(file)
+        return True
+
+    def consider(self) -> None:
+        """Let the batch leave if it is time, or else set the timer."""
+        if not self.files and not self.expected:
+            self.is_full = True  # a claim that was left behind may name it
+        if self.leaves.is_set() or not self.files:
+            return
+        if self.timer is not None:
+            self.timer.cancel()
+        loop = asyncio.get_running_loop()
+        due = self.end_of_waiting if self.expected else loop.time() if self.is_full else self.end_of_window
+        if loop.time() < due:
+            self.timer = loop.call_at(due, self.consider)
+        else:
+            self.leave()
+
+    def leave(self) -> None:
+        """Close the batch."""
+        self.is_full = True
+        self.leaves.set()
+
+    async def send(self, send: Send) -> None:
+        """Send the batch when it leaves. Raises what the sender raises, and TimeoutError."""
+        try:
+            await self.leaves.wait()
+            async with asyncio.timeout_at(self.deadline):
+                await send(self.batch, self.files)
+            self.is_sent.set_result(None)
+        except (AzureError, OutcomeConflictError) as error:
+            self.is_sent.set_exception(error)
+            raise
+        finally:
+            self.leave()
+            if not self.is_sent.done():
+                self.is_sent.set_exception(TimeoutError())
+            self.is_sent.exception()  # nobody may be waiting for it
+
+
+class Seat:
+    """A file's seat in a batch."""
+
+    def __init__(self, group: Group, length: int) -> None:
+        """Take it, for a file of that many bytes."""
+        self.group = group
+        self.is_expected = True
+        self.is_first = False
+        group.seats += 1
+        group.is_full |= group.seats == REQUEST_LIMITS.documents
+        group.size += length
+        group.expected += 1
+
+    @property
+    def batch(self) -> BatchId:
+        """The ID of the batch."""
+        return self.group.batch
+
+    def take(self, file: File) -> bool:
+        """Take the place of a file that has been claimed and read.
+
+        Returns:
+            False if the file has to go alone: the batch has left, or has no room for its documents.
+        """
+        self.is_first = not self.group.files
+        is_taken = self.group.add(file)
+        self.leave()
+        return is_taken
+
+    def leave(self) -> None:
+        """Let the others wait no longer for this file."""
+        if self.is_expected:
+            self.is_expected = False
+            self.group.expected -= 1
+            self.group.consider()
+
+    async def sent(self, send: Send) -> None:
+        """Wait until the batch has been sent, by this invocation if the file was the first to take its place.
+
+        Raises:
+            AzureError: storage refused a call.
+            OutcomeConflictError: other workers wrote an outcome each time.
+            TimeoutError: the time was up, for this file or for the one whose invocation sends the batch.
+        """
+        if self.is_first:
+            await self.group.send(send)
+        else:
+            await asyncio.shield(self.group.is_sent)

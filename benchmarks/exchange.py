@@ -102,7 +102,8 @@ def measure(case: Case, *, exchanging: bool) -> Exchanged:
         before = calls_of(around.service)
         drop(around, children[0], list(texts), case)
         ended = wait(children, len(warm_up) + len(texts))
-        calls, jobs = calls_of(around.service) - before, jobs_of(around.service)
+        calls = calls_of(around.service) - before
+        jobs = jobs_of(around.service, *(child.log for child in children))
     delays = sorted(ended[name].timestamp() - jobs[name][0].timestamp() - jobs[name][1] for name in texts)
     gets, mean = calls["GET 200"] / FILES, statistics.fmean(delays)
     return Exchanged(

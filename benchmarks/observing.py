@@ -4,7 +4,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,9 @@ ENDED_WORDS = ": wrote the outcome"
 """After a file's name in the log of each app, once it has ended."""
 ENDED = re.compile(rf"^(?P<time>\S+ \S+) INFO \w+: '(?P<name>[^']+)'{ENDED_WORDS}", re.MULTILINE)
 
+SUBMITTED = re.compile(r"^\S+ \S+ INFO ner: (?P<names>'.*'): submitted as job (?P<job>\S+)$", re.MULTILINE)
+NAME = re.compile(r"'([^']+)'")
+
 
 def ended_in(log: Path) -> dict[str, datetime]:
     """Return when each file ended that has, by the log of an app."""
@@ -33,19 +36,32 @@ def calls_of(emulator: str) -> Counter[str]:
     return Counter({name: int(number) for name, number in answer["calls"].items()})
 
 
-def jobs_of(emulator: str) -> dict[str, tuple[datetime, float]]:
-    """Return when the job of each file was created, and how long it took."""
+def jobs_of(emulator: str, *logs: Path) -> dict[str, tuple[datetime, float]]:
+    """Return when the job of each file was created, and how long it took.
+
+    Args:
+        emulator: URL of the service.
+        logs: of the apps; they name all files of a job, which the service lists under the name of one.
+    """
     shown: list[dict[str, Any]] = httpx.get(f"{emulator}/emulator/jobs", timeout=60).raise_for_status().json()["jobs"]
-    return {
-        str(job["displayName"]): (datetime.fromisoformat(job["createdDateTime"]), float(job["seconds"]))
-        for job in shown
-    }
+    times = {job["jobId"]: (datetime.fromisoformat(job["createdDateTime"]), float(job["seconds"])) for job in shown}
+    found = {str(job["displayName"]): times[job["jobId"]] for job in shown}
+    for log in logs:
+        for names, job_id in submitted_in(log.read_text(encoding="utf-8")):
+            found |= dict.fromkeys(names, times[job_id])
+    return found
+
+
+def submitted_in(log: str) -> Iterator[tuple[list[str], str]]:
+    """Yield the names of the files in each job that this app submitted, and the job's ID, by its log."""
+    for match in SUBMITTED.finditer(log):
+        yield NAME.findall(match["names"]), match["job"]
 
 
 def documents_of(emulator: str) -> Counter[int]:
     """Return how many of the service's jobs have how many documents."""
-    shown = httpx.get(f"{emulator}/emulator/jobs", timeout=60).raise_for_status().json()["jobs"]
-    return Counter(int(job["documentsCount"]) for job in shown)
+    answer = httpx.get(f"{emulator}/emulator/stats").raise_for_status().json()
+    return Counter({int(documents): int(jobs) for documents, jobs in answer["documentsPerJob"].items()})
 
 
 def switches(job_seconds: float, calls_per_minute: int = UNLIMITED, latency: float = 0.0) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple
 from benchmarks import bursts, cold_start, delays, exchange, large_uploads, one_file
 from benchmarks.delays import Distribution
 from benchmarks.figures import Figures
-from benchmarks.observing import SPREAD, switches
+from benchmarks.observing import SPREAD, documents_of, switches
 from benchmarks.running import PEERS, THIS_APP, App, letters, running
 from benchmarks.tables import Results
 from local.install import ROOT
@@ -162,7 +162,7 @@ def waiting(results: Results, files: int) -> None:
         time.sleep(5)
         before = run.memory()
         run.announce(names[WARM_UP:])
-        while run.calls()["POST 202"] < files:
+        while sum(documents * jobs for documents, jobs in documents_of(run.emulator).items()) < files:
             time.sleep(1)
         results.waiting_files = files
         results.bytes_per_waiting_file = (run.memory() - before) / files

@@ -177,7 +177,7 @@ class Run:
 
     def jobs(self) -> dict[str, tuple[datetime, float]]:
         """Return when the job of each file was created, and how long it took."""
-        return observing.jobs_of(self.emulator)
+        return observing.jobs_of(self.emulator, self.host.log)
 
     def executions(self) -> Iterator[float]:
         """Yield how long each execution took that has ended."""

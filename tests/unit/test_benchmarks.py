@@ -10,7 +10,7 @@ import pytest
 from benchmarks import __main__, exchange, one_file, report, summary
 from benchmarks.figures import Exchanged, Figures
 from benchmarks.large_uploads import Grown
-from benchmarks.observing import ENDED_WORDS
+from benchmarks.observing import ENDED_WORDS, submitted_in
 from benchmarks.one_file import Seconds
 from benchmarks.parts import LONG_DROPS, PARTS, SHORT_DROPS, chosen, seconds_of
 from benchmarks.tables import APPS, Results, read_kept
@@ -222,3 +222,13 @@ def test_files_that_ended_are_counted_by_the_words_of_each_app() -> None:
     assert len(apps) == 4
     for app in apps:
         assert f'log.info("%r{ENDED_WORDS}' in app.read_text(encoding="utf-8"), app
+
+
+def test_files_of_a_job_are_found_in_the_log() -> None:
+    """The service lists a job under the name of one of its files."""
+    log = (
+        "2026-11-26 03:00:00,000 INFO ner: 'a.txt', 'b 2.txt': submitted as job 11-aa\n"
+        "2026-11-26 03:00:00,100 INFO ner: 'c.txt': submitted as job 22-bb\n"
+        "2026-11-26 03:00:00,200 INFO ner: 'c.txt': wrote the outcome: 1 document\n"
+    )
+    assert list(submitted_in(log)) == [(["a.txt", "b 2.txt"], "11-aa"), (["c.txt"], "22-bb")]

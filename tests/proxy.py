@@ -80,6 +80,7 @@ class Call:
         method: GET, PUT, ...
         target: path and query as they were sent.
         headers: by their names in lower case.
+        body: of a request to the service.
     """
 
     number: int
@@ -87,6 +88,7 @@ class Call:
     method: str
     target: str
     headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
 
     @cached_property
     def path(self) -> list[str]:
@@ -240,8 +242,9 @@ class Proxies:
         upstream = Upstream(self.targets[service])
         try:
             while head := await read_head(reader):
-                request = head + await read_body(head, reader)
-                call = self._call(service, head)
+                body = await read_body(head, reader)
+                request = head + body
+                call = self._call(service, head, body)
                 answer = self.rule(call)
                 response = b""
                 if answer is None or answer.needs_server:
@@ -265,11 +268,11 @@ class Proxies:
             upstream.close()
             writer.close()
 
-    def _call(self, service: Service, head: bytes) -> Call:
+    def _call(self, service: Service, head: bytes, body: bytes) -> Call:
         """Return the next call."""
         method, target, _ = head[: head.index(b"\r\n")].decode("latin-1").split(" ")
         self.count += 1
-        call = Call(self.count, service, method, target, headers_of(head))
+        call = Call(self.count, service, method, target, headers_of(head), body if service is Service.NER else b"")
         if self.keep:
             self.calls.append(call)
         return call

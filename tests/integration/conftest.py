@@ -4,6 +4,7 @@ What the host would do, these tests do: hand over the bytes, then each message o
 the clock of the app and of the service moves to when the message is due.
 """
 
+import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -26,7 +27,7 @@ from shared.state.claim import CLAIMS
 from shared.state.sweeping import Swept
 from tests.due_times import DueTimes, due_times
 from tests.emulator import end_jobs, move_clock, set_switches, stats, submissions
-from tests.proxy import Proxies, Service, no_pauses, ports_of, proxies, through
+from tests.proxy import Call, Proxies, Service, no_pauses, ports_of, proxies, through
 from tests.waiting import eventually
 
 TEXT = b"A table for two at Blue Heron in Bristol at eight, please."
@@ -234,6 +235,11 @@ class ProxiedWay(Way):
         posted = [call.number for call in self.proxies.calls if call.operation == "Submit Job"]
         return sum(self.proxies.statuses.get(number) == 202 for number in posted)
 
+    def documents(self) -> int:
+        """Return how many documents the service has accepted from the pipelines, in all jobs."""
+        posted = [call for call in self.proxies.calls if call.operation == "Submit Job"]
+        return sum(documents_in(call) for call in posted if self.proxies.statuses.get(call.number) == 202)
+
     def pass_time(self, seconds: float) -> None:
         """Let time pass for the app alone: ways that run side by side share the service."""
         self.later += timedelta(seconds=max(seconds, 0.0))
@@ -243,6 +249,11 @@ class ProxiedWay(Way):
         await self.pipeline.aclose()
         await self.proxies.aclose()
         self.queue.close()
+
+
+def documents_in(call: Call) -> int:
+    """Return how many documents a submission has."""
+    return len(json.loads(call.body)["analysisInput"]["documents"])
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ What is passed on is what came: its path, its headers and its chunks, since the 
 """
 
 import asyncio
+import json
 import socket
 import struct
 import threading
@@ -480,3 +481,8 @@ def no_pauses() -> Iterator[None]:
         patch.setattr(AioHttpTransport, "send", send_storage)
         patch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", send_ner)
         yield
+
+
+def documents_in(call: Call) -> int:
+    """Return how many documents a submission has."""
+    return len(json.loads(call.body)["analysisInput"]["documents"])

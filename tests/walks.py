@@ -18,8 +18,8 @@ from azure.storage.queue import QueueMessage
 from local.watch import read_outcome
 from shared.outcome import Outcome
 from tests.emulator import move_clock
-from tests.integration.conftest import LEASE_SECONDS, TEXT, ProxiedWay, documents_in
-from tests.proxy import Call, passing
+from tests.integration.conftest import LEASE_SECONDS, TEXT, ProxiedWay
+from tests.proxy import Call, documents_in, passing
 
 MAX_TRIES: Final = 5
 """maxDequeueCount of host.json."""

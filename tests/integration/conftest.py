@@ -4,7 +4,6 @@ What the host would do, these tests do: hand over the bytes, then each message o
 the clock of the app and of the service moves to when the message is due.
 """
 
-import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -27,7 +26,7 @@ from shared.state.claim import CLAIMS
 from shared.state.sweeping import Swept
 from tests.due_times import DueTimes, due_times
 from tests.emulator import end_jobs, move_clock, set_switches, stats, submissions
-from tests.proxy import Call, Proxies, Service, no_pauses, ports_of, proxies, through
+from tests.proxy import Proxies, Service, documents_in, no_pauses, ports_of, proxies, through
 from tests.waiting import eventually
 
 TEXT = b"A table for two at Blue Heron in Bristol at eight, please."
@@ -249,11 +248,6 @@ class ProxiedWay(Way):
         await self.pipeline.aclose()
         await self.proxies.aclose()
         self.queue.close()
-
-
-def documents_in(call: Call) -> int:
-    """Return how many documents a submission has."""
-    return len(json.loads(call.body)["analysisInput"]["documents"])
 
 
 @pytest.fixture

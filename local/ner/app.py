@@ -216,7 +216,7 @@ class Emulator:
         return Response(status_code=204)
 
     async def show_stats(self, _request: Request) -> Response:
-        """`/emulator/stats`: calls by method and status; accepted jobs by display name and by their number of documents;
+        """`/emulator/stats`: calls by method and status; jobs by display name and number of documents;
         documents by ID; jobs and documents whose response was lost.
         """
         counts = {

@@ -439,18 +439,16 @@ def upload_two(protocol: Protocol, text: Text = Text.SMALL) -> None:
 
 
 def is_late_for_its_batch(protocol: Protocol) -> None:
-    """A batch leaves without it and has ended; its own message is lost, and a sweep looks at its claim."""
+    """A batch leaves without it and has ended; while its own job runs, its event comes once more."""
     upload_two(protocol)
     protocol.deliver_events_together(has_late=True)
     protocol.work(which=0, steps=ALL)
     protocol.wait(seconds=10, jobs_end=True)
     protocol.deliver_message(which=0, again=False)
     protocol.work(which=0, steps=ALL)
-    protocol.lose_message(which=0)
     protocol.wait(seconds=130, jobs_end=False)
-    protocol.begin_sweep()
-    protocol.work(which=0, steps=ALL)
-    protocol.deliver_message(which=len(protocol.world.visible) - 1, again=False)
+    protocol.world.events.append("b.txt")
+    protocol.deliver_event(which=0, again=False)
     protocol.work(which=0, steps=ALL)
 
 

@@ -143,7 +143,7 @@ async def after_job(services: Services, turn: Turn, submitted: SubmittedJob, job
 
     async def end(share: tuple[Member, SubmittedJob, Job]) -> None:
         member, submitted, part = share
-        with services.telemetry.of_member("outcome", record, member):
+        with services.telemetry.of_member("finish", record, member):
             await finish(services, member, outcomes.from_job(member.source, services.api, submitted, part))
 
     await for_each(shares, end)

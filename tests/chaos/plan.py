@@ -79,7 +79,7 @@ def make_plan(seed: int, count: int) -> list[Action]:
         if kind == "upload":
             actions.append(new_file(chance, names))
         elif kind == "burst":
-            first, *others = [new_file(chance, names) for _ in range(chance.randint(2, 12))]
+            first, *others = [new_file(chance, names) for _ in range(chance.randint(6, 12))]
             actions.append(replace(first, kind=kind, others=tuple(others)))
         elif kind == "overwrite":
             actions.append(version("overwrite", chance, chance.choice(names), pause))

@@ -158,4 +158,7 @@ def text_records(flight: InFlight) -> int:
     """Return how many text records the service has accepted of a file so far."""
     if flight.ledger is not None:
         return sum(job.transactions_count for job in flight.ledger.jobs)
-    return flight.record.job.transactions_count if flight.record and flight.record.job else 0
+    if flight.record is None:
+        return 0
+    members = [member for member in flight.record.members if member.source == flight.source]
+    return sum(job.transactions_count for member in members for job in flight.record.jobs_of(member))

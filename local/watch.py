@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import httpx
 import msgspec
@@ -63,11 +63,15 @@ def read_outcome(blobs: BlobServiceClient, settings: Settings, name: str, etag: 
 
 
 def job_stages(ner_emulator: str | None) -> dict[str, Stage]:
-    """Return how far the NER emulator is with its jobs, by the names they were submitted under."""
+    """Return how far the NER emulator is with its jobs, by their names and by the IDs of their documents."""
     if ner_emulator is None:
         return {}
     answer = httpx.get(f"{ner_emulator}/emulator/jobs", trust_env=False, timeout=30.0).raise_for_status()
-    return {job["displayName"]: JOB_STAGES.get(job["status"], Stage.RUNNING) for job in answer.json()["jobs"]}
+    return {
+        name: JOB_STAGES.get(job["status"], Stage.RUNNING)
+        for job in answer.json()["jobs"]
+        for name in (job["displayName"], *job["documentIds"])
+    }
 
 
 def watch(
@@ -80,7 +84,9 @@ def watch(
         stages = job_stages(ner_emulator)
         for file in waiting:
             file.outcome = read_outcome(blobs, settings, file.name, file.etag)
-            file.stage = Stage.DONE if file.outcome else stages.get(file.name, file.stage)
+            # A job of several files has the name of one of them; a text's document has the name of its file.
+            stage = stages.get(file.name) or stages.get(PurePosixPath(file.name).name) or file.stage
+            file.stage = Stage.DONE if file.outcome else stage
         waiting = [file for file in waiting if file.outcome is None]
         yield
         if waiting:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from shared.ner.model import Document, DocumentResult, Entity, Job, JobStatus, Problem, Statistics
+from shared.ner.model import Document, DocumentResult, Entity, Job, JobStatus, Problem
 from shared.source import Position
 from shared.state.batch import SubmittedJob
 
@@ -71,70 +71,6 @@ def results_of(submitted: SubmittedJob, job: Job) -> tuple[list[DocumentResult |
             )
         )
     return results, problems
-
-
-def failed_as_a_whole(job: Job, documents_count: int) -> bool:
-    """Return whether a job that ended gives no result at all, and for some documents no reason of their own."""
-    explained = {problem.document_id for problem in job.problems if problem.document_id is not None}
-    is_failed = job.status in (JobStatus.FAILED, JobStatus.CANCELLED)
-    return is_failed and not job.documents and len(explained) < documents_count
-
-
-def split(job: Job, counts: Sequence[int]) -> list[Job]:
-    """Return a job that ended as one job for each of its files, as if the service had processed each alone.
-
-    Errors of the job itself go to files that lack results and have no errors of their own to explain it.
-
-    Args:
-        job: the job, of documents as `numbered` sends them.
-        counts: how many documents each file has, in the order of the request.
-    """
-    if len(counts) == 1:
-        return [job]
-    places = [(file, index) for file, count in enumerate(counts) for index in range(count)]
-    documents: list[list[DocumentResult]] = [[] for _ in counts]
-    problems: list[list[Problem]] = [[] for _ in counts]
-    missing = [set(range(count)) for count in counts]
-    general: list[Problem] = []
-
-    def own(wire_id: str) -> tuple[int, int, str] | None:
-        place, document_id = place_of(wire_id, len(places))
-        if place is None:
-            return None
-        file, index = places[place]
-        return file, index, document_id if counts[file] == 1 else f"{index:02}:{document_id}"
-
-    for document in job.documents:
-        if (found := own(document.id)) is not None:
-            file, index, document_id = found
-            documents[file].append(msgspec.structs.replace(document, id=document_id))
-            missing[file].discard(index)
-    for problem in job.problems:
-        if problem.document_id is None or (found := own(problem.document_id)) is None:
-            general.append(problem)
-        else:
-            file, index, document_id = found
-            problems[file].append(msgspec.structs.replace(problem, document_id=document_id))
-            missing[file].discard(index)
-    # If the service says that something is missing but not what, that may be of any file.
-    is_unexplained = job.status is not JobStatus.SUCCEEDED and not job.problems and not any(missing)
-    return [
-        msgspec.structs.replace(
-            job,
-            status=job.status if own_problems or lacking or is_unexplained else JobStatus.SUCCEEDED,
-            documents=results,
-            problems=own_problems + (general if lacking else []),
-            statistics=statistics_of(results),
-        )
-        for results, own_problems, lacking in zip(documents, problems, missing, strict=True)
-    ]
-
-
-def statistics_of(results: Sequence[DocumentResult]) -> Statistics | None:
-    """Return what the service charged for some of a job's documents; None if it does not say so of each."""
-    counts = [result.transactions_count for result in results]
-    known = [count for count in counts if count is not None]
-    return Statistics(transactions_count=sum(known)) if len(known) == len(counts) else None
 
 
 def place_of(wire_id: str, documents_count: int) -> tuple[int | None, str]:

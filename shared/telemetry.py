@@ -89,7 +89,7 @@ class Telemetry:
         return False
 
     def queue_length(self, messages: int | None) -> None:
-        """Tell how many messages are in the queue, about one for each version in flight; None if nobody knows."""
+        """Tell how many messages are in the queue, about one for each batch in flight; None if nobody knows."""
 
     def watch(self, client: "httpx.AsyncClient") -> None:
         """Tell of each call of a client from now on."""

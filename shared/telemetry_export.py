@@ -60,10 +60,10 @@ class OpenTelemetry(Telemetry):
         for span_exporter in spans:
             self.tracers.add_span_processor(BatchSpanProcessor(span_exporter))
         self.meters = MeterProvider([PeriodicExportingMetricReader(exporter) for exporter in metrics], resource)
-        loggers = LoggerProvider(resource)
+        self.loggers = LoggerProvider(resource)
         for log_exporter in logs:
-            loggers.add_log_record_processor(BatchLogRecordProcessor(log_exporter))
-        handler = LoggingHandler(logging.INFO, loggers)
+            self.loggers.add_log_record_processor(BatchLogRecordProcessor(log_exporter))
+        handler = LoggingHandler(logging.INFO, self.loggers)
         handler.addFilter(add_fields)
         logging.getLogger("ner").addHandler(handler)
         self.tracer = self.tracers.get_tracer(NAME)
@@ -76,7 +76,7 @@ class OpenTelemetry(Telemetry):
         self.messages: int | None = None
         self.asked_at = -QUEUE_LENGTH_SECONDS
         meter.create_observable_gauge(
-            "ner.files.waiting", [self.observe_waiting], "{file}", "Messages in the queue: versions in flight"
+            "ner.files.waiting", [self.observe_waiting], "{message}", "Messages in the queue: batches in flight"
         )
         meter.create_observable_gauge(
             "ner.files.oldest", [self.observe_oldest], "s", "Age of the oldest version polled since the last export"

@@ -5,6 +5,7 @@ What is passed on is what came: its path, its headers and its chunks, since the 
 """
 
 import asyncio
+import json
 import socket
 import struct
 import threading
@@ -80,6 +81,7 @@ class Call:
         method: GET, PUT, ...
         target: path and query as they were sent.
         headers: by their names in lower case.
+        body: of a request to the service.
     """
 
     number: int
@@ -87,6 +89,7 @@ class Call:
     method: str
     target: str
     headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
 
     @cached_property
     def path(self) -> list[str]:
@@ -240,8 +243,9 @@ class Proxies:
         upstream = Upstream(self.targets[service])
         try:
             while head := await read_head(reader):
-                request = head + await read_body(head, reader)
-                call = self._call(service, head)
+                body = await read_body(head, reader)
+                request = head + body
+                call = self._call(service, head, body)
                 answer = self.rule(call)
                 response = b""
                 if answer is None or answer.needs_server:
@@ -265,11 +269,11 @@ class Proxies:
             upstream.close()
             writer.close()
 
-    def _call(self, service: Service, head: bytes) -> Call:
+    def _call(self, service: Service, head: bytes, body: bytes) -> Call:
         """Return the next call."""
         method, target, _ = head[: head.index(b"\r\n")].decode("latin-1").split(" ")
         self.count += 1
-        call = Call(self.count, service, method, target, headers_of(head))
+        call = Call(self.count, service, method, target, headers_of(head), body if service is Service.NER else b"")
         if self.keep:
             self.calls.append(call)
         return call
@@ -477,3 +481,8 @@ def no_pauses() -> Iterator[None]:
         patch.setattr(AioHttpTransport, "send", send_storage)
         patch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", send_ner)
         yield
+
+
+def documents_in(call: Call) -> int:
+    """Return how many documents a submission has."""
+    return len(json.loads(call.body)["analysisInput"]["documents"])

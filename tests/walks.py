@@ -15,9 +15,11 @@ from typing import Final
 
 from azure.storage.queue import QueueMessage
 
+from local.watch import read_outcome
+from shared.outcome import Outcome
 from tests.emulator import move_clock
 from tests.integration.conftest import LEASE_SECONDS, TEXT, ProxiedWay
-from tests.proxy import passing
+from tests.proxy import Call, documents_in, passing
 
 MAX_TRIES: Final = 5
 """maxDequeueCount of host.json."""
@@ -32,7 +34,7 @@ MAX_INVOCATIONS: Final = 1000
 
 
 def lines(count: int) -> bytes:
-    """Return a file of so many documents; a request takes 25."""
+    """Return a file of so many documents; a request takes 20."""
     return "\n".join(json.dumps({"id": str(n), "text": "At Blue Heron, please."}) for n in range(count)).encode()
 
 
@@ -68,6 +70,7 @@ class Host:
         first_calls: numbers of the calls that each event and each message began with.
         lengths: of the invocations, in seconds on the tests' clock.
         sweep_seconds: from one sweep to the next.
+        others: ETags of the files that are handed over together with the way's own, by name.
         forgets: whether what a dead worker had in hand never comes again, so that only the sweep can help.
     """
 
@@ -82,6 +85,7 @@ class Host:
     first_calls: list[int] = field(default_factory=list)
     lengths: list[float] = field(default_factory=list)
     sweep_seconds: float = SWEEP_SECONDS
+    others: dict[str, str] = field(default_factory=dict)
     forgets: bool = False
 
     def tick(self, seconds: float) -> None:
@@ -122,7 +126,13 @@ class Host:
 
     def is_at_rest(self) -> bool:
         """Whether the newest version has its outcome and nothing else is left."""
-        return self.way.outcome() is not None and not self.way.in_flight()
+        return all(self.outcomes()) and not self.way.in_flight()
+
+    def outcomes(self) -> list[Outcome | None]:
+        """Return the outcomes of the newest versions, that of the way's own file first."""
+        blobs, settings = self.way.blobs, self.way.settings
+        others = [read_outcome(blobs, settings, name, etag) for name, etag in self.others.items()]
+        return [self.way.outcome(), *others]
 
     async def next(self) -> Delivery | None:
         """Return what is due next; hide all messages from others."""
@@ -167,7 +177,7 @@ class Host:
         pipeline = self.way.pipeline
         match delivery.kind:
             case "event":
-                await pipeline.submit(self.way.name)
+                await asyncio.gather(*(pipeline.submit(name) for name in (self.way.name, *self.others)))
             case "message":
                 await pipeline.poll(delivery.body, comes_again=delivery.tries + delivery.deaths > 1)
             case "sweep":
@@ -263,15 +273,41 @@ async def throttled(host: Host, data: bytes, _newer: bytes) -> None:
     await host.end()
 
 
+async def several(host: Host, data: bytes, _newer: bytes) -> None:
+    """Three files at the same time, which share a batch."""
+    way = host.way
+    own, names = way.name, [f"{number} {way.name}" for number in (2, 3)]
+    for way.name in names:
+        way.upload(data + b" " + way.name.encode())
+        host.others[way.name] = way.etag
+    way.name = own
+    way.upload(data)
+    await host.event()
+    await host.end()
+
+
 @dataclass(frozen=True)
 class Case:
-    """A walk with its files, and how many requests to the service they take."""
+    """A walk with its files, and how many requests to the service they take, or documents if it is of several files."""
 
     name: str
     walk: Walk
     data: bytes
     newer: bytes
     requests: int
+
+    @property
+    def is_of_several(self) -> bool:
+        """Whether it is of several files, which share a request or have one each."""
+        return self.walk is several
+
+    def paid(self, way: ProxiedWay) -> int:
+        """Return how many requests the service has accepted, or documents if the walk is of several files."""
+        return way.documents() if self.is_of_several else way.submissions()
+
+    def paid_in(self, call: Call) -> int:
+        """Return the same of one submission."""
+        return documents_in(call) if self.is_of_several else 1
 
     @property
     def is_plain(self) -> bool:
@@ -298,6 +334,7 @@ CASES: Final = (
     Case("overwritten", overwritten, TEXT, TEXT + b" Newer.", 2),
     Case("overwritten many jobs", overwritten, lines(30), lines(2), 3),
     Case("replaced", replaced, TEXT, TEXT + b" Newer.", 2),
+    Case("several files", several, TEXT, b"", 3),
     Case("overwritten without an event", unannounced, TEXT, TEXT + b" Newer.", 2),
 )
 

@@ -23,12 +23,13 @@ from local.ner.generally_available import PATH, GenerallyAvailable
 from local.ner.jobs import Jobs
 from local.ner.preview import PREFIX, Preview, Seed
 from local.ner.recogniser import Recogniser
-from local.ner.requests import MOST_BYTES, Deployment, RateLimit, check_documents
+from local.ner.requests import MOST_BYTES, Deployment, JobRequest, RateLimit, check_documents
 from local.ner.switches import ClockStep, GatewayError, LostConnection, Switches, raise_fault
 
 PREVIEWS: Final[dict[str, Dialect]] = {dialect.name: dialect for dialect in (Seed(), Preview())}
 GENERALLY_AVAILABLE: Final[Dialect] = GenerallyAvailable()
 API_VERSION: Final = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
+NUMBER: Final = re.compile(r"^[0-9]{2}:")
 FIRST_API_VERSION: Final = "2022-05-01"
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -73,6 +74,8 @@ class Emulator:
         self.submissions: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
         self.documents_per_job: Counter[int] = Counter()
+        self.documents: Counter[str] = Counter()
+        self.lost_documents: Counter[str] = Counter()
         self.app = Starlette(
             routes=[
                 Route(PREFIX + "/{version}/analyze", self.guarded(self.submit), methods=["POST"]),
@@ -112,7 +115,10 @@ class Emulator:
             except (ApiError, GatewayError, LostConnection) as error:
                 response = refusal(error)
                 # Accepted, but the caller does not learn it.
-                self.lost.update([request.state.accepted] if hasattr(request.state, "accepted") else [])
+                accepted: JobRequest | None = getattr(request.state, "accepted", None)
+                if accepted is not None:
+                    self.lost[accepted.display_name or ""] += 1
+                    self.lost_documents.update(ids_of(accepted))
             self.calls[f"{request.method} {response.status_code}"] += 1
             return response
 
@@ -135,7 +141,8 @@ class Emulator:
         job = self.jobs.submit(dialect.name, asked, self.switches)
         self.submissions[asked.display_name or ""] += 1
         self.documents_per_job[len(asked.documents)] += 1
-        request.state.accepted = asked.display_name or ""
+        self.documents.update(ids_of(asked))
+        request.state.accepted = asked
         location = endpoint_of(request) + dialect.location(job.job_id, dict(request.query_params))
         return Response(status_code=202, headers={"operation-location": location})
 
@@ -187,6 +194,7 @@ class Emulator:
                 "createdDateTime": job.created,
                 "seconds": job.seconds,
                 "documentsCount": len(job.request.documents),
+                "documentIds": ids_of(job.request),
             }
             for job in self.jobs.all()
         ]
@@ -208,14 +216,16 @@ class Emulator:
         return Response(status_code=204)
 
     async def show_stats(self, _request: Request) -> Response:
-        """`/emulator/stats`: calls by method and status, and accepted jobs: by display name, by their number of
-        documents, and those whose response was lost.
+        """`/emulator/stats`: calls by method and status; jobs by display name and number of documents;
+        documents by ID; jobs and documents whose response was lost.
         """
         counts = {
             "calls": self.calls,
             "submissions": self.submissions,
             "lost": self.lost,
             "documentsPerJob": self.documents_per_job,
+            "documents": self.documents,
+            "lostDocuments": self.lost_documents,
         }
         return json_response(counts)
 
@@ -236,6 +246,12 @@ class HalfAnAnswer(Response):
         """Send the beginning."""
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
         await send({"type": "http.response.body", "body": b"{", "more_body": True})
+
+
+def ids_of(asked: JobRequest) -> list[str]:
+    """Return the IDs of the documents of a request, without the number that the app puts before each of several."""
+    is_numbered = len(asked.documents) > 1
+    return [NUMBER.sub("", document.id) if is_numbered else document.id for document in asked.documents]
 
 
 def refusal(error: ApiError | GatewayError | LostConnection) -> Response:

@@ -183,13 +183,14 @@ def mended(document: Any) -> Any:
     if not isinstance(document, dict):
         return document
     entities, warnings, statistics = document.get("entities", ...), document.get("warnings"), document.get("statistics")
+    if not isinstance(statistics, dict):
+        document = {name: value for name, value in document.items() if name != "statistics"}
     if isinstance(entities, list):
         entities = [mended_entity(entity) for entity in entities]
     return {
         **document,
         "entities": [] if entities is None else entities,
         "warnings": [each for each in warnings if isinstance(each, dict)] if isinstance(warnings, list) else [],
-        "statistics": statistics if isinstance(statistics, dict) else {},
     }
 
 

@@ -8,7 +8,6 @@ from azure.core.exceptions import AzureError
 
 from shared import outcome as outcomes
 from shared.documents import DocumentError
-from shared.merging import failed_as_a_whole, split
 from shared.message import BatchMessage, is_expired
 from shared.ner.errors import NerError
 from shared.ner.model import Job, Problem
@@ -35,6 +34,7 @@ from shared.pipeline.rescheduling import Turn, reschedule_in, take_baton
 from shared.pipeline.services import Services
 from shared.pipeline.submitting import BUSY_SECONDS, LARGE_FILE
 from shared.pipeline.texts import File, read_text
+from shared.shares import failed_as_a_whole, split
 from shared.state.batch import BatchKind, Member, SubmittedJob
 from shared.state.claim import MAX_TRIES
 
@@ -143,7 +143,7 @@ async def after_job(services: Services, turn: Turn, submitted: SubmittedJob, job
 
     async def end(share: tuple[Member, SubmittedJob, Job]) -> None:
         member, submitted, part = share
-        with services.telemetry.of_member("outcome", record, member):
+        with services.telemetry.of_member("finish", record, member):
             await finish(services, member, outcomes.from_job(member.source, services.api, submitted, part))
 
     await for_each(shares, end)

@@ -45,7 +45,7 @@ async def post(services: Services, turn: Turn, request: Request) -> None:
         await after_failed_call(services, turn, error)
         return
     services.telemetry.job(job_id)
-    log.info("%s: submitted as job %s", turn.names, job_id)
+    log.info("%s: submitted as job %s of batch %s", turn.names, job_id, turn.batch)
     job = SubmittedJob(job_id, len(request.documents), request.transactions_count)
     submitted = turn.after_progress().changed(
         kind=BatchKind.JOB,

@@ -2,14 +2,15 @@
 
 import json
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 PLACES: Final = ("Blue Heron in Bristol", "Café Lumière in Zürich", "the Red Lion in London")
 PARTIES: Final = ("two", "four people", "six")
 
 KINDS: Final = (
-    ("upload", 30),
+    ("upload", 24),
+    ("burst", 6),
     ("overwrite", 14),
     ("duplicate events", 14),
     ("redelivered message", 8),
@@ -49,7 +50,8 @@ class Action:
         pause: seconds.
         name: of the file, where it is about one.
         data: what is uploaded.
-        requests: how many jobs that takes.
+        documents: how many the service gets of it.
+        others: uploads at the same time.
         times: how many events or deaths, or for how long a second instance runs, or calls are refused.
     """
 
@@ -57,7 +59,8 @@ class Action:
     pause: float
     name: str = ""
     data: bytes = field(default=b"", repr=False)
-    requests: int = 0
+    documents: int = 0
+    others: "tuple[Action, ...]" = ()
     times: int = 0
 
 
@@ -75,6 +78,9 @@ def make_plan(seed: int, count: int) -> list[Action]:
         pause = round(chance.choice([0.0, 0.1, 0.3, 0.8]), 1)
         if kind == "upload":
             actions.append(new_file(chance, names))
+        elif kind == "burst":
+            first, *others = [new_file(chance, names) for _ in range(chance.randint(6, 12))]
+            actions.append(replace(first, kind=kind, others=tuple(others)))
         elif kind == "overwrite":
             actions.append(version("overwrite", chance, chance.choice(names), pause))
         elif kind in ("duplicate events", "redelivered message"):
@@ -98,8 +104,9 @@ def version(kind: str, chance: random.Random, name: str, pause: float) -> Action
     text = f"Please book a table at {chance.choice(PLACES)} for {chance.choice(PARTIES)}. {chance.getrandbits(64)}"
     if name.endswith(".jsonl"):
         count = chance.choice([2, 30, 60, 130])
-        lines = [json.dumps({"id": str(number), "text": f"{number}: {text}"}) for number in range(count)]
-        return Action(kind, pause, name, "\n".join(lines).encode(), -(-count // 25))
+        own = name.rpartition("/")[2]
+        lines = [json.dumps({"id": f"{own} {number}", "text": f"{number}: {text}"}) for number in range(count)]
+        return Action(kind, pause, name, "\n".join(lines).encode(), count)
     if name.endswith(".bad.txt"):
         return Action(kind, pause, name, b"\x00" * chance.randrange(0, 200, 7), 0)
     if name.endswith(".pdf"):

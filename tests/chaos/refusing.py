@@ -8,7 +8,7 @@ from typing import Final
 
 from shared.settings import Settings
 from shared.state.claim import CLAIMS
-from tests.proxy import Answer, Call, Service
+from tests.proxy import Answer, Call, Service, documents_in
 from tests.refusals import Row, rows_of
 
 SHARE: Final = 0.4
@@ -24,9 +24,9 @@ class Refusing:
 
     Attributes:
         answered: how many calls it has answered, by the kind of the action.
-        unread: requests that the service has accepted, and whose answers the app may not understand.
+        unread: documents that the service has accepted with an answer that the app may not understand.
         unrecorded: calls that would have written to records, and were refused.
-        posted: when jobs were submitted.
+        posted: when documents were submitted, and how many.
         begun: when storage began to refuse calls.
     """
 
@@ -39,7 +39,7 @@ class Refusing:
         self.answered: Counter[str] = Counter()
         self.unread = 0
         self.unrecorded: set[str] = set()
-        self.posted: list[float] = []
+        self.posted: list[tuple[float, int]] = []
         self.begun: list[tuple[float, float]] = []
 
     def begin(self, kind: str, seconds: float) -> None:
@@ -54,20 +54,24 @@ class Refusing:
         self.until = dict.fromkeys(self.until, 0.0)
 
     def posted_lately(self) -> int:
-        """Return how many jobs were submitted so lately that they may not be recorded yet."""
+        """Return how many documents were submitted so lately that their jobs may not be recorded yet."""
         since = self.clock() - RECORDED_SECONDS
-        return sum(when >= since for when in self.posted)
+        return sum(count for when, count in self.posted if when >= since)
 
     @property
     def forgotten(self) -> int:
-        """How many jobs the app may not know of: no more than records were refused, nor than were submitted then."""
-        posted = sum(any(begin - RECORDED_SECONDS <= when < end for begin, end in self.begun) for when in self.posted)
-        return self.unread + min(len(self.unrecorded), posted)
+        """How many documents the app may not know the jobs of: those of as many requests as records were refused."""
+        posted = sorted(
+            count
+            for when, count in self.posted
+            if any(begin - RECORDED_SECONDS <= when < end for begin, end in self.begun)
+        )
+        return self.unread + sum(posted[-len(self.unrecorded) :] if self.unrecorded else [])
 
     def __call__(self, call: Call) -> Answer | None:
         """Say what a caller gets."""
         if call.operation == "Submit Job":
-            self.posted.append(self.clock())
+            self.posted.append((self.clock(), documents_in(call)))
         kind = "odd answers" if call.service is Service.NER else "refusals"
         if self.clock() >= self.until[kind] or not self.is_the_apps(call) or self.chance.random() >= SHARE:
             return None
@@ -88,6 +92,6 @@ class Refusing:
         """Take note of a call after which the app may not know that a job was accepted."""
         is_claim = call.blob.startswith(CLAIMS)
         if call.operation == "Submit Job":
-            self.unread += row.to(call).needs_server
+            self.unread += documents_in(call) if row.to(call).needs_server else 0
         elif call.container == self.settings.state_container and call.method == "PUT" and not is_claim:
             self.unrecorded.add(call.headers["x-ms-client-request-id"])

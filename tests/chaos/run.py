@@ -13,6 +13,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from local.app_settings import SAMPLE, read_values
 from local.children import Child
 from local.install import STATE
 from local.storage_emulator import Azurite
+from shared.packing import REQUEST_LIMITS
 from shared.settings import Settings
 from tests.chaos.plan import KINDS, SWITCHES, Action, make_plan
 from tests.chaos.refusing import Refusing
@@ -110,8 +112,9 @@ class Run:
     def do(self, action: Action) -> None:
         """Do what the plan says."""
         match action.kind:
-            case "upload" | "overwrite":
-                self.upload(action)
+            case "upload" | "burst" | "overwrite":
+                with ThreadPoolExecutor(4) as pool:
+                    list(pool.map(self.upload, (action, *action.others)))
             case "duplicate events":
                 self.repeat_event(action)
             case "redelivered message":
@@ -141,7 +144,7 @@ class Run:
         """Upload a version of a file."""
         blob = self.account.blobs.get_blob_client(self.account.settings.input_container, action.name)
         etag = str(blob.upload_blob(action.data, overwrite=True)["etag"]).strip('"')
-        self.books.uploads.setdefault(action.name, []).append(Uploaded(etag, action.data, action.requests))
+        self.books.uploads.setdefault(action.name, []).append(Uploaded(etag, action.data, action.documents))
 
     def repeat_event(self, action: Action) -> None:
         """Tell the app of a file that is there, as the host's blob listener does."""
@@ -202,18 +205,19 @@ class Run:
 
     def note_death(self) -> None:
         """Take note that a worker has died: what it was submitting may be submitted again, or given up one day."""
-        unrecorded = claimed(self.account)
+        unrecorded = claimed(self.account, self.books)
         self.books.allowances.append(min(unrecorded, self.refusing.posted_lately()))
         self.books.note_death(without_outcome(self.account, self.books))
 
     def restart_storage(self) -> None:
         """Stop the storage account for a moment; what the app could not record then may be submitted once more."""
-        before = claimed(self.account)
+        before = claimed(self.account, self.books)
         self.stop_storage()
         time.sleep(1.0)
         ports = self.azurite.ports
         self.azurite = Azurite(LOGS / f"azurite-{self.seed}-{self.started}.log", data=self.data, ports=ports)
-        self.books.allowances.append(max(before, claimed(self.account)) + 1)
+        after = claimed(self.account, self.books)
+        self.books.allowances.append(max(before, after) + REQUEST_LIMITS.documents)
 
     def finish(self) -> None:
         """End all faults, and wait until everything has come to rest."""

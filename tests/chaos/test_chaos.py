@@ -15,6 +15,7 @@ from tests.chaos.verdict import (
     GIVEN_UP,
     MIN_DEATHS,
     Books,
+    Stats,
     Uploaded,
     check_given_up,
     check_outcome,
@@ -33,15 +34,15 @@ def test_a_plan_is_a_function_of_its_seed() -> None:
 
 def test_a_version_is_given_up_after_three_deaths_only() -> None:
     """Each of them before it had its outcome; then nothing need have been submitted."""
-    version = Uploaded("0x1", b"a text", 1)
-    books = Books({"submissions": {}, "lost": {}}, {"a.txt": [version]}, after={"submissions": {}, "lost": {}})
+    version, counts = Uploaded("0x1", b"a text", 1), Stats({"documents": {}, "lostDocuments": {}})
+    books = Books(counts, {"a.txt": [version]}, after=counts)
     source = Source("incoming", "a.txt", version.etag, utc_now(), len(version.data))
     given_up = Problem(GIVEN_UP, "The app failed to process the file several times.")
     outcome = Outcome(OutcomeStatus.FAILED, source, {}, [], [], [given_up], Statistics(0, 0, 0, 0))
     books.deaths[version.etag] = MIN_DEATHS - 1
     with pytest.raises(AssertionError, match="given up after 2 deaths"):
         check_outcome("a.txt", version, outcome, books)
-    with pytest.raises(AssertionError, match="0 submissions for 1 requests"):
+    with pytest.raises(AssertionError, match="0 documents for 1"):
         check_submissions(books)
     books.deaths[version.etag] += 1
     check_outcome("a.txt", version, outcome, books)
@@ -63,8 +64,9 @@ def test_a_death_forgets_no_more_jobs_than_were_just_submitted(sample_values: di
     """What was submitted longer ago has its record, or never will."""
     clock = iter([1.0, 1.0, 2.0, 2.0, 2.0, 1.5 + RECORDED_SECONDS, 2.5 + RECORDED_SECONDS])
     refusing = Refusing(1, Settings.from_environ(sample_values), lambda: next(clock))
+    body = b'{"analysisInput": {"documents": [{}]}}'
     for number in (1, 2):
-        refusing(Call(number, Service.NER, "POST", "/language/analyze-text/jobs", {}))
+        refusing(Call(number, Service.NER, "POST", "/language/analyze-text/jobs", {}, body))
     counts = [refusing.posted_lately() for _ in range(3)]
     assert counts == [2, 1, 0]
 
@@ -77,3 +79,4 @@ def test_nothing_is_lost_and_nothing_paid_twice(ner_emulator: str) -> None:
     show([run], Console())
     assert run.done[KILLED], "the worker was killed"
     assert run.done[TIMED_OUT], "the worker was killed by functionTimeout"
+    assert run.books.shared_jobs, "files shared a job"

@@ -15,7 +15,7 @@ from local.watch import read_outcome
 from shared.outcome import Outcome, OutcomeStatus
 from shared.settings import Settings
 from shared.state.batch import BATCHES, BatchKind, batch_name
-from shared.state.claim import CLAIMS
+from shared.state.claim import CLAIMS, claim_name
 
 PATIENCE_SECONDS = 400.0
 STILL_SECONDS = 4.0
@@ -42,7 +42,7 @@ class Uploaded(NamedTuple):
 
     etag: str
     data: bytes
-    requests: int
+    documents: int
 
 
 @dataclass
@@ -52,12 +52,13 @@ class Books:
     Attributes:
         before: the emulator's counts at the beginning.
         uploads: versions of each file.
-        allowances: how many submissions may have been forgotten, each time that something was done to the app.
+        allowances: how many documents may have been forgotten, each time that something was done to the app.
         deaths: how many workers have died before a version had its outcome, by its etag.
         deaths_count: how many workers have died.
         given_up: names of files whose outcome says that the app gave them up.
         answered: how many calls were answered in place of a server, by the kind of the action.
         after: the emulator's counts in the end.
+        shared_jobs: how many jobs have had several files.
     """
 
     before: Stats
@@ -68,10 +69,11 @@ class Books:
     given_up: set[str] = field(default_factory=set)
     answered: dict[str, int] = field(default_factory=dict)
     after: Stats = field(default_factory=dict)
+    shared_jobs: int = 0
 
-    def requests(self, name: str) -> int:
-        """Return how many jobs all versions of a file take."""
-        return sum(version.requests for version in self.uploads[name])
+    def documents(self, name: str) -> int:
+        """Return how many documents all versions of a file have."""
+        return sum(version.documents for version in self.uploads[name])
 
     def note_death(self, etags: Iterable[str]) -> None:
         """Take note that a worker has died while these versions had no outcome."""
@@ -83,15 +85,17 @@ class Books:
         return {version.etag for versions in self.uploads.values() for version in versions}
 
     def counted(self, what: str, name: str) -> int:
-        """Return how often the emulator counted something for a file in this run."""
-        return self.after[what].get(name, 0) - self.before[what].get(name, 0)
+        """Return how often the emulator counted something for the documents of a file in this run."""
+        sent = [version for version in self.uploads[name] if version.documents]
+        ids = {document_id for version in sent for document_id in texts_of(name, version.data)}
+        return sum(self.after[what].get(each, 0) - self.before[what].get(each, 0) for each in ids)
 
     def paid_again(self, name: str) -> int:
-        """Return how many jobs were accepted for a file beyond what its versions take; negative if some were spared.
+        """Return how many documents were accepted of a file beyond those of its versions; negative if some were spared.
 
         Those whose answers the service lost are not counted.
         """
-        return self.counted("submissions", name) - self.counted("lost", name) - self.requests(name)
+        return self.counted("documents", name) - self.counted("lostDocuments", name) - self.documents(name)
 
     def totals(self) -> dict[str, int]:
         """Return the figures of the run."""
@@ -99,11 +103,12 @@ class Books:
         return {
             "files": len(names),
             "versions": sum(map(len, names.values())),
-            "requests of all versions": sum(map(self.requests, names)),
-            "submissions accepted": sum(self.counted("submissions", name) for name in names),
-            "of them, answers lost on the way": sum(self.counted("lost", name) for name in names),
+            "documents of all versions": sum(map(self.documents, names)),
+            "documents accepted": sum(self.counted("documents", name) for name in names),
+            "of them, answers lost on the way": sum(self.counted("lostDocuments", name) for name in names),
             "of them, paid again": sum(max(0, self.paid_again(name)) for name in names),
             "may have been forgotten": sum(self.allowances),
+            "jobs of several files": self.shared_jobs,
             "versions that workers died before": len(self.deaths),
             f"of them, {MIN_DEATHS} workers or more": sum(count >= MIN_DEATHS for count in self.deaths.values()),
             "of them, given up": len(self.given_up),
@@ -112,10 +117,10 @@ class Books:
         }
 
 
-def claimed(account: Account) -> int:
-    """Return how many versions a worker may be submitting: of each, one submission may be forgotten.
+def claimed(account: Account, books: Books) -> int:
+    """Return how many documents a worker may be submitting: of each, one submission may be forgotten.
 
-    They are claims without a record, records that wait for the service, and ledgers that are not complete.
+    They are those of claims without a record, of records that wait for the service, and of ledgers.
     """
     state = account.blobs.get_container_client(account.settings.state_container)
     try:
@@ -124,8 +129,13 @@ def claimed(account: Account) -> int:
         return 0
     recorded = {blob.name: (blob.metadata or {}).get("kind", "") for blob in listed if blob.name.startswith(BATCHES)}
     claims = [blob for blob in listed if blob.name.startswith(CLAIMS)]
-    unrecorded = sum(batch_name((claim.metadata or {}).get("batch", "")) not in recorded for claim in claims)
-    return unrecorded + sum(kind in (BatchKind.WAITING, BatchKind.LEDGER) for kind in recorded.values())
+    kinds = [recorded.get(batch_name((claim.metadata or {}).get("batch", ""))) for claim in claims]
+    names = {claim_name(name): name for name in books.uploads}
+    return sum(
+        max(version.documents for version in books.uploads[names[claim.name]])
+        for claim, kind in zip(claims, kinds, strict=True)
+        if kind in (None, BatchKind.WAITING, BatchKind.LEDGER)
+    )
 
 
 def without_outcome(account: Account, books: Books) -> list[str]:
@@ -158,8 +168,18 @@ def wait_for_the_end(account: Account, books: Books, stats: Callable[[], Stats])
         assert time.monotonic() < deadline, f"never came: {missing}"
         time.sleep(0.5)
     books.after = stats()
+    books.shared_jobs = count_shared_jobs(account, books)
     check_submissions(books)
     check_given_up(books)
+
+
+def count_shared_jobs(account: Account, books: Books) -> int:
+    """Return how many jobs are in the outcomes of several files."""
+    files: Counter[str] = Counter()
+    for name, versions in books.uploads.items():
+        outcome = read_outcome(account.blobs, account.settings, name, versions[-1].etag)
+        files.update(job.job_id for job in (outcome.jobs if outcome else []))
+    return sum(count > 1 for count in files.values())
 
 
 def unfinished(account: Account, books: Books) -> list[str]:
@@ -197,7 +217,7 @@ def check_outcome(name: str, version: Uploaded, outcome: Outcome, books: Books) 
         assert deaths >= MIN_DEATHS, f"{name!r}: given up after {deaths} deaths"
         books.given_up.add(name)
         return
-    if not version.requests:
+    if not version.documents:
         assert outcome.status is OutcomeStatus.FAILED, name
         assert codes <= {"EmptyFile", "BinaryFile", "UnsupportedType"}, (name, codes)
         return
@@ -229,12 +249,12 @@ def texts_of(name: str, data: bytes) -> dict[str, str]:
 
 
 def check_submissions(books: Books) -> None:
-    """Assert that each request was paid once, but for those whose acceptance nobody could record."""
+    """Assert that each document was paid once, but for those whose acceptance nobody could record."""
     spare = sum(books.allowances)
     for name in books.uploads:
-        submitted, lost = books.counted("submissions", name), books.counted("lost", name)
+        submitted, lost = books.counted("documents", name), books.counted("lostDocuments", name)
         more = books.paid_again(name)
-        assert more <= spare, f"{name!r}: {submitted} submissions, of which {lost} lost, for {books.requests(name)}"
-        newest = 0 if name in books.given_up else books.uploads[name][-1].requests
-        assert submitted >= newest, f"{name!r}: {submitted} submissions for {newest} requests"
+        assert more <= spare, f"{name!r}: {submitted} documents, of which {lost} lost, for {books.documents(name)}"
+        newest = 0 if name in books.given_up else books.uploads[name][-1].documents
+        assert submitted >= newest, f"{name!r}: {submitted} documents for {newest}"
         spare -= max(0, more)

@@ -26,7 +26,7 @@ from shared.state.claim import CLAIMS
 from shared.state.sweeping import Swept
 from tests.due_times import DueTimes, due_times
 from tests.emulator import end_jobs, move_clock, set_switches, stats, submissions
-from tests.proxy import Proxies, Service, no_pauses, ports_of, proxies, through
+from tests.proxy import Proxies, Service, documents_in, no_pauses, ports_of, proxies, through
 from tests.waiting import eventually
 
 TEXT = b"A table for two at Blue Heron in Bristol at eight, please."
@@ -233,6 +233,11 @@ class ProxiedWay(Way):
         """Return how many jobs the service has accepted from the pipelines."""
         posted = [call.number for call in self.proxies.calls if call.operation == "Submit Job"]
         return sum(self.proxies.statuses.get(number) == 202 for number in posted)
+
+    def documents(self) -> int:
+        """Return how many documents the service has accepted from the pipelines, in all jobs."""
+        posted = [call for call in self.proxies.calls if call.operation == "Submit Job"]
+        return sum(documents_in(call) for call in posted if self.proxies.statuses.get(call.number) == 202)
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass for the app alone: ways that run side by side share the service."""

@@ -18,7 +18,7 @@ from local.storage_emulator import KEY
 from shared.outcome import Outcome
 from tests.azure_answers import BY_NAME
 from tests.integration.conftest import ProxiedWay
-from tests.proxy import Service
+from tests.proxy import Call, Service
 from tests.refusals import ANY, EVERYTHING, Choice, Refusal, Refused, Row, Site, family, sites_of
 from tests.walks import CASES, Case, Host, journal, journals
 
@@ -96,7 +96,7 @@ async def walk_unrefused(make_proxied_way: MakeWay, case: Case) -> Expected:
     await case.walk(host, case.data, case.newer)
     outcome = host.way.outcome()
     assert outcome is not None
-    assert host.way.submissions() == case.requests
+    assert case.paid(host.way) == case.requests
     await host.way.aclose()
     return Expected(outcome, tuple(sites_of(host.way.proxies.calls, host.way.settings)))
 
@@ -138,34 +138,38 @@ class Trial:
     def judge(self, refusal: Refusal, expected: Expected, log: list[str], *, waited: bool) -> list[str]:
         """Return what does not hold in the end; `waited` says that the file ended after the refusal did."""
         way = refusal.host.way
-        found = [*wrong_end(way, expected), *secrets(way, log)]
-        submitted, paid = way.submissions(), self.case.requests
-        most = paid * MAX_SUBMISSIONS if self.lasting else paid + self.may_forget(refusal)
+        found = [*wrong_end(refusal.host, expected), *secrets(way, log)]
+        submitted, paid = self.case.paid(way), self.case.requests
+        forgotten = self.forgotten(refusal)
+        spare = self.case.paid_in(forgotten) if forgotten else 0
+        most = paid * MAX_SUBMISSIONS if self.lasting else paid + spare
         if not paid <= submitted <= most:
             found.append(f"{submitted} submissions for {paid} requests")
         if self.lasting:
             found += [*unbounded(refusal), *(unnamed(refusal, log) if waited else ())]
         return found
 
-    def may_forget(self, refusal: Refusal) -> bool:
-        """Return whether a submission may have been forgotten: its own answer was lost, or its record refused."""
+    def forgotten(self, refusal: Refusal) -> Call | None:
+        """Return the submission that may have been forgotten: its own answer was lost, or its record refused."""
         if not refusal.refused:
-            return False
+            return None
         call = refusal.refused[0].call
         if call.operation == "Submit Job":
-            return self.row.after
+            return call if self.row.after else None
         before = refusal.host.way.proxies.calls[: call.number - 1]
         records = call.container == refusal.host.way.settings.state_container and call.method == "PUT"
-        return records and bool(before) and before[-1].operation == "Submit Job"
+        return before[-1] if records and before and before[-1].operation == "Submit Job" else None
 
 
-def wrong_end(way: ProxiedWay, expected: Expected) -> Iterator[str]:
+def wrong_end(host: Host, expected: Expected) -> Iterator[str]:
     """Yield what is wrong about the end: the outcome of the newest version is there, and nothing is left over."""
-    outcome = way.outcome()
-    if outcome is None:
+    way, (outcome, *others) = host.way, host.outcomes()
+    if outcome is None or None in others:
         yield "no outcome"
     elif not expected.is_met_by(outcome):
         yield f"outcome {outcome.status} {[problem.code for problem in outcome.errors]}"
+    elif any(other and other.status is not outcome.status for other in others):
+        yield "another outcome of a file of the same batch"
     if blobs := way.in_flight():
         yield f"{blobs} blobs left over"
     if messages := way.queue.get_queue_properties().approximate_message_count:
@@ -238,7 +242,9 @@ async def trials_of(make_proxied_way: MakeWay, case: Case, *, lasting: bool) -> 
     """Return the trials of a case; what the cases before it have tried is not tried again."""
     choice = Choice(lasting=lasting)
     trials: list[Trial] = []
-    for other in CASES[: CASES.index(case) + 1]:
+    # The calls of several files come in any order, and mean something else for each other.
+    before = [other for other in CASES[: CASES.index(case)] if not case.is_of_several and not other.is_of_several]
+    for other in (*before, case):
         if other.name not in unrefused:
             unrefused[other.name] = await walk_unrefused(make_proxied_way, other)
         chosen = [(site, row) for site in unrefused[other.name].sites for row in choice.choose(site)]

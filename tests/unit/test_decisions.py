@@ -24,6 +24,7 @@ from shared.pipeline.decisions import (
     is_behind,
     look_at_file,
     who_submits,
+    window_seconds,
 )
 from shared.source import Source
 from shared.state.batch import BatchKind, BatchRecord, is_overdue
@@ -304,3 +305,17 @@ def test_a_record_is_overdue_after_the_grace(seconds: float, *, expected: bool) 
 def test_a_claim_is_old_once_its_worker_must_have_ended(seconds: float, *, expected: bool) -> None:
     """Each worker ends itself before."""
     assert is_old(NOW, after(seconds), PATIENCE) is expected
+
+
+@pytest.mark.parametrize(
+    ("calls", "expected"), [(0, 0.0), (250, 0.0), (251, 0.004), (500, 1.0), (750, 2.0), (1000, 2.0), (9999, 2.0)]
+)
+def test_a_batch_waits_the_longer_the_more_calls_are_used(calls: int, expected: float) -> None:
+    """Not at all while few are, and never longer than two seconds."""
+    assert window_seconds(calls, is_throttled=False) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("calls", [0, 500, 9999])
+def test_after_throttling_a_batch_waits_for_the_longest_time(calls: int) -> None:
+    """Other processes may have used the calls, or the limit is lower than usual."""
+    assert window_seconds(calls, is_throttled=True) == 2.0

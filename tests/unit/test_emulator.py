@@ -285,6 +285,8 @@ async def test_faults_happen_as_often_as_they_are_set(service: Service) -> None:
         "submissions": {"name": 2},
         "lost": {"name": 1},
         "documentsPerJob": {"1": 2},
+        "documents": {"0": 2},
+        "lostDocuments": {"0": 1},
     }
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from shared.ner.errors import NerError, Remedy
@@ -46,7 +47,7 @@ def test_every_dialect_gives_the_same_results(name: str) -> None:
     """Tasks within tasks, tasks by kind, items: the same documents, and the job has ended."""
     job = response(name)
     assert job.status is JobStatus.SUCCEEDED
-    assert job.documents == DOCUMENTS
+    assert [msgspec.structs.replace(document, statistics=msgspec.UNSET) for document in job.documents] == DOCUMENTS
     assert job.problems == []
     assert job.next_page is None
     assert (job.created or "").startswith("2021-05-19T14:32:25")

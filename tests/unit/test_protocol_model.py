@@ -18,7 +18,7 @@ from shared.message import FileMessage
 from shared.pipeline.decisions import MAX_UNSURE
 from shared.state.claim import MAX_TRIES
 from shared.storage.blobs import OutcomeConflictError
-from tests.unit.protocol.polling import on_event, on_message
+from tests.unit.protocol.polling import on_events, on_message
 from tests.unit.protocol.protections import Protection
 from tests.unit.protocol.sweeping import sweep
 from tests.unit.protocol.workers import Answer, Steps, Worker
@@ -36,8 +36,8 @@ MAX_DELIVERIES: Final = 5
 LIFETIME_SECONDS: Final = 1200
 """After which the host ends a worker."""
 SOON_SECONDS: Final = 10
-MAX_PAID: Final = MAX_TRIES + MAX_TRIES + MAX_UNSURE
-"""So often a version is paid at most, whatever dies, gets lost or is refused."""
+MAX_PAID: Final = 2 * (MAX_TRIES + MAX_TRIES + MAX_UNSURE)
+"""So often a version is paid at most, with others and alone, whatever dies, gets lost or is refused."""
 WHICH = st.integers(0, 7)
 
 
@@ -120,7 +120,16 @@ class Protocol(RuleBasedStateMachine):
         name = self.world.events[which % len(self.world.events)]
         if not again:
             self.world.events.remove(name)
-        self.invoke(lambda me: on_event(me, name), lambda: self.world.events.append(name))
+        self.invoke(lambda me: on_events(me, [name]), lambda: self.world.events.append(name))
+
+    @precondition(lambda self: len(set(self.world.events)) > 1)
+    @rule(has_late=st.booleans())
+    def deliver_events_together(self, has_late: bool) -> None:
+        """Hand over an event of each file at the same time; one of them may be late for its batch."""
+        names = list(dict.fromkeys(self.world.events))
+        for name in names:
+            self.world.events.remove(name)
+        self.invoke(lambda me: on_events(me, names, has_late=has_late), lambda: self.world.events.extend(names))
 
     @precondition(lambda self: self.world.visible)
     @rule(which=WHICH, again=st.booleans())
@@ -251,7 +260,8 @@ class Protocol(RuleBasedStateMachine):
         for payment, count in self.world.paid.items():
             times = 1 + resubmitted[payment.name, payment.etag]
             assert count <= MAX_PAID * times, f"{payment} paid {count} times, which is never allowed"
-            allowed = 1 + resubmitted[payment.name, payment.etag] + self.world.forgotten[payment] + pending[payment]
+            more = self.world.forgotten[payment] + self.world.repaid[payment] + pending[payment]
+            allowed = 1 + resubmitted[payment.name, payment.etag] + more
             assert count <= allowed, f"{payment} paid {count} times, allowed are {allowed}"
 
     @invariant()
@@ -273,7 +283,7 @@ class Protocol(RuleBasedStateMachine):
                     self.advance(worker)
             elif world.events:
                 name = world.events.pop()
-                self.invoke(lambda me, name=name: on_event(me, name), lambda: None)  # type: ignore[misc]
+                self.invoke(lambda me, name=name: on_events(me, [name]), lambda: None)  # type: ignore[misc]
             elif world.queue:
                 first = min(world.queue, key=lambda queued: queued.visible)
                 world.queue.remove(first)

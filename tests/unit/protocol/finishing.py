@@ -1,9 +1,12 @@
 """The model of `finishing` and `calling`: how a version ends, and what comes after a call that failed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import TypeVar
 
-from shared.message import is_expired
+from azure.core.exceptions import AzureError
+
+from shared.message import FileMessage, is_expired
 from shared.ner.errors import NerError
 from shared.outcome import OutcomeStatus
 from shared.pipeline.decisions import Fail, after_call, after_refusal, after_unsure
@@ -20,6 +23,9 @@ from tests.unit.protocol.workers import (
     Steps,
     Worker,
 )
+from tests.unit.protocol.world import Payment, Text
+
+T = TypeVar("T")
 
 
 def fail(me: Worker, member: Member) -> Steps[None]:
@@ -118,7 +124,15 @@ def after_failed_call(
         jitter=0.5,
         since=since,
     )
+    is_submitted = record.submitted_date_time is not None
     if isinstance(decided, Fail):
+        is_refused = not decided.overdue and not is_submitted
+        if record.is_of_several and is_refused and me.has(Protection.DISSOLVE):
+            yield from dissolve(me, batch, record, baton)
+            return
+        for member in record.members if is_refused else ():
+            text = me.world.texts[member.source]
+            assert text is Text.REFUSED, f"{member.source.name} fails because of another file"
         yield from fail_all(me, batch, record, baton)
         return
     if error.is_unanswered and record.submitted_date_time is None and me.has(Protection.UNANSWERED_DELAYS):
@@ -130,10 +144,42 @@ def after_failed_call(
     yield from me.reschedule(batch, record, baton, decided.seconds)
 
 
+def dissolve(
+    me: Worker, batch: str, record: BatchRecord, baton: str | None, *, after_deaths: bool = False
+) -> Steps[None]:
+    """Let each file of a batch continue alone."""
+    void = BatchRecord(kind=BatchKind.VOID, received_date_time=record.received_date_time, due=me.world.now)
+    if me.has(Protection.VOID_FIRST) and (yield from me.write_batch(batch, void, baton)) is None:
+        return
+    if record.job is not None:
+        me.world.repaid.update(payments_of(record))
+    dissolved = None if after_deaths else batch
+    messages = [
+        FileMessage(file=member.source.name, dissolved=dissolved, due=me.world.now) for member in record.members
+    ]
+    yield from for_each(messages, lambda message: me.call(me.world.send, message))
+
+
+def payments_of(record: BatchRecord) -> list[Payment]:
+    """Return what a request of a batch is paid for."""
+    return [Payment(member.source.name, member.source.etag, 0) for member in record.members]
+
+
+def for_each(items: Iterable[T], step: Callable[[T], Steps[None]]) -> Steps[None]:
+    """Take a step for all items; if storage refuses it for one of them, still take it for the others."""
+    refused: Exception | None = None
+    for item in items:
+        try:
+            yield from step(item)
+        except (AzureError, OutcomeConflictError) as error:
+            refused = refused or error
+    if refused is not None:
+        raise refused
+
+
 def fail_all(me: Worker, batch: str, record: BatchRecord, baton: str | None) -> Steps[None]:
     """End a batch whose members gave no entities."""
-    for member in record.members:
-        yield from fail(me, member)
+    yield from for_each(record.members, lambda member: fail(me, member))
     if baton is not None:
         yield from end_batch(me, batch, record, baton)
 

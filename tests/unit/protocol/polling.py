@@ -8,23 +8,26 @@ from azure.core.exceptions import AzureError
 from shared.message import BatchMessage, FileMessage, decode_message, is_expired
 from shared.ner.errors import NerError
 from shared.outcome import OutcomeStatus
+from shared.pipeline.decisions import before_last_try
 from shared.pipeline.running import REFUSALS, TRY_AGAIN_SECONDS
 from shared.settings import LAST_SHARE
-from shared.state.batch import BatchKind, BatchRecord, SubmittedJob
+from shared.state.batch import BatchKind, BatchRecord, Member, SubmittedJob
 from shared.state.claim import MAX_TRIES
 from tests.unit.protocol.finishing import (
     after_failed_call,
     after_refused_call,
+    dissolve,
     end_batch,
     fail,
     fail_all,
     finish,
+    for_each,
     give_up_version,
     holds,
 )
 from tests.unit.protocol.ledgers import collect, post_all
 from tests.unit.protocol.protections import Protection
-from tests.unit.protocol.submitting import post_text, submit
+from tests.unit.protocol.submitting import post_files, submit, submit_together
 from tests.unit.protocol.workers import (
     JOB_TIMEOUT_SECONDS,
     PATIENCE_SECONDS,
@@ -34,7 +37,7 @@ from tests.unit.protocol.workers import (
     Steps,
     Worker,
 )
-from tests.unit.protocol.world import JobState, Upload
+from tests.unit.protocol.world import JobState, Text, Upload
 
 
 class Turn(NamedTuple):
@@ -44,18 +47,21 @@ class Turn(NamedTuple):
     baton: str | None
 
 
-def on_event(me: Worker, name: str) -> Steps[None]:
-    """Submit a file that the host tells of."""
-    wanted = FileMessage(file=name)
+def on_events(me: Worker, names: list[str], *, has_late: bool = False) -> Steps[None]:
+    """Submit files that the host tells of at the same time; the last one may be late for its batch."""
+    wanted = [FileMessage(file=name) for name in names]
     try:
-        yield from submit(me, wanted)
+        found = yield from submit_together(me, wanted, has_late=has_late)
+        refused = [each for each, _ in found]
     except REFUSALS:
         me.forget()
-        me.deadline = me.world.in_seconds(PATIENCE_SECONDS * LAST_SHARE)
+        refused = wanted
+    me.deadline = me.world.in_seconds(PATIENCE_SECONDS * LAST_SHARE) if refused else me.deadline
+    for each in refused:
         try:
-            yield from me.call(me.world.send, wanted, TRY_AGAIN_SECONDS)
+            yield from me.call(me.world.send, each, TRY_AGAIN_SECONDS)
         except (AzureError, TimeoutError):
-            return
+            continue
 
 
 def on_message(me: Worker, text: str, *, comes_again: bool) -> Steps[None]:
@@ -111,6 +117,13 @@ def find_turn(me: Worker, message: BatchMessage) -> Steps[Turn | None]:
 def count_try(me: Worker, batch: str, turn: Turn, *, comes_again: bool) -> Steps[Turn | None]:
     """Count this worker, since another one may have died of the same step; end a batch that too many have died of."""
     record = turn.record
+    if record.is_of_several and (record.kind is BatchKind.WAITING or record.tries > MAX_TRIES):
+        yield from dissolve(me, batch, record, turn.baton, after_deaths=True)
+        return None
+    if record.tries >= MAX_TRIES and record.is_of_several:
+        later = msgspec.structs.replace(record, tries=record.tries + 1)
+        yield from me.reschedule(batch, later, turn.baton, before_last_try(MAX_TRIES - 1, PATIENCE_SECONDS))
+        return None
     if record.tries >= MAX_TRIES and me.has(Protection.MAX_BATCH_TRIES):
         yield from fail_all(me, batch, record, turn.baton or "")
         return None
@@ -148,11 +161,18 @@ def poll_job(me: Worker, batch: str, record: BatchRecord, baton: str | None, sub
     if state is JobState.RUNNING and not is_late:
         yield from me.reschedule(batch, record.after_progress(), baton, POLL_SECONDS)
         return
-    for member in record.members:
-        if state is JobState.RUNNING:
-            yield from fail(me, member)
-        else:
-            yield from finish(me, member, OutcomeStatus.SUCCEEDED, [submitted.job_id])
+    if state is JobState.FAILED and record.is_of_several:
+        yield from dissolve(me, batch, record, baton)
+        return
+
+    def end(member: Member) -> Steps[None]:
+        if state is JobState.SUCCEEDED or state is JobState.CANCELLED:
+            return finish(me, member, OutcomeStatus.SUCCEEDED, [submitted.job_id])
+        text = me.world.texts[member.source]
+        assert state is JobState.RUNNING or text is Text.FAILING, "a file fails because of another one"
+        return fail(me, member)
+
+    yield from for_each(record.members, end)
     yield from end_batch(me, batch, record, baton)
     if state is JobState.RUNNING:
         yield from me.cancel(submitted.job_id)
@@ -166,22 +186,26 @@ def continue_posting(me: Worker, batch: str, record: BatchRecord, baton: str | N
     taken = yield from me.take_baton(batch, record, baton)
     if taken is None:
         return
-    upload = yield from read_again(me, batch, record, taken)
-    if upload is not None:
-        yield from post_text(me, batch, record, taken, upload)
+    files = yield from read_again(me, batch, record, taken)
+    if files:
+        record = msgspec.structs.replace(record, members=[member for member, _ in files])
+        yield from post_files(me, batch, record, taken, [upload for _, upload in files])
 
 
-def read_again(me: Worker, batch: str, record: BatchRecord, baton: str) -> Steps[Upload | None]:
-    """Return the text of a batch of one file; None if the batch has ended, or is continued later."""
-    source = record.members[0].source
+def read_again(me: Worker, batch: str, record: BatchRecord, baton: str) -> Steps[list[tuple[Member, Upload]]]:
+    """Return the files of a batch that can still be posted; none if it has ended, or is continued later."""
+    found: list[tuple[Member, Upload]] = []
     try:
-        upload = yield from me.call(me.world.read_upload, source.name, source.etag)
+        for member in record.members:
+            upload = yield from me.call(me.world.read_upload, member.source.name, member.source.etag)
+            if upload is not None:
+                found.append((member, upload))
     except AzureError:
         yield from after_refused_call(me, batch, record, baton)
-        return None
-    if upload is None:
+        return []
+    if not found:
         yield from give_up_version(me, batch, record, baton)
-    return upload
+    return found
 
 
 def continue_with_ledger(me: Worker, batch: str, record: BatchRecord, baton: str | None) -> Steps[None]:
@@ -202,6 +226,5 @@ def continue_with_ledger(me: Worker, batch: str, record: BatchRecord, baton: str
     taken = yield from me.take_baton(batch, record, baton)
     if taken is None:
         return
-    upload = yield from read_again(me, batch, record, taken)
-    if upload is not None:
+    if (yield from read_again(me, batch, record, taken)):
         yield from post_all(me, batch, record, taken, ledger if me.has(Protection.LEDGER_CLAIM) else None)

@@ -1,5 +1,7 @@
 """The model of `submitting`, `claiming`, `copying` and `posting`."""
 
+from typing import NamedTuple
+
 import msgspec
 from azure.core.exceptions import AzureError
 
@@ -15,7 +17,7 @@ from shared.state.batch import BatchKind, BatchRecord, Member, SubmittedJob
 from shared.state.claim import MAX_TRIES, Claim, is_old
 from shared.state.ledger import Ledger
 from shared.storage.blobs import OutcomeConflictError
-from tests.unit.protocol.finishing import after_failed_call, fail
+from tests.unit.protocol.finishing import after_failed_call, fail, payments_of
 from tests.unit.protocol.ledgers import post_all
 from tests.unit.protocol.protections import Protection
 from tests.unit.protocol.workers import (
@@ -26,32 +28,103 @@ from tests.unit.protocol.workers import (
     Steps,
     Worker,
 )
-from tests.unit.protocol.world import Payment, Stored, Text, Upload
+from tests.unit.protocol.world import Stored, Text, Upload
+
+
+class Ready(NamedTuple):
+    """A file that is claimed and read."""
+
+    wanted: FileMessage
+    held: Stored[Claim]
+    member: Member
+    upload: Upload
 
 
 def submit(me: Worker, wanted: FileMessage) -> Steps[None]:
     """Submit the newest version of a file, unless it is in work or has its outcome."""
+    for _, error in (yield from submit_together(me, [wanted])):
+        raise error
+
+
+def submit_together(
+    me: Worker, wanted: list[FileMessage], *, has_late: bool = False
+) -> Steps[list[tuple[FileMessage, Exception]]]:
+    """Submit files that arrive at the same time, in one batch; return those that were refused.
+
+    The last one may be late: the batch leaves without it.
+    """
+    batch, group, alone = new_batch(me), list[Ready](), list[Ready]()
+    refused: list[tuple[FileMessage, Exception]] = []
+    for each in wanted:
+        try:
+            ready = yield from claim_and_prepare(me, each, batch)
+        except (AzureError, OutcomeConflictError) as error:
+            refused.append((each, error))
+            continue
+        if ready is not None:
+            (group if ready.held.value.batch == batch else alone).append(ready)
+    late = group.pop() if has_late and len(group) > 1 else None
+    for files in [group, *([each] for each in alone)]:
+        if files:
+            refused += yield from send(me, files[0].held.value.batch, files)
+    if late is not None:
+        refused += yield from go_alone(me, late)
+    return refused
+
+
+def send(me: Worker, batch: str, files: list[Ready]) -> Steps[list[tuple[FileMessage, Exception]]]:
+    """Send the files of a batch; return them if that was refused."""
+    try:
+        yield from begin(me, batch, files)
+    except (AzureError, OutcomeConflictError) as error:
+        me.forget()
+        return [(each.wanted, error) for each in files]
+    return []
+
+
+def go_alone(me: Worker, late: Ready) -> Steps[list[tuple[FileMessage, Exception]]]:
+    """Send a file whose batch has left without it."""
+    claim, etag = msgspec.structs.replace(late.held.value, batch=new_batch(me)), late.held.etag
+    if me.has(Protection.LATE_CLAIM):
+        try:
+            moved = yield from write_claim(me, claim, etag)
+        except AzureError as error:
+            return [(late.wanted, error)]
+        if moved is None:
+            return []
+        etag = moved
+    member = msgspec.structs.replace(late.member, claim_etag=etag)
+    return (yield from send(me, claim.batch, [Ready(late.wanted, Stored(claim, etag), member, late.upload)]))
+
+
+def new_batch(me: Worker) -> str:
+    """Return a name for a batch."""
+    return f"{me.world.new_etag():0>32}"
+
+
+def claim_and_prepare(me: Worker, wanted: FileMessage, batch: str) -> Steps[Ready | None]:
+    """Claim and read the newest version of a file; None if there is nothing to send of it."""
     upload = yield from me.call(me.world.read_upload, wanted.file)
     if upload is None:
-        return
+        return None
     claim = Claim(
         source=upload.source,
-        batch=f"{me.world.new_etag():0>32}",
+        # What is known to need several requests goes alone from the beginning.
+        batch=new_batch(me) if upload.text is Text.LARGE or wanted.dissolved else batch,
         claimed_date_time=me.world.now,
         received_date_time=me.world.now,
         replaces=wanted.replaces,
         digest=upload.digest,
     )
-    held = yield from take_claim(me, claim)
+    held = yield from take_claim(me, claim, wanted.dissolved)
     if held is None:
-        return
+        return None
     try:
         member = yield from prepare(me, held, upload)
     except (AzureError, OutcomeConflictError):
         yield from give_back(me, held)
         raise
-    if member is not None:
-        yield from begin(me, held.value, member, upload)
+    return None if member is None else Ready(wanted, held, member, upload)
 
 
 def prepare(me: Worker, held: Stored[Claim], upload: Upload) -> Steps[Member | None]:
@@ -67,7 +140,7 @@ def prepare(me: Worker, held: Stored[Claim], upload: Upload) -> Steps[Member | N
     return member
 
 
-def take_claim(me: Worker, claim: Claim) -> Steps[Stored[Claim] | None]:
+def take_claim(me: Worker, claim: Claim, dissolved: str | None) -> Steps[Stored[Claim] | None]:
     """Claim a file for a version; None if another worker has the version, or a newer one."""
     for _ in range(MAX_ATTEMPTS):
         etag = yield from write_claim(me, claim, None)
@@ -75,7 +148,7 @@ def take_claim(me: Worker, claim: Claim) -> Steps[Stored[Claim] | None]:
             return Stored(claim, etag)
         known = yield from me.call(me.world.claims.get, claim.source.name)
         if known is not None:
-            return (yield from take_over(me, claim, known))
+            return (yield from take_over(me, claim, known, dissolved))
     return None
 
 
@@ -90,13 +163,15 @@ def write_claim(me: Worker, claim: Claim, known: str | None) -> Steps[str | None
     return (yield from me.call(write))
 
 
-def take_over(me: Worker, claim: Claim, known: Stored[Claim]) -> Steps[Stored[Claim] | None]:
+def take_over(me: Worker, claim: Claim, known: Stored[Claim], dissolved: str | None) -> Steps[Stored[Claim] | None]:
     """Claim a file in place of a claim that is there, if no worker has this version."""
     is_in_batch = None
     if is_old(known.value.claimed_date_time, claim.claimed_date_time, PATIENCE_SECONDS):
         stored = yield from me.call(me.world.batches.get, known.value.batch)
         is_in_batch = stored.value.has(known.etag) if stored else None
-    decided = who_submits(known.value, claim.source, is_in_batch, claim.claimed_date_time, PATIENCE_SECONDS)
+    decided = who_submits(
+        known.value, claim.source, is_in_batch, claim.claimed_date_time, PATIENCE_SECONDS, dissolved=dissolved
+    )
     if decided is Claiming.LEAVE:
         return None
     if decided is Claiming.FENCE and me.has(Protection.FENCE) and not (yield from put_up_fence(me, known.value)):
@@ -106,9 +181,13 @@ def take_over(me: Worker, claim: Claim, known: Stored[Claim]) -> Steps[Stored[Cl
     if me.has(asks) and not (yield from is_newest(me, claim.source)):
         return None
     if decided is not Claiming.ASK:
-        replaces = claim.replaces or known.value.replaces
-        tries, received = known.value.tries + 1, known.value.received_date_time
-        claim = msgspec.structs.replace(claim, tries=tries, received_date_time=received, replaces=replaces)
+        claim = msgspec.structs.replace(
+            claim,
+            batch=new_batch(me),
+            tries=known.value.tries + (decided is not Claiming.LEAVE_BATCH),
+            received_date_time=known.value.received_date_time,
+            replaces=claim.replaces or known.value.replaces,
+        )
     elif claim.digest == known.value.digest and claim.replaces is None and me.has(Protection.SAME_TEXT):
         return (yield from take_over_job(me, claim, known))
     etag = yield from write_claim(me, claim, known.etag)
@@ -119,14 +198,19 @@ def take_over_job(me: Worker, claim: Claim, known: Stored[Claim]) -> Steps[Store
     """Replace the claim of a version with the same text, and continue its batch."""
     batch = known.value.batch
     stored = yield from me.call(me.world.batches.get, batch)
-    if stored is not None and has_job(stored.value, known.etag):
+    has_found = stored is not None and has_job(stored.value, known.etag)
+    if has_found:
         claim = msgspec.structs.replace(claim, batch=batch, received_date_time=known.value.received_date_time)
     etag = yield from write_claim(me, claim, known.etag)
     if etag is None:
         return None
+    if not has_found:
+        return Stored(claim, etag)
     for _ in range(MAX_ATTEMPTS):
-        if stored is None or not has_job(stored.value, known.etag):
+        if stored is None:
             return Stored(claim, etag)
+        if not has_job(stored.value, known.etag):
+            return None
         record = with_version(stored.value, known.etag, claim, etag, me.world.now)
         if (yield from me.reschedule(batch, record, stored.etag, 0.0)):
             return None
@@ -197,24 +281,24 @@ def copy_outcome(me: Worker, member: Member) -> Steps[None]:
     yield from me.call(world.write_outcome, member.source, status, member.digest, copied.jobs, etag)
 
 
-def begin(me: Worker, claim: Claim, member: Member, upload: Upload) -> Steps[None]:
-    """Send the text of a claimed version to the service, or let it wait while the service is throttling."""
+def begin(me: Worker, batch: str, files: list[Ready]) -> Steps[None]:
+    """Send the texts of claimed versions to the service, or let them wait while the service is throttling."""
     record = BatchRecord(
         kind=BatchKind.WAITING,
-        members=[member],
-        received_date_time=claim.received_date_time,
+        members=[each.member for each in files],
+        received_date_time=min(each.held.value.received_date_time for each in files),
         due=me.world.now,
     )
     if me.world.closed:
-        yield from me.reschedule(claim.batch, record, None, THROTTLED_SECONDS)
+        yield from me.reschedule(batch, record, None, THROTTLED_SECONDS)
         return
-    yield from post_text(me, claim.batch, record, None, upload)
+    yield from post_files(me, batch, record, None, [each.upload for each in files])
 
 
-def post_text(me: Worker, batch: str, record: BatchRecord, baton: str | None, upload: Upload) -> Steps[None]:
-    """Post what was read of a file: as one job if it fits one request, else by a ledger."""
-    if upload.text is not Text.LARGE:
-        yield from post(me, batch, record, baton, upload)
+def post_files(me: Worker, batch: str, record: BatchRecord, baton: str | None, uploads: list[Upload]) -> Steps[None]:
+    """Post what was read of files: as one job if it fits one request, else a single file by a ledger."""
+    if uploads[0].text is not Text.LARGE:
+        yield from post(me, batch, record, baton, uploads)
         return
     record = msgspec.structs.replace(record, kind=BatchKind.LEDGER)
     etag = yield from me.begin_step(batch, record, baton)
@@ -222,11 +306,11 @@ def post_text(me: Worker, batch: str, record: BatchRecord, baton: str | None, up
         yield from post_all(me, batch, record, etag, None if not me.has(Protection.LEDGER_CLAIM) else Ledger(batch))
 
 
-def post(me: Worker, batch: str, record: BatchRecord, baton: str | None, upload: Upload) -> Steps[None]:
+def post(me: Worker, batch: str, record: BatchRecord, baton: str | None, uploads: list[Upload]) -> Steps[None]:
     """Post a batch of one request, and record the job."""
-    payments = [Payment(member.source.name, member.source.etag, 0) for member in record.members]
+    payments = payments_of(record)
     try:
-        if upload.text is Text.REFUSED:
+        if any(upload.text is Text.REFUSED for upload in uploads):
             raise NerError("InvalidRequest", "", Remedy.NONE)
         job_id = yield from me.post(payments)
     except NerError as error:

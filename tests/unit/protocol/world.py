@@ -38,7 +38,9 @@ class Text(Enum):
     BAD = "bad"
     """No text: it ends before anything is sent."""
     REFUSED = "refused"
-    """The service refuses it for what it holds."""
+    """The service refuses each request that has it."""
+    FAILING = "failing"
+    """Each job that has it fails."""
 
 
 class Upload(NamedTuple):
@@ -85,6 +87,7 @@ class JobState(Enum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     CANCELLED = "cancelled"
+    FAILED = "failed"
 
 
 @dataclass
@@ -96,6 +99,8 @@ class World:
         events: names of files whose event has yet to be delivered.
         paid: how often each request was accepted by the service.
         forgotten: of these, those of which no worker could record the job.
+        repaid: of these, those whose batch of several files was dissolved after it had been paid.
+        texts: what each version holds.
         throttled: whether the service refuses all calls now.
         closed: whether the workers know that, and make no calls.
         silent: whether the service's answers to submissions get lost.
@@ -117,6 +122,9 @@ class World:
     jobs: dict[str, JobState] = field(default_factory=dict)
     paid: Counter[Payment] = field(default_factory=Counter)
     forgotten: Counter[Payment] = field(default_factory=Counter)
+    repaid: Counter[Payment] = field(default_factory=Counter)
+    texts: dict[Source, Text] = field(default_factory=dict)
+    failing: set[str] = field(default_factory=set)
     throttled: bool = False
     closed: bool = False
     silent: bool = False
@@ -135,6 +143,7 @@ class World:
         """Upload a version in place of the one before."""
         source = Source("incoming", name, self.new_etag(), self.now, 1)
         self.inputs[name] = Upload(source, text, digest)
+        self.texts[source] = text
 
     def newest(self, name: str) -> Source | None:
         """Return the version that the input container holds."""
@@ -230,8 +239,12 @@ class World:
 
     def accept(self, payments: Iterable[Payment]) -> str:
         """Accept a request: it is paid from now on. Return the job's id."""
+        payments = list(payments)
         self.paid.update(payments)
         job_id = f"job-{len(self.jobs) + 1}"
+        bad = {(source.name, source.etag) for source, text in self.texts.items() if text is Text.FAILING}
+        if any((payment.name, payment.etag) in bad for payment in payments):
+            self.failing.add(job_id)
         self.jobs[job_id] = JobState.RUNNING
         return job_id
 
@@ -241,7 +254,7 @@ class World:
             self.jobs[job_id] = JobState.CANCELLED
 
     def end_jobs(self) -> None:
-        """Let all jobs that run end well."""
+        """Let all jobs that run end, and well unless they have a text that makes them fail."""
         for job_id, state in self.jobs.items():
             if state is JobState.RUNNING:
-                self.jobs[job_id] = JobState.SUCCEEDED
+                self.jobs[job_id] = JobState.FAILED if job_id in self.failing else JobState.SUCCEEDED

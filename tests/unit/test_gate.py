@@ -1,0 +1,214 @@
+"""The gate: who shares a batch, and when it leaves."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+from azure.core.exceptions import AzureError
+
+from shared.documents import Documents, Survey
+from shared.ner.model import Document, Problem
+from shared.packing import REQUEST_LIMITS, Request
+from shared.pipeline import gate as gates
+from shared.pipeline.gate import MAX_BYTES, Gate, Seat
+from shared.pipeline.texts import File, Text
+from shared.source import Position, Source
+from shared.state.batch import Member
+from shared.state.claim import BatchId
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+LONG = 3600.0
+
+
+def file_of(name: str, documents_count: int = 1, *, is_one_request: bool = True) -> File:
+    """Return a file of so many documents, in one request or more."""
+    documents = [Document(str(number), "A table.", "en") for number in range(documents_count)]
+    source = Source("incoming", name, name, NOW, 8)
+    end = None if is_one_request else Position(documents_count)
+    text = Text(
+        source,
+        Documents("utf-8", lambda: iter(documents)),
+        Survey(documents_count, 0, list[Problem]()),
+        Request(Position(), documents, end),
+    )
+    return File(Member(source, name, documents_count=documents_count), text, NOW)
+
+
+class Sent:
+    """Keeps what was sent: the names of each batch."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        """Raise an error, if one is given, each time."""
+        self.batches: list[list[str]] = []
+        self.error = error
+
+    async def __call__(self, _batch: BatchId, files: list[File]) -> None:
+        """Keep the names of a batch."""
+        self.batches.append([file.member.source.name for file in files])
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.fixture
+def sent() -> Sent:
+    """What is sent."""
+    return Sent()
+
+
+def make_gate(window: float = 0.0, longest_seconds: float = LONG) -> Gate:
+    """Return a gate whose batches wait for so long."""
+    return Gate(lambda: window, longest_seconds)
+
+
+async def come(gate: Gate, sent: Sent, name: str, length: int | None = 8, documents_count: int = 1) -> bool:
+    """Let a file come that needs some steps of the event loop to be claimed; return whether it shared its batch."""
+    with gate.seat(length) as seat:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        if not seat.take(file_of(name, documents_count)):
+            return False
+        await seat.sent(sent)
+        return True
+
+
+async def test_a_file_alone_leaves_at_once(sent: Sent) -> None:
+    """Without a turn of a clock."""
+    async with asyncio.timeout(0.5):
+        assert await come(make_gate(), sent, "a")
+    assert sent.batches == [["a"]]
+
+
+async def test_files_on_the_way_are_waited_for(sent: Sent) -> None:
+    """They come at the same time, and leave together."""
+    gate = make_gate()
+    await asyncio.gather(*(come(gate, sent, name) for name in "abc"))
+    assert sent.batches == [["a", "b", "c"]]
+    await come(gate, sent, "d")
+    assert sent.batches[1:] == [["d"]]
+
+
+async def test_a_window_waits_for_files_that_are_not_on_the_way(sent: Sent) -> None:
+    """It ends by itself, or when the batch is full."""
+    gate = make_gate(window=0.2)
+    first = asyncio.create_task(come(gate, sent, "a"))
+    await asyncio.sleep(0.02)
+    await asyncio.gather(first, come(gate, sent, "b"))
+    assert sent.batches == [["a", "b"]]
+    full = make_gate(window=LONG)
+    names = [str(number) for number in range(REQUEST_LIMITS.documents)]
+    await asyncio.gather(*(come(full, sent, name) for name in names))
+    assert sent.batches[1:] == [names]
+
+
+@pytest.mark.parametrize(
+    ("length", "count", "expected"),
+    [(8, 45, [20, 20, 5]), (MAX_BYTES // 3, 7, [3, 3, 1]), (MAX_BYTES, 2, [1, 1]), (MAX_BYTES + 1, 3, [1, 1, 1])],
+)
+async def test_a_batch_has_seats_for_what_fits_a_request(
+    length: int, count: int, expected: list[int], sent: Sent
+) -> None:
+    """As many documents as a page of results, and bytes as a request has characters."""
+    gate = make_gate()
+    await asyncio.gather(*(come(gate, sent, str(number), length) for number in range(count)))
+    assert sorted((len(batch) for batch in sent.batches), reverse=True) == expected
+
+
+async def test_a_file_that_has_to_go_alone_has_a_batch_of_its_own(sent: Sent) -> None:
+    """Nobody joins it."""
+    gate = make_gate()
+    await asyncio.gather(*(come(gate, sent, name, None if name == "b" else 8) for name in "abc"))
+    assert sorted(sent.batches) == [["a", "c"], ["b"]]
+
+
+async def test_a_file_whose_documents_do_not_fit_has_to_go_alone(sent: Sent) -> None:
+    """It learns that when it wants to take its place; the others are not held up."""
+    gate = make_gate()
+    results = await asyncio.gather(
+        *(come(gate, sent, name, 8, documents_count) for name, documents_count in (("a", 12), ("b", 9), ("c", 8)))
+    )
+    assert results == [True, False, True]
+    assert sent.batches == [["a", "c"]]
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_a_file_of_several_requests_shares_no_batch(others: int, sent: Sent) -> None:
+    """If nobody else has a seat, the batch is its own."""
+    gate = make_gate()
+
+    async def long() -> bool:
+        with gate.seat(8) as seat:
+            await asyncio.sleep(0)
+            is_taken = seat.take(file_of("long", is_one_request=False))
+            if is_taken:
+                await seat.sent(sent)
+            return is_taken
+
+    results = await asyncio.gather(long(), *(come(gate, sent, str(number)) for number in range(others)))
+    assert results[0] is (others == 0)
+    assert sent.batches == ([["0"]] if others else [["long"]])
+
+
+async def test_a_file_that_is_late_has_to_go_alone(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batch waits for it for a while only."""
+    monkeypatch.setattr(gates, "ON_THE_WAY_SECONDS", 0.05)
+    gate = make_gate()
+    with gate.seat(8) as late:
+        assert await come(gate, sent, "a")
+        assert not late.take(file_of("late"))
+    assert sent.batches == [["a"]]
+
+
+async def test_a_file_that_turns_back_holds_nobody_up(sent: Sent) -> None:
+    """It has an outcome, for instance, or another worker has it."""
+    gate = make_gate()
+    with gate.seat(8):
+        first = asyncio.create_task(come(gate, sent, "a"))
+        await asyncio.sleep(0.01)
+        assert not first.done()
+    assert await first
+
+
+async def test_a_batch_that_all_have_left_is_not_used_again(sent: Sent) -> None:
+    """A claim that a cancelled invocation left behind may name it."""
+    gate = make_gate()
+    with gate.seat(8) as seat:
+        batch = seat.batch
+    with gate.seat(8) as again:
+        assert again.batch != batch
+        assert again.take(file_of("a"))
+        await again.sent(sent)
+
+
+@pytest.mark.parametrize("error", [AzureError("refused"), TimeoutError()])
+async def test_what_stops_a_batch_stops_all_its_files(error: Exception) -> None:
+    """Each invocation then sees to its own file."""
+    gate, sent = make_gate(), Sent(error)
+    results = await asyncio.gather(*(come(gate, sent, name) for name in "abc"), return_exceptions=True)
+    assert [type(result) for result in results] == [type(error)] * 3
+
+
+async def test_if_the_first_invocation_is_cancelled_the_others_learn_it(sent: Sent) -> None:
+    """As if the time were up; the batch does not leave without it."""
+    gate = make_gate(window=LONG)
+    tasks = [asyncio.create_task(come(gate, sent, name)) for name in "ab"]
+    await asyncio.sleep(0.02)
+    tasks[0].cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in results] == [asyncio.CancelledError, TimeoutError]
+    assert sent.batches == []
+
+
+async def test_a_batch_has_only_the_time_that_its_oldest_claim_has() -> None:
+    """Its deadline counts from its first seat."""
+    gate = make_gate(longest_seconds=0.05)
+
+    async def hang(_batch: BatchId, _files: list[File]) -> None:
+        await asyncio.sleep(LONG)
+
+    def take(seat: Seat) -> None:
+        assert seat.take(file_of("a"))
+
+    with gate.seat(8) as seat:
+        take(seat)
+        with pytest.raises(TimeoutError):
+            await seat.sent(hang)

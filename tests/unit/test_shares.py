@@ -1,0 +1,109 @@
+"""What each file gets of a job of several files: its own results and errors, and nothing of its neighbours'."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.merging import numbered, results_of, transactions_of
+from shared.ner.model import Document, DocumentResult, Job, JobStatus, Problem
+from shared.shares import failed_as_a_whole, split
+from shared.state.batch import SubmittedJob
+
+
+def shared_job(
+    counts: list[int], status: JobStatus = JobStatus.SUCCEEDED, *, without: frozenset[str] = frozenset()
+) -> Job:
+    """Return the job of several files with so many documents each, without the results of some ids as they are sent."""
+    documents = [
+        Document(f"{file}-{index}", "A table.", "en") for file, count in enumerate(counts) for index in range(count)
+    ]
+    results = [
+        DocumentResult(document.id, [], statistics={"transactionsCount": 3})
+        for document in numbered(documents)
+        if document.id not in without
+    ]
+    return Job("id", status, documents=results[::-1])
+
+
+def outcomes_of(job: Job, counts: list[int]) -> list[tuple[list[str | None], list[Problem], JobStatus]]:
+    """Return what each file gets of a shared job: the ids of its results, its errors and how its part ended."""
+    found = []
+    for part, count in zip(split(job, counts), counts, strict=True):
+        results, problems = results_of(SubmittedJob("id", count, count), part)
+        found.append(([result.id if result else None for result in results], problems, part.status))
+    return found
+
+
+@given(counts=st.lists(st.integers(1, 5), min_size=1, max_size=6))
+def test_each_file_gets_its_own_documents_of_a_shared_job(counts: list[int]) -> None:
+    """In their order and under their own ids, whatever the order of the results."""
+    parts = outcomes_of(shared_job(counts), counts)
+    expected = [[f"{file}-{index}" for index in range(count)] for file, count in enumerate(counts)]
+    assert parts == [(ids, [], JobStatus.SUCCEEDED) for ids in expected]
+
+
+def test_a_file_pays_for_its_own_documents() -> None:
+    """By the service's count of each, if it gives one; else by the app's own."""
+    job = shared_job([1, 2])
+    assert [transactions_of(SubmittedJob("id", 2, 9), part) for part in split(job, [1, 2])] == [3, 6]
+    silent = msgspec.structs.replace(
+        job, documents=[msgspec.structs.replace(each, statistics=msgspec.UNSET) for each in job.documents]
+    )
+    assert [transactions_of(SubmittedJob("id", 2, 9), part) for part in split(silent, [1, 2])] == [9, 9]
+
+
+@pytest.mark.parametrize("status", [JobStatus.SUCCEEDED, JobStatus.PARTIALLY_SUCCEEDED, JobStatus.FAILED])
+def test_an_error_of_a_document_is_its_files_own(status: JobStatus) -> None:
+    """Its neighbours have succeeded, whatever the service says of the whole job."""
+    job = msgspec.structs.replace(
+        shared_job([1, 1, 2], status, without=frozenset({"01:1-0"})), problems=[Problem("Bad", "It is bad.", "01:1-0")]
+    )
+    first, second, third = outcomes_of(job, [1, 1, 2])
+    assert first == (["0-0"], [], JobStatus.SUCCEEDED)
+    assert second == ([None], [Problem("Bad", "It is bad.", "1-0")], status)
+    assert third == (["2-0", "2-1"], [], JobStatus.SUCCEEDED)
+
+
+def test_an_error_of_the_job_goes_to_files_without_results() -> None:
+    """A file with all its results has nothing to do with it."""
+    job = msgspec.structs.replace(
+        shared_job([1, 1, 1], JobStatus.FAILED, without=frozenset({"02:2-0"})),
+        problems=[Problem("Internal", "It failed.")],
+    )
+    assert [problems for _, problems, _ in outcomes_of(job, [1, 1, 1])] == [[], [], [Problem("Internal", "It failed.")]]
+
+
+def test_a_missing_result_is_an_error_of_its_file() -> None:
+    """The service gives no reason, so the app gives one."""
+    job = shared_job([1, 2], without=frozenset({"02:1-1"}))
+    (_, first, _), (ids, second, _) = outcomes_of(job, [1, 2])
+    assert (first, ids) == ([], ["1-0", None])
+    assert [problem.code for problem in second] == ["MissingResults"]
+
+
+def test_results_that_nobody_asked_for_are_left_out() -> None:
+    """As those of a file's own job are."""
+    job = shared_job([1, 1])
+    odd = [DocumentResult(wire_id, []) for wire_id in ("07:x", "x", ":x", "00", "-1:x")]
+    job = msgspec.structs.replace(job, documents=[*job.documents, *odd])
+    assert [ids for ids, _, _ in outcomes_of(job, [1, 1])] == [["0-0"], ["1-0"]]
+
+
+@pytest.mark.parametrize(
+    ("status", "documents", "problems", "expected"),
+    [
+        (JobStatus.FAILED, [], [], True),
+        (JobStatus.CANCELLED, [], [Problem("c", "m")], True),
+        (JobStatus.FAILED, [], [Problem("c", "m", "00:a")], True),
+        (JobStatus.FAILED, [], [Problem("c", "m", "00:a"), Problem("c", "m", "01:b")], False),
+        (JobStatus.FAILED, [DocumentResult("00:a", [])], [], False),
+        (JobStatus.SUCCEEDED, [], [], False),
+        (JobStatus.PARTIALLY_SUCCEEDED, [], [], False),
+    ],
+)
+def test_a_job_has_failed_as_a_whole_if_it_gives_no_result_and_no_reasons(
+    status: JobStatus, documents: list[DocumentResult], problems: list[Problem], *, expected: bool
+) -> None:
+    """Then it says nothing about single files."""
+    assert failed_as_a_whole(Job("id", status, documents=documents, problems=problems), 2) is expected

@@ -10,13 +10,13 @@ from shared.message import FileMessage, decode_message
 from shared.ner.client import NerClient
 from shared.outcome import OutcomeStatus
 from shared.pipeline.decisions import LAST_TRY_TIMEOUTS
+from shared.state.batch import BATCHES
 from shared.state.claim import MAX_TRIES
 from tests.calls import after_submission, before_blob_call
 from tests.emulator import documents
 from tests.integration.conftest import ProxiedWay, Way
 from tests.integration.test_batches import NAMES, drop, job_statuses, next_batch, statuses, submit
-from tests.integration.test_crashes import Fuse
-from tests.proxy import Answer
+from tests.proxy import Answer, Call
 from tests.walks import CASES, Host, drop_several
 
 
@@ -181,12 +181,20 @@ async def test_whatever_stops_a_worker_that_dissolves_a_batch_loses_no_file(
     assert delivery is not None
     delivery.deaths = 1
     host.waiting.append(delivery)
-    at = len(way.proxies.calls) + max(number, 1)
-    fuse = Fuse(host, at, after=number > 0)
-    if world == "refused":
-        way.proxies.rule = lambda call: Answer(403) if call.number == at else None
+    seen: list[Call] = []
+
+    def stop(call: Call) -> Answer | None:
+        if host.killed:
+            return Answer()
+        if call.blob.startswith(BATCHES) or call.operation == "Put Message":
+            seen.append(call)
+            if len(seen) == max(number, 1):
+                return Answer(403) if world == "refused" else Answer(never=True, carried_out=number > 0, then=host.kill)
+        return None
+
+    way.proxies.rule = stop
     await host.end()
-    assert fuse.calls[at - 1].operation == ("Put Blob" if number < 2 else "Put Message")
+    assert [call.operation for call in seen[:number]] == ["Put Blob", *["Put Message"] * 3][:number]
     assert [outcome.status if outcome else None for outcome in host.outcomes()] == [OutcomeStatus.SUCCEEDED] * 3
     assert way.in_flight() == 0
     assert way.documents() == 3

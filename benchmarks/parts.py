@@ -39,7 +39,7 @@ QUEUES: Final = "AzureFunctionsJobHost__extensions__queues__"
 BLOBS: Final = "AzureFunctionsJobHost__extensions__blobs__"
 SWEEP: Final[dict[str, dict[str, str]]] = {
     "as shipped": {},
-    **{f"`maxDegreeOfParallelism` {many}": {f"{BLOBS}maxDegreeOfParallelism": str(many)} for many in (4, 16, 32)},
+    **{f"`maxDegreeOfParallelism` {many}": {f"{BLOBS}maxDegreeOfParallelism": str(many)} for many in (8, 64, 128)},
     **{
         f"`batchSize` {size}, `newBatchThreshold` {threshold}": {
             f"{QUEUES}batchSize": str(size),
@@ -118,12 +118,15 @@ def unhurried(results: Results) -> None:
 
 
 def compare_with_simulation(results: Results, runs: list[Figures], pace: float) -> None:
-    """Keep the cost of the polling schedule in these runs, and in a simulation of the same files."""
-    seen = delays.as_deployed(runs[0].files, pace, Distribution("", (delays.Part(1.0, 5.0, SPREAD),)))
+    """Keep the cost of the polling schedule in these runs, for each job, and in a simulation of as many jobs."""
+    jobs = [figures.calls["POST 202"] for figures in runs]
+    share = jobs[0] / runs[0].files
+    seen = delays.as_deployed(jobs[0], pace * share, Distribution("", (delays.Part(1.0, 5.0, SPREAD),)))
     results.unhurried, results.pace = runs, pace
     results.simulated_cost, results.simulated = seen.cost, seen.describe()
     results.measured_costs = [
-        figures.calls_per_file - 1 + WAIT_WEIGHT * sum(figures.waits) / figures.files for figures in runs
+        sum(figures.calls.values()) / count - 1 + WAIT_WEIGHT * sum(figures.waits) / figures.files
+        for figures, count in zip(runs, jobs, strict=True)
     ]
 
 

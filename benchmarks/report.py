@@ -108,8 +108,8 @@ def bulk(results: Results) -> Iterator[str]:
 
 def sweep(results: Results) -> Iterator[str]:
     """Yield the effect of other settings."""
-    yield "1,000 files at once, jobs of 1 s, and 0.2 s of latency for each service call. An instance needs memory for"
-    yield "several times `maxDegreeOfParallelism` files of `NER_MAX_BLOB_BYTES`."
+    yield "1,000 files at once, jobs of 1 s, and 0.2 s of latency for each service call. An instance needs up to 1 MB"
+    yield "of memory for each upload that it submits concurrently, and for up to four larger files."
     yield ""
     yield from tables.sweep(results)
 

@@ -15,7 +15,7 @@ from local.install import STATE
 
 BLOCKING: Final = ("blocking", "blocking, asyncio")
 APPS: Final = ("this app", *BLOCKING, "requeue every 5 s", "requeue every 30 s")
-LIMIT_AT_CALLS: Final = 2.5
+LIMIT_AT_CALLS: Final = 0.8
 """Calls per file from which the expected duration of a bulk upload follows."""
 
 

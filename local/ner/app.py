@@ -8,14 +8,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from local.ner.answers import Dialect, Page, View
 from local.ner.errors import ApiError, bad_request
@@ -24,6 +23,7 @@ from local.ner.jobs import Jobs
 from local.ner.preview import PREFIX, Preview, Seed
 from local.ner.recogniser import Recogniser
 from local.ner.requests import MOST_BYTES, Deployment, JobRequest, RateLimit, check_documents
+from local.ner.responses import json_response, refusal
 from local.ner.switches import ClockStep, GatewayError, LostConnection, Switches, raise_fault
 
 PREVIEWS: Final[dict[str, Dialect]] = {dialect.name: dialect for dialect in (Seed(), Preview())}
@@ -239,28 +239,10 @@ class Emulator:
         return json_response(self.switches)
 
 
-class HalfAnAnswer(Response):
-    """Promises more than it sends, whereupon the server cuts the connection."""
-
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        """Send the beginning."""
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
-        await send({"type": "http.response.body", "body": b"{", "more_body": True})
-
-
 def ids_of(asked: JobRequest) -> list[str]:
     """Return the IDs of the documents of a request, without the number that the app puts before each of several."""
     is_numbered = len(asked.documents) > 1
     return [NUMBER.sub("", document.id) if is_numbered else document.id for document in asked.documents]
-
-
-def refusal(error: ApiError | GatewayError | LostConnection) -> Response:
-    """Return what the caller gets in place of the answer."""
-    if isinstance(error, GatewayError):
-        return HTMLResponse("<h1>The gateway answers.</h1>", error.status)
-    if isinstance(error, ApiError):
-        return json_response(error.body, error.status, error.headers)
-    return HalfAnAnswer()
 
 
 def dialect_of(request: Request) -> Dialect:
@@ -299,8 +281,3 @@ def read_number(query: dict[str, str], name: str, default: int) -> int:
 def endpoint_of(request: Request) -> str:
     """Return the address of the service as the caller wrote it, without a slash at the end."""
     return str(request.base_url).rstrip("/")
-
-
-def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return JSON in UTF-8."""
-    return Response(msgspec.json.encode(content), status, headers, media_type="application/json; charset=utf-8")

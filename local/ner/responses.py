@@ -1,0 +1,33 @@
+"""What callers get: JSON, errors of the API or of a gateway, or half an answer."""
+
+from typing import Any
+
+import msgspec
+from starlette.responses import HTMLResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from local.ner.errors import ApiError
+from local.ner.switches import GatewayError, LostConnection
+
+
+class HalfAnAnswer(Response):
+    """Promises more than it sends, whereupon the server cuts the connection."""
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """Send the beginning."""
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
+        await send({"type": "http.response.body", "body": b"{", "more_body": True})
+
+
+def refusal(error: ApiError | GatewayError | LostConnection) -> Response:
+    """Return what the caller gets in place of the answer."""
+    if isinstance(error, GatewayError):
+        return HTMLResponse("<h1>The gateway answers.</h1>", error.status)
+    if isinstance(error, ApiError):
+        return json_response(error.body, error.status, error.headers)
+    return HalfAnAnswer()
+
+
+def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return JSON in UTF-8."""
+    return Response(msgspec.json.encode(content), status, headers, media_type="application/json; charset=utf-8")

@@ -102,8 +102,8 @@ def decode(body: bytes, kind: type[Body]) -> Body:
         raise bad_request("InvalidRequestBodyFormat", f"The body is invalid: {error}.") from None
 
 
-def check_documents(documents: Sequence[InputDocument]) -> None:
-    """Raise ApiError if the documents break a limit; then the whole request is refused."""
+def check_documents(documents: Sequence[InputDocument], refused_marker: str = "") -> None:
+    """Raise ApiError if the documents break a limit, or if one contains the marker; the whole request is refused."""
     if not documents:
         raise bad_request("MissingInputDocuments", "The request contains no documents.")
     if len(documents) > MOST_DOCUMENTS:
@@ -121,6 +121,9 @@ def check_documents(documents: Sequence[InputDocument]) -> None:
             "InvalidDocumentBatch",
             f"The documents contain {size} text elements, but at most {MOST_TEXT_ELEMENTS} are allowed.",
         )
+    for document in documents:
+        if refused_marker and refused_marker in document.text:
+            raise bad_request("InvalidDocument", f"The document {document.id!r} is invalid.")
 
 
 def count_text_records(text: str) -> int:

@@ -65,12 +65,14 @@ class Claimed:
         batch: that the claimed version is in, or is about to be in; empty if the claim does not say.
         claimed: when a worker claimed the file.
         source_etag: of the claimed version.
+        etag: of the claim.
     """
 
     blob: str
     batch: str
     claimed: datetime
     source_etag: str = ""
+    etag: str = ""
 
     @property
     def name(self) -> str | None:
@@ -234,7 +236,7 @@ def claimed(blob: BlobProperties) -> Claimed:
     """Return what a listing shows of a claim; one without its metadata is as old as its blob."""
     metadata = blob.metadata or {}
     since = read_instant(metadata.get("claimed_date_time", "")) or blob.last_modified
-    return Claimed(blob.name, metadata.get("batch", ""), since, metadata.get("source_etag", ""))
+    return Claimed(blob.name, metadata.get("batch", ""), since, metadata.get("source_etag", ""), blob.etag.strip('"'))
 
 
 def list_outcomes(account: Account, since: datetime | None = None) -> Iterator[Ended]:

@@ -8,8 +8,8 @@ import pytest
 from shared.message import FileMessage
 from shared.pipeline.sweeping import MAX_TIMES_BEHIND
 from tests.unit.protocol.protections import Protection
+from tests.unit.protocol.values import Text
 from tests.unit.protocol.workers import Answer
-from tests.unit.protocol.world import Text
 from tests.unit.test_protocol_model import Protocol
 
 History: TypeAlias = Callable[[Protocol], None]

@@ -40,7 +40,8 @@ LIFETIME_SECONDS: Final = 1200
 """After which the host ends a worker."""
 SOON_SECONDS: Final = 10
 QUIET_SWEEPS: Final = 8
-"""After so many sweeps in a row that found nothing to do, all is at rest: the last of them deletes void records."""
+SWEEP_SECONDS: Final = 700
+"""After so many sweeps in a row that found nothing to do, all is at rest: no batch is due in more than an hour."""
 MAX_PAID: Final = MAX_TRIES + MAX_TRIES + MAX_UNSURE
 """So often a version is paid at most, whatever dies, gets lost or is refused."""
 MAX_DEATHS: Final = 2
@@ -145,15 +146,22 @@ class Protocol(RuleBasedStateMachine):
             self.world.events.append(name)
 
     @rule(
-        texts=st.dictionaries(st.sampled_from(FILES), st.sampled_from(TEXTS), min_size=2), steps=WHICH, process=PROCESS
+        texts=st.dictionaries(st.sampled_from(FILES), st.sampled_from(TEXTS), min_size=2),
+        steps=st.integers(0, 12),
+        closed=st.booleans(),
+        process=PROCESS,
     )
-    def upload_together(self, texts: dict[str, Text], steps: int, process: int | None = None) -> None:
-        """Upload files whose events a process receives together."""
+    def upload_together(
+        self, texts: dict[str, Text], steps: int, closed: bool = False, process: int | None = None
+    ) -> None:
+        """Upload files whose events a process receives together, perhaps while the service takes no calls."""
         workers: list[Worker] = []
         for name, text in texts.items():
             self.upload(name, text, is_same=False, is_heard=False)
             workers.append(self.deliver_event_of(name, process))
+        before, self.world.closed = self.world.closed, closed
         self.take_turns(workers, steps)
+        self.world.closed = before
 
     @rule(name=st.sampled_from(FILES))
     def delete(self, name: str) -> None:
@@ -392,7 +400,7 @@ class Protocol(RuleBasedStateMachine):
                 idle += 1
                 if idle > QUIET_SWEEPS:
                     break
-                world.now = world.in_seconds(300)
+                world.now = world.in_seconds(SWEEP_SECONDS)
                 self.invoke(sweep, lambda: None)
             self.check()
         else:

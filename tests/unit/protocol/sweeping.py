@@ -48,7 +48,7 @@ def poll_is_behind(me: Worker) -> Steps[bool]:
 
 
 def revive_batches(me: Worker, *, is_short: bool) -> Steps[set[str]]:
-    """Send a message to each overdue batch, delete what is left of old ones; return what is recorded and claimed."""
+    """Send a message to each overdue batch, delete what is left of old ones; return what is recorded."""
     world, now, revived = me.world, me.world.now, 0
     live: set[str] = set()
     recorded: set[str] = set()

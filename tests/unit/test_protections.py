@@ -1,18 +1,17 @@
 """Each protection is needed: without it a recorded history breaks a promise of the protocol."""
 
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final
 
 import pytest
 
 from shared.message import FileMessage
 from shared.pipeline.sweeping import MAX_TIMES_BEHIND
+from tests.unit.protocol.batch_histories import BATCH_HISTORIES, History
 from tests.unit.protocol.protections import Protection
 from tests.unit.protocol.values import Text
 from tests.unit.protocol.workers import Answer
 from tests.unit.test_protocol_model import Protocol
 
-History: TypeAlias = Callable[[Protocol], None]
 NAME: Final = "a.txt"
 ALL: Final = 50
 """More calls than any worker makes."""
@@ -467,6 +466,7 @@ HISTORIES: Final[list[tuple[Protection, History]]] = [
     (Protection.VOID_RECORDS, loses_its_worker),
     (Protection.BACKLOG_GUARD, is_missing_while_the_queue_is_behind),
     (Protection.GUARD_GIVES_WAY, is_missing_while_the_queue_seems_to_be_behind),
+    *BATCH_HISTORIES,
 ]
 
 

@@ -119,7 +119,7 @@ async def test_a_file_waits_where_another_process_was_throttled(
     await invoke(third, clock)
     assert third.services.delays.closed_seconds == 0
     seconds = third.services.delays.throttled_seconds
-    assert seconds == pytest.approx(31, abs=1), "it knows of the refusal, whichever process met it"
+    assert 30 <= seconds < 60, "it knows of the refusal, whichever process met it"
     await third.aclose()
 
 

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from shared.pipeline.decisions import Claiming, has_job, who_submits, with_version
+from shared.pipeline.gate import Seat
 from shared.pipeline.rescheduling import Turn, reschedule
 from shared.pipeline.services import Services
 from shared.source import Source
@@ -21,13 +22,14 @@ MAX_ATTEMPTS: Final = 3
 
 
 async def take_claim(
-    services: Services, wanted: Claim, stack: AsyncExitStack, dissolved: BatchId | None = None
+    services: Services, wanted: Claim, seat: Seat, stack: AsyncExitStack, *, dissolved: BatchId | None = None
 ) -> StoredClaim | None:
     """Claim a file for a version.
 
     Args:
         services: the shared services.
         wanted: the claim to write.
+        seat: of the version, in the batch that the claim names.
         stack: of this invocation, where it takes its turn if other workers have died of this version.
         dissolved: the batch that the version has left.
 
@@ -44,13 +46,19 @@ async def take_claim(
             return StoredClaim(wanted, etag)
         known = await services.state.read_claim(wanted.source.name)
         if known is not None:
-            return await take_over(services, wanted, known, stack, dissolved)
+            return await take_over(services, wanted, known, seat, stack, dissolved=dissolved)
     log.info("%r: other workers keep claiming this file, leaving it to them", wanted.source.name)
     return None
 
 
 async def take_over(
-    services: Services, claim: Claim, known: StoredClaim, stack: AsyncExitStack, dissolved: BatchId | None
+    services: Services,
+    claim: Claim,
+    known: StoredClaim,
+    seat: Seat,
+    stack: AsyncExitStack,
+    *,
+    dissolved: BatchId | None,
 ) -> StoredClaim | None:
     """Replace the existing claim of a file; return None if another worker has the version, or it is not the newest."""
     name, patience = claim.source.name, services.settings.submit_timeout_seconds
@@ -65,6 +73,7 @@ async def take_over(
         log.info("%r: another worker processes this version, nothing to do", name)
         return None
     if decided in (Claiming.FENCE, Claiming.TAKE_OVER):
+        seat.leave()  # it goes alone, and may have to wait for its turn
         await stack.enter_async_context(services.suspects)
     if decided is Claiming.FENCE and not await put_up_fence(services, known.claim):
         log.info("%r: its worker has just recorded its work, nothing to do", name)

@@ -1,9 +1,11 @@
 """Dissolving a batch of several files: each continues alone, so that what is wrong with one of them harms no other."""
 
 import logging
+from datetime import timedelta
 
 from shared.message import FileMessage
 from shared.pipeline.finishing import for_each
+from shared.pipeline.gate import OPEN_SECONDS
 from shared.pipeline.rescheduling import Turn
 from shared.pipeline.services import Services
 from shared.state.batch import BatchKind, BatchRecord, Member
@@ -18,27 +20,31 @@ async def dissolve(services: Services, turn: Turn, why: str, *, after_deaths: bo
         services: the shared services.
         turn: the batch.
         why: the reason, for the log.
-        after_deaths: whether workers may have died of it. Then the files' claims are old, and the messages take them
-            over as those of dead workers: one file at a time, and each time counts. If not, they continue at once.
+        after_deaths: whether workers may have died of it. Then the messages come once the files' claims are old, and
+            take them over as those of dead workers: one file at a time, and each time counts. If not, the files
+            continue at once.
 
     Raises:
         AzureError: storage refused a call; the sweep sends the messages that were not sent.
     """
-    now = services.now()
-    void = BatchRecord(kind=BatchKind.VOID, received_date_time=turn.record.received_date_time, due=now)
+    now, received = services.now(), turn.record.received_date_time
+    void = BatchRecord(kind=BatchKind.VOID, received_date_time=received, due=now)
     if await services.state.write_batch(turn.batch, void, turn.baton) is None:
         log.info("%s: another worker continues this batch, nothing to do", turn.names)
         return
     log.warning("%s: submitting each of these files alone, because %s", turn.names, why)
+    age_of_old_claims = timedelta(seconds=services.settings.submit_timeout_seconds + OPEN_SECONDS)
+    delay = max((received + age_of_old_claims - now).total_seconds(), 0.0) if after_deaths else 0.0
 
     async def send(member: Member) -> None:
         await services.queue.send(
             FileMessage(
                 file=member.source.name,
                 dissolved=None if after_deaths else turn.batch,
-                due=now,
+                due=services.in_seconds(delay),
                 trace_parent=member.trace_parent,
-            )
+            ),
+            delay,
         )
 
     await for_each(turn.record.members, send)

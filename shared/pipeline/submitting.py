@@ -62,7 +62,7 @@ async def submit(services: Services, wanted: FileMessage) -> None:
         data = await upload.read() if is_readable and not is_large else None
         seat = stack.enter_context(services.gate.seat(length if wanted.dissolved is None else None))
         claim = new_claim(services, wanted, upload.source, data, seat.batch)
-        held = await take_claim(services, claim, stack, wanted.dissolved)
+        held = await take_claim(services, claim, seat, stack, dissolved=wanted.dissolved)
         if held is not None:
             await submit_claimed(services, held, upload if is_large else None, data, seat)
 

@@ -2,22 +2,19 @@
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
-from shared.message import BatchMessage, FileMessage, decode_message
-from shared.ner.client import NerClient
+from shared.message import BatchMessage, decode_message
 from shared.outcome import Outcome, OutcomeStatus
-from shared.pipeline.decisions import LAST_TRY_TIMEOUTS
 from shared.state.batch import BatchKind, BatchRecord
-from shared.state.claim import MAX_TRIES
-from tests.calls import before_blob_call
-from tests.emulator import documents, stats
-from tests.integration.conftest import TEXT, Way
+from tests.emulator import CLIENT, documents, stats
+from tests.integration.conftest import TEXT, ProxiedWay, Way
+from tests.proxy import END_OF_HEAD, Answer
 
 NAMES = ("together/1.txt", "together/2.txt", "together/3.txt", "together/4.txt")
 
@@ -46,6 +43,13 @@ def statuses(way: Way, names: Iterable[str] = NAMES) -> list[str | None]:
     return [outcome.status.value if outcome else None for outcome in outcomes]
 
 
+def codes(way: Way, names: Iterable[str] = NAMES) -> list[list[str]]:
+    """Return the codes of the errors in the outcomes of files."""
+    outcomes = [outcome_of(way, name) for name in names]
+    assert None not in outcomes
+    return [[problem.code for problem in outcome.errors] for outcome in outcomes if outcome]
+
+
 def next_batch(way: Way) -> tuple[bytes, BatchRecord]:
     """Return the body of the next message, which is about a batch, and its record."""
     body = way.message().content.encode()
@@ -53,6 +57,12 @@ def next_batch(way: Way) -> tuple[bytes, BatchRecord]:
     assert isinstance(message, BatchMessage)
     assert message.record is not None
     return body, message.record
+
+
+def job_statuses(way: Way, folder: str) -> list[str]:
+    """Return how the jobs of a folder's files stand in the service, in the order of their submission."""
+    jobs = CLIENT.get(f"{way.ner_emulator}/emulator/jobs").raise_for_status().json()["jobs"]
+    return [job["status"] for job in jobs if job["displayName"].startswith(f"{folder}/")]
 
 
 def members(record: BatchRecord) -> list[str]:
@@ -140,33 +150,6 @@ async def test_outcomes_are_those_of_single_files(way: Way) -> None:
         assert shared == single
 
 
-@pytest.mark.parametrize("refused", [1, 2])
-async def test_a_request_that_is_refused_is_sent_again_file_by_file(refused: int, way: Way) -> None:
-    """Only a file whose own request is refused fails."""
-    drop(way)
-    way.switch(jobSeconds=0, faults=[{"status": 400, "method": "POST", "times": refused}])
-    before = documents(way.ner_emulator)
-    await submit(way)
-    await way.poll_until_empty()
-    assert sorted(map(str, statuses(way))) == ["failed"] * (refused - 1) + ["succeeded"] * (5 - refused)
-    assert documents(way.ner_emulator) - before == 5 - refused
-    await way.sweep()
-    assert way.queue.get_queue_properties().approximate_message_count == 0
-
-
-@pytest.mark.parametrize("is_lasting", [False, True])
-async def test_a_job_that_fails_as_a_whole_is_tried_once_more_file_by_file(way: Way, *, is_lasting: bool) -> None:
-    """A second failure is the outcome."""
-    drop(way)
-    way.switch(jobSeconds=0, jobEnd="failed")
-    before = documents(way.ner_emulator)
-    await submit(way)
-    way.switch(jobSeconds=0, jobEnd="failed" if is_lasting else "succeeded")
-    await way.poll_until_empty()
-    assert statuses(way) == ["failed" if is_lasting else "succeeded"] * 4
-    assert documents(way.ner_emulator) - before == 8
-
-
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 503])
 async def test_files_that_wait_for_the_service_wait_together(status: int, way: Way) -> None:
     """As one message; once the service accepts calls, in one job."""
@@ -184,10 +167,11 @@ async def test_files_that_wait_for_the_service_wait_together(status: int, way: W
     assert way.in_flight() == 0
 
 
-async def test_an_unanswered_request_is_sent_again_as_a_whole(way: Way) -> None:
+@pytest.mark.parametrize("answer", [{"status": 504, "page": True}, {}], ids=["a gateway's", "half of it"])
+async def test_an_unanswered_request_is_sent_again_as_a_whole(answer: dict[str, Any], way: Way) -> None:
     """It may have been accepted, and may be charged twice, as that of a single file."""
     drop(way)
-    way.switch(jobSeconds=0, faults=[{"status": 504, "method": "POST", "times": 1, "after": True, "page": True}])
+    way.switch(jobSeconds=0, faults=[{"method": "POST", "times": 1, "after": True, **answer}])
     before = documents(way.ner_emulator)
     await submit(way)
     await way.poll_until_empty()
@@ -205,6 +189,101 @@ async def test_a_forgotten_job_fails_all_its_files(way: Way) -> None:
     await way.poll_until_empty()
     assert statuses(way) == ["failed"] * 4
     assert documents(way.ner_emulator) == before
+
+
+async def test_files_that_have_waited_too_long_fail_together(way: Way) -> None:
+    """Nothing was charged, and each outcome says why."""
+    drop(way)
+    way.switch(faults=[{"status": 503, "method": "POST"}])
+    before = documents(way.ner_emulator)
+    await submit(way)
+    way.pass_time(way.settings.job_timeout_seconds)
+    await way.poll_until_empty()
+    assert codes(way) == [["ServiceUnavailable"]] * 4
+    assert documents(way.ner_emulator) == before
+    assert way.in_flight() == 0
+
+
+async def test_an_event_that_comes_again_changes_nothing(way: Way) -> None:
+    """At the same time, while the files wait, while their job runs, and after their outcomes."""
+    drop(way)
+    way.switch(jobSeconds=3600, faults=[{"status": 503, "method": "POST", "times": 1}])
+    before = documents(way.ner_emulator)
+    await submit(way, NAMES * 2)
+    for kind in (BatchKind.WAITING, BatchKind.JOB):
+        await submit(way)
+        assert way.queue.get_queue_properties().approximate_message_count == 1
+        body, record = next_batch(way)
+        assert (record.kind, members(record)) == (kind, list(NAMES))
+        if kind is BatchKind.JOB:
+            way.end_jobs()
+        await way.pipeline.poll(body)
+    await submit(way)
+    assert way.queue.get_queue_properties().approximate_message_count == 0
+    assert statuses(way) == ["succeeded"] * 4
+    assert documents(way.ner_emulator) - before == 4
+    assert way.in_flight() == 0
+
+
+async def test_a_message_that_comes_twice_is_one_poll(way: Way) -> None:
+    """The host may hand it over again, to another worker; the batch has one message afterwards, or its outcomes."""
+    drop(way)
+    way.switch(jobSeconds=3600)
+    await submit(way)
+    other = way.another_pipeline(later=timedelta(seconds=1))
+    for is_over in (False, True):
+        body, _ = next_batch(way)
+        if is_over:
+            way.end_jobs()
+        await asyncio.gather(way.pipeline.poll(body), other.poll(body))
+        assert way.queue.get_queue_properties().approximate_message_count == 1 - is_over
+    assert statuses(way) == ["succeeded"] * 4
+    assert way.in_flight() == 0
+    await other.aclose()
+
+
+@pytest.mark.parametrize("end", ["succeeded", "partiallyCompleted"])
+async def test_an_error_of_a_document_is_that_of_its_file(end: str, way: Way) -> None:
+    """Whatever the service says of the job as a whole."""
+    drop(way, NAMES[:3])
+    way.name = "together/odd.jsonl"
+    way.upload(b'{"id": "1", "text": "Play.", "language": "xx"}\n{"id": "2", "text": "A table at Blue Heron."}')
+    names = [*NAMES[:3], way.name]
+    way.switch(jobSeconds=0, jobEnd=end)
+    await submit(way, names)
+    await way.poll_until_empty()
+    assert statuses(way, names) == ["succeeded"] * 3 + ["partiallySucceeded"]
+    assert codes(way, names) == [[]] * 3 + [["UnsupportedLanguageCode"]]
+    assert way.in_flight() == 0
+
+
+async def test_a_result_that_is_missing_fails_its_file_alone(
+    make_proxied_way: Callable[..., Awaitable[ProxiedWay]],
+) -> None:
+    """The job has succeeded, as the service says, but has nothing of one file."""
+    way = await make_proxied_way()
+    drop(way)
+    way.proxies.rule = lambda call: Answer(edit=without_last_document) if call.operation == "Get Job" else None
+    await submit(way)
+    body, record = next_batch(way)
+    await way.pipeline.poll(body)
+    last = record.members[-1].source.name
+    assert codes(way) == [["MissingResults"] if name == last else [] for name in NAMES]
+    assert way.documents() == 4
+    assert way.in_flight() == 0
+    await way.aclose()
+
+
+def without_last_document(response: bytes) -> bytes:
+    """Return a response of the service without the results of the last document that was sent."""
+    head, _, body = response.partition(END_OF_HEAD)
+    job = json.loads(body)
+    for task in job["tasks"]["items"]:
+        found = task["results"]["documents"]
+        found.remove(max(found, key=lambda document: str(document["id"])))
+    edited = json.dumps(job).encode()
+    lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length:")]
+    return b"\r\n".join([*lines, b"content-length: %d" % len(edited), b"", edited])
 
 
 async def test_files_that_change_while_they_wait_drop_out(way: Way) -> None:
@@ -225,18 +304,35 @@ async def test_files_that_change_while_they_wait_drop_out(way: Way) -> None:
 
 
 async def test_a_file_that_changes_while_the_job_runs_gets_its_own_outcome(way: Way) -> None:
-    """The others get theirs from the job; the old version's is not written."""
-    drop(way)
-    await submit(way)
-    way.name = NAMES[1]
+    """The others get theirs from the job, which is not cancelled; the old version's is not written."""
+    names = [f"changes/{number}.txt" for number in range(4)]
+    drop(way, names)
+    await submit(way, names)
+    way.name = names[1]
     way.upload(b"Play some jazz in Leeds.")
-    await way.pipeline.submit(NAMES[1])
+    await way.pipeline.submit(names[1])
     way.end_jobs()
     await way.poll_until_empty()
-    assert statuses(way) == ["succeeded"] * 4
-    outcome = outcome_of(way, NAMES[1])
+    assert statuses(way, names) == ["succeeded"] * 4
+    outcome = outcome_of(way, names[1])
     assert outcome is not None
     assert "Leeds" in [entity.text for entity in outcome.documents[0].entities]
+    assert job_statuses(way, "changes") == ["succeeded"] * 2
+    assert way.in_flight() == 0
+
+
+async def test_a_file_that_is_deleted_while_the_job_runs_gets_its_outcome(way: Way) -> None:
+    """As a single one does, since it was charged."""
+    drop(way)
+    await submit(way)
+    blob = way.blobs.get_blob_client(way.settings.input_container, NAMES[1])
+    etag = blob.get_blob_properties().etag.strip('"')
+    blob.delete_blob()
+    way.end_jobs()
+    await way.poll_until_empty()
+    assert statuses(way, [name for name in NAMES if name != NAMES[1]]) == ["succeeded"] * 3
+    way.name, way.etag = NAMES[1], etag
+    assert way.outcome() is not None
     assert way.in_flight() == 0
 
 
@@ -288,70 +384,3 @@ async def test_files_with_the_longest_names_share_a_job(way: Way) -> None:
     assert statuses(way, names) == ["succeeded"] * 20
     assert documents(way.ner_emulator) - before == 20
     assert way.in_flight() == 0
-
-
-async def test_a_worker_that_dies_before_the_record_leaves_files_that_continue_alone(way: Way) -> None:
-    """One of them may be what it died of. None is lost, and the sweep's messages bring all of them back."""
-    drop(way)
-    way.switch(jobSeconds=0)
-
-    async def die() -> None:
-        raise asyncio.CancelledError
-
-    state = f"{way.settings.state_container}/batches/"
-    with before_blob_call("upload_blob", state, die):
-        results = await asyncio.gather(*(way.pipeline.submit(name) for name in NAMES), return_exceptions=True)
-    assert any(isinstance(result, asyncio.CancelledError) for result in results)
-    way.queue.clear_messages()
-    before = documents(way.ner_emulator)
-    assert (await way.sweep()).missing == 4
-    await way.poll_until_empty()
-    assert statuses(way) == ["succeeded"] * 4
-    assert documents(way.ner_emulator) - before == 4
-    assert way.in_flight() == 1  # the void record, which keeps the slow worker from recording its job
-
-
-async def test_a_waiting_batch_is_dissolved_after_the_first_death(way: Way) -> None:
-    """Then each file is tried alone, and only the one that kills its workers is given up."""
-    drop(way)
-    way.switch(jobSeconds=0, faults=[{"status": 503, "method": "POST", "times": 1}])
-    await submit(way)
-    body, _ = next_batch(way)
-    way.pass_time(way.settings.submit_timeout_seconds)
-    await way.pipeline.poll(body, comes_again=True)
-    messages = [decode_message(message.content) for message in way.queue.peek_messages(max_messages=32)]
-    assert sorted(message.file for message in messages if isinstance(message, FileMessage)) == list(NAMES)
-    await way.poll_until_empty()
-    assert statuses(way) == ["succeeded"] * 4
-
-
-async def test_a_job_is_not_paid_again_until_several_workers_have_died(
-    way: Way, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its files continue alone as late after the last try as that came after the one before."""
-    drop(way)
-    way.switch(jobSeconds=0)
-    await submit(way)
-    before = documents(way.ner_emulator)
-
-    async def die(*_arguments: object) -> None:
-        raise asyncio.CancelledError
-
-    for _ in range(MAX_TRIES):
-        body, _ = next_batch(way)
-        with monkeypatch.context() as patch:
-            patch.setattr(NerClient, "look", die)
-            with pytest.raises(asyncio.CancelledError):
-                await way.pipeline.poll(body)
-        await way.sweep()
-    body, record = next_batch(way)
-    assert record.tries == MAX_TRIES
-    died = way.now()
-    await way.pipeline.poll(body)
-    body, _ = next_batch(way)
-    assert way.now() - died >= timedelta(seconds=LAST_TRY_TIMEOUTS * way.settings.submit_timeout_seconds)
-    assert documents(way.ner_emulator) == before
-    await way.pipeline.poll(body)
-    await way.poll_until_empty()
-    assert statuses(way) == ["succeeded"] * 4
-    assert documents(way.ner_emulator) - before == 4

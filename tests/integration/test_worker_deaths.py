@@ -1,6 +1,7 @@
 """A file that kills each worker ends with a failed outcome after three of them, and takes no other file with it."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from shared.message import BatchMessage, decode_message
 from shared.outcome import OutcomeStatus
 from shared.pipeline.submitting import LARGE_FILE
 from shared.state.claim import MAX_TRIES
+from tests.emulator import CLIENT
 from tests.integration.conftest import ProxiedWay
 from tests.proxy import Answer, Call
 from tests.walks import CASES, RETRY_SECONDS, SWEEP_SECONDS, Case, Host
@@ -20,11 +22,15 @@ MakeWay = Callable[..., Awaitable[ProxiedWay]]
 
 @dataclass
 class Poison:
-    """Kills the worker at each call of a kind, before it is carried out; `path` is a part of the calls' paths."""
+    """Kills the worker at each call of a kind, before it is carried out.
+
+    Calls of that kind are meant whose paths have `path` as a part, and that `matches` says so of.
+    """
 
     operation: str
     kill: Callable[[], None]
     path: str = "/"
+    matches: Callable[[Call], bool] = lambda _call: True
     times: list[datetime] = field(default_factory=list)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -35,7 +41,7 @@ class Poison:
 
     def __call__(self, call: Call) -> Answer | None:
         """Kill the worker if the call is one of them."""
-        if call.operation != self.operation or self.path not in call.target:
+        if call.operation != self.operation or self.path not in call.target or not self.matches(call):
             return None
         self.times.append(self.now())
         return Answer(never=True, then=self.kill)
@@ -69,6 +75,45 @@ async def test_three_workers_may_die_of_a_file(
     assert poison.deaths == MAX_TRIES
     # The host ends itself at the third death of its workers within half an hour.
     assert poison.times[2] - poison.times[1] >= timedelta(minutes=30)
+    await way.aclose()
+
+
+@pytest.mark.parametrize(("operation", "batches"), [("Submit Job", 1), ("Get Job", 2)])
+@pytest.mark.parametrize("forgets", [False, True], ids=["comes again", "never comes again"])
+async def test_a_file_of_which_workers_die_takes_none_of_its_batch_with_it(
+    operation: str, batches: int, forgets: bool, make_proxied_way: MakeWay
+) -> None:
+    """The batch is dissolved once, and then only the guilty file is given up.
+
+    A job of several files has been charged, so as many workers may die of it as of a single file, and then as many of
+    the guilty file's own.
+    """
+    case = next(case for case in CASES if case.is_of_several)
+    number = f"guilty {operation} {forgets}".lower().replace(" ", "-")
+    way = await make_proxied_way(**case.own_names(number))
+    way.name = case.file_name(number)
+    guilty = f"2 {way.name}"
+
+    def is_about_guilty(call: Call) -> bool:
+        if operation == "Submit Job":
+            texts = [document["text"] for document in json.loads(call.body)["analysisInput"]["documents"]]
+            return any(text.endswith(guilty) for text in texts)
+        jobs = CLIENT.get(f"{way.ner_emulator}/emulator/jobs").raise_for_status().json()["jobs"]
+        return any(guilty in job["documentIds"] for job in jobs if job["jobId"] in call.target)
+
+    host = Host(way, forgets=forgets)
+    poison = Poison(operation, host.kill, matches=is_about_guilty, now=way.now)
+    way.proxies.rule = poison
+    await way.pipeline.sweep()
+    await case.walk(host, case.data, case.newer)
+    ended = dict(zip((way.name, *host.others), host.outcomes(), strict=True))
+    failed = ended.pop(guilty)
+    assert failed is not None
+    assert [problem.code for problem in failed.errors] == ["ProcessingFailed"]
+    assert {outcome.status if outcome else None for outcome in ended.values()} == {OutcomeStatus.SUCCEEDED}
+    assert poison.deaths == batches * MAX_TRIES
+    assert poison.times[2] - poison.times[1] >= timedelta(minutes=30)
+    assert way.documents() == (batches - 1) * 3 + 2 + (operation == "Get Job")
     await way.aclose()
 
 

@@ -9,8 +9,7 @@ from azure.core.exceptions import AzureError
 from shared.documents import Documents, Survey
 from shared.ner.model import Document, Problem
 from shared.packing import REQUEST_LIMITS, Request
-from shared.pipeline import gate as gates
-from shared.pipeline.gate import MAX_BYTES, Gate, Seat
+from shared.pipeline.gate import MAX_BYTES, ON_THE_WAY_SECONDS, OPEN_SECONDS, Gate
 from shared.pipeline.texts import File, Text
 from shared.source import Position, Source
 from shared.state.batch import Member
@@ -32,6 +31,34 @@ def file_of(name: str, documents_count: int = 1, *, is_one_request: bool = True)
         Request(Position(), documents, end),
     )
     return File(Member(source, name, documents_count=documents_count), text, NOW)
+
+
+class LoopClock:
+    """The event loop's clock, which stands unless the test lets time pass."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Stop the clock at what it shows now."""
+        self.now = loop.time()
+
+    def time(self) -> float:
+        """Return what the clock shows."""
+        return self.now
+
+    async def pass_time(self, seconds: float = 0.0) -> None:
+        """Let everything happen that is due, then let time pass, and everything happen that is due then."""
+        for step in (0.0, seconds):
+            self.now += step
+            for _ in range(50):
+                await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def clock(monkeypatch: pytest.MonkeyPatch) -> LoopClock:
+    """The clock of the test's event loop."""
+    loop = asyncio.get_running_loop()
+    stopped = LoopClock(loop)
+    monkeypatch.setattr(loop, "time", stopped.time)
+    return stopped
 
 
 class Sent:
@@ -71,10 +98,11 @@ async def come(gate: Gate, sent: Sent, name: str, length: int | None = 8, docume
         return True
 
 
-async def test_a_file_alone_leaves_at_once(sent: Sent) -> None:
-    """Without a turn of a clock."""
-    async with asyncio.timeout(0.5):
-        assert await come(make_gate(), sent, "a")
+async def test_a_file_alone_leaves_at_once(sent: Sent, clock: LoopClock) -> None:
+    """While the clock stands."""
+    task = asyncio.create_task(come(make_gate(), sent, "a"))
+    await clock.pass_time()
+    assert task.done()
     assert sent.batches == [["a"]]
 
 
@@ -87,17 +115,45 @@ async def test_files_on_the_way_are_waited_for(sent: Sent) -> None:
     assert sent.batches[1:] == [["d"]]
 
 
-async def test_a_window_waits_for_files_that_are_not_on_the_way(sent: Sent) -> None:
-    """It ends by itself, or when the batch is full."""
-    gate = make_gate(window=0.2)
-    first = asyncio.create_task(come(gate, sent, "a"))
-    await asyncio.sleep(0.02)
-    await asyncio.gather(first, come(gate, sent, "b"))
+async def test_a_window_waits_for_files_that_are_not_on_the_way(sent: Sent, clock: LoopClock) -> None:
+    """It begins when the first file takes its place."""
+    gate = make_gate(window=2.0)
+    tasks = [asyncio.create_task(come(gate, sent, "a"))]
+    await clock.pass_time(1.0)
+    tasks.append(asyncio.create_task(come(gate, sent, "b")))
+    await clock.pass_time(0.9)
+    assert sent.batches == []
+    await clock.pass_time(0.2)
+    assert all(task.done() for task in tasks)
     assert sent.batches == [["a", "b"]]
-    full = make_gate(window=LONG)
+
+
+async def test_a_full_batch_does_not_wait_for_the_end_of_its_window(sent: Sent, clock: LoopClock) -> None:
+    """Nor does one that has no room for the next file."""
+    gate = make_gate(window=LONG)
     names = [str(number) for number in range(REQUEST_LIMITS.documents)]
-    await asyncio.gather(*(come(full, sent, name) for name in names))
-    assert sent.batches[1:] == [names]
+    tasks = [asyncio.create_task(come(gate, sent, name)) for name in names]
+    await clock.pass_time()
+    assert all(task.done() for task in tasks)
+    large = [asyncio.create_task(come(gate, sent, name, MAX_BYTES - 1)) for name in ("large", "next")]
+    await clock.pass_time()
+    assert sent.batches == [names, ["large"]]
+    await clock.pass_time(LONG)
+    assert all(task.done() for task in large)
+    assert sent.batches == [names, ["large"], ["next"]]
+
+
+async def test_seats_are_taken_for_a_few_seconds_only(sent: Sent, clock: LoopClock) -> None:
+    """However long the batch waits, its claims are about equally old."""
+    gate = make_gate(window=LONG)
+    tasks = [asyncio.create_task(come(gate, sent, "a"))]
+    await clock.pass_time(OPEN_SECONDS)
+    tasks.append(asyncio.create_task(come(gate, sent, "b")))
+    await clock.pass_time()
+    assert [task.done() for task in tasks] == [True, False]
+    await clock.pass_time(LONG)
+    await asyncio.gather(*tasks)
+    assert sent.batches == [["a"], ["b"]]
 
 
 @pytest.mark.parametrize(
@@ -148,24 +204,52 @@ async def test_a_file_of_several_requests_shares_no_batch(others: int, sent: Sen
     assert sent.batches == ([["0"]] if others else [["long"]])
 
 
-async def test_a_file_that_is_late_has_to_go_alone(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_that_is_late_has_to_go_alone(sent: Sent, clock: LoopClock) -> None:
     """The batch waits for it for a while only."""
-    monkeypatch.setattr(gates, "ON_THE_WAY_SECONDS", 0.05)
     gate = make_gate()
     with gate.seat(8) as late:
-        assert await come(gate, sent, "a")
+        first = asyncio.create_task(come(gate, sent, "a"))
+        await clock.pass_time(ON_THE_WAY_SECONDS / 2)
+        assert not first.done()
+        await clock.pass_time(ON_THE_WAY_SECONDS)
+        assert first.done()
         assert not late.take(file_of("late"))
     assert sent.batches == [["a"]]
 
 
-async def test_a_file_that_turns_back_holds_nobody_up(sent: Sent) -> None:
+async def test_a_file_that_turns_back_holds_nobody_up(sent: Sent, clock: LoopClock) -> None:
     """It has an outcome, for instance, or another worker has it."""
     gate = make_gate()
     with gate.seat(8):
         first = asyncio.create_task(come(gate, sent, "a"))
-        await asyncio.sleep(0.01)
+        await clock.pass_time()
         assert not first.done()
-    assert await first
+    await clock.pass_time()
+    assert first.done()
+    assert sent.batches == [["a"]]
+
+
+async def test_a_batch_that_hangs_does_not_hold_the_next_one_back(sent: Sent, clock: LoopClock) -> None:
+    """Its seats are gone as soon as it leaves."""
+    gate, goes_on = make_gate(), asyncio.Event()
+
+    async def hang(batch: BatchId, files: list[File]) -> None:
+        await goes_on.wait()
+        await sent(batch, files)
+
+    async def come_to_hang() -> None:
+        with gate.seat(8) as seat:
+            assert seat.take(file_of("a"))
+            await seat.sent(hang)
+
+    hanging = asyncio.create_task(come_to_hang())
+    await clock.pass_time()
+    next_one = asyncio.create_task(come(gate, sent, "b"))
+    await clock.pass_time()
+    assert next_one.done()
+    goes_on.set()
+    await hanging
+    assert sent.batches == [["b"], ["a"]]
 
 
 async def test_a_batch_that_all_have_left_is_not_used_again(sent: Sent) -> None:
@@ -187,28 +271,45 @@ async def test_what_stops_a_batch_stops_all_its_files(error: Exception) -> None:
     assert [type(result) for result in results] == [type(error)] * 3
 
 
-async def test_if_the_first_invocation_is_cancelled_the_others_learn_it(sent: Sent) -> None:
+async def test_if_the_first_invocation_is_cancelled_the_others_learn_it(clock: LoopClock, sent: Sent) -> None:
     """As if the time were up; the batch does not leave without it."""
     gate = make_gate(window=LONG)
     tasks = [asyncio.create_task(come(gate, sent, name)) for name in "ab"]
-    await asyncio.sleep(0.02)
+    await clock.pass_time()
     tasks[0].cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(result) for result in results] == [asyncio.CancelledError, TimeoutError]
     assert sent.batches == []
 
 
-async def test_a_batch_has_only_the_time_that_its_oldest_claim_has() -> None:
+async def test_if_another_invocation_is_cancelled_its_file_is_sent_nevertheless(clock: LoopClock, sent: Sent) -> None:
+    """It is claimed, and in its place."""
+    gate = make_gate(window=2.0)
+    tasks = [asyncio.create_task(come(gate, sent, name)) for name in "abc"]
+    await clock.pass_time()
+    tasks[1].cancel()
+    await clock.pass_time(2.0)
+    assert [task.cancelled() for task in tasks] == [False, True, False]
+    assert sent.batches == [["a", "b", "c"]]
+
+
+async def test_a_batch_has_only_the_time_that_its_oldest_claim_has(clock: LoopClock) -> None:
     """Its deadline counts from its first seat."""
-    gate = make_gate(longest_seconds=0.05)
+    gate = make_gate(longest_seconds=100.0)
 
     async def hang(_batch: BatchId, _files: list[File]) -> None:
-        await asyncio.sleep(LONG)
+        await asyncio.Event().wait()
 
-    def take(seat: Seat) -> None:
-        assert seat.take(file_of("a"))
-
-    with gate.seat(8) as seat:
-        take(seat)
-        with pytest.raises(TimeoutError):
+    async def come_late() -> None:
+        with gate.seat(8) as seat:
+            await asyncio.sleep(40.0)
+            assert seat.take(file_of("a"))
             await seat.sent(hang)
+
+    task = asyncio.create_task(come_late())
+    await clock.pass_time(40.0)
+    await clock.pass_time(59.0)
+    assert not task.done()
+    await clock.pass_time(1.0)
+    with pytest.raises(TimeoutError):
+        await task

@@ -1,0 +1,153 @@
+"""Batches of several files that are dissolved: each file continues alone, so that one of them harms no other."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from shared.message import FileMessage, decode_message
+from shared.ner.client import NerClient
+from shared.pipeline.decisions import LAST_TRY_TIMEOUTS
+from shared.state.claim import MAX_TRIES
+from tests.calls import after_submission, before_blob_call
+from tests.emulator import documents
+from tests.integration.conftest import Way
+from tests.integration.test_batches import NAMES, drop, job_statuses, next_batch, statuses, submit
+
+
+@pytest.mark.parametrize("refused", [1, 2])
+async def test_a_request_that_is_refused_is_sent_again_file_by_file(refused: int, way: Way) -> None:
+    """Only a file whose own request is refused fails."""
+    drop(way)
+    way.switch(jobSeconds=0, faults=[{"status": 400, "method": "POST", "times": refused}])
+    before = documents(way.ner_emulator)
+    await submit(way)
+    await way.poll_until_empty()
+    assert sorted(map(str, statuses(way))) == ["failed"] * (refused - 1) + ["succeeded"] * (5 - refused)
+    assert documents(way.ner_emulator) - before == 5 - refused
+    await way.sweep()
+    assert way.queue.get_queue_properties().approximate_message_count == 0
+
+
+@pytest.mark.parametrize("is_lasting", [False, True])
+async def test_a_job_that_fails_as_a_whole_is_tried_once_more_file_by_file(way: Way, *, is_lasting: bool) -> None:
+    """A second failure is the outcome."""
+    drop(way)
+    way.switch(jobSeconds=0, jobEnd="failed")
+    before = documents(way.ner_emulator)
+    await submit(way)
+    way.switch(jobSeconds=0, jobEnd="failed" if is_lasting else "succeeded")
+    await way.poll_until_empty()
+    assert statuses(way) == ["failed" if is_lasting else "succeeded"] * 4
+    assert documents(way.ner_emulator) - before == 8
+
+
+@pytest.mark.parametrize("is_heard", [False, True])
+async def test_a_worker_that_dies_before_the_record_leaves_files_that_continue_alone(
+    way: Way, *, is_heard: bool
+) -> None:
+    """One of them may be what it died of. None is lost, and the sweep's messages bring all of them back.
+
+    If only its invocation has ended, the others send a message for each of their files, which comes too early.
+    """
+    drop(way)
+    way.switch(jobSeconds=0)
+
+    async def die() -> None:
+        raise asyncio.CancelledError
+
+    state = f"{way.settings.state_container}/batches/"
+    with before_blob_call("upload_blob", state, die):
+        results = await asyncio.gather(*(way.pipeline.submit(name) for name in NAMES), return_exceptions=True)
+    assert [type(result) for result in results if result] == [asyncio.CancelledError]
+    if not is_heard:
+        way.queue.clear_messages()
+    before = documents(way.ner_emulator)
+    await way.poll_until_empty()
+    assert statuses(way) == [None] * 4
+    assert (await way.sweep()).missing == 4
+    await way.poll_until_empty()
+    assert statuses(way) == ["succeeded"] * 4
+    assert documents(way.ner_emulator) - before == 4
+    assert way.in_flight() == 1  # the void record, which keeps the slow worker from recording its job
+
+
+async def test_a_slow_worker_of_several_files_cancels_its_own_job_only(way: Way) -> None:
+    """Other workers took its files over one by one; the void record keeps it from recording its job."""
+    names = [f"slow/{number}.txt" for number in range(3)]
+    drop(way, names)
+    way.switch(jobSeconds=3600)
+    other = way.another_pipeline(later=timedelta(seconds=600))
+
+    async def take_over() -> None:
+        assert (await other.sweep()).missing == 3
+        for _ in names:
+            await other.poll(way.message().content.encode())
+
+    with after_submission(take_over):
+        await submit(way, names)
+    slow, *fast = job_statuses(way, "slow")
+    assert slow.startswith("cancel")
+    way.end_jobs()
+    assert len(fast) == 3
+    await way.poll_until_empty()
+    assert job_statuses(way, "slow")[1:] == ["succeeded"] * 3
+    assert statuses(way, names) == ["succeeded"] * 3
+    await other.aclose()
+
+
+async def test_a_waiting_batch_is_dissolved_after_the_first_death(way: Way) -> None:
+    """Then each file is tried alone, and only the one that kills its workers is given up."""
+    drop(way)
+    way.switch(jobSeconds=0, faults=[{"status": 503, "method": "POST", "times": 1}])
+    await submit(way)
+    body, _ = next_batch(way)
+    way.pass_time(way.settings.submit_timeout_seconds)
+    await way.pipeline.poll(body, comes_again=True)
+    messages = [decode_message(message.content) for message in way.queue.peek_messages(max_messages=32)]
+    assert sorted(message.file for message in messages if isinstance(message, FileMessage)) == list(NAMES)
+    await way.poll_until_empty()
+    assert statuses(way) == ["succeeded"] * 4
+
+
+async def test_a_job_is_not_paid_again_until_several_workers_have_died(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files continue alone as late after the last try as that came after the one before."""
+    drop(way)
+    way.switch(jobSeconds=0)
+    await submit(way)
+    before = documents(way.ner_emulator)
+
+    async def die(*_arguments: object) -> None:
+        raise asyncio.CancelledError
+
+    for _ in range(MAX_TRIES):
+        body, _ = next_batch(way)
+        with monkeypatch.context() as patch:
+            patch.setattr(NerClient, "look", die)
+            with pytest.raises(asyncio.CancelledError):
+                await way.pipeline.poll(body)
+        await way.sweep()
+    body, record = next_batch(way)
+    assert record.tries == MAX_TRIES
+    died = way.now()
+    await way.pipeline.poll(body)
+    body, _ = next_batch(way)
+    assert way.now() - died >= timedelta(seconds=LAST_TRY_TIMEOUTS * way.settings.submit_timeout_seconds)
+    assert documents(way.ner_emulator) == before
+    await way.pipeline.poll(body)
+    await way.poll_until_empty()
+    assert statuses(way) == ["succeeded"] * 4
+    assert documents(way.ner_emulator) - before == 4
+
+
+async def test_files_of_a_waiting_batch_continue_without_the_sweep_after_a_death(way: Way) -> None:
+    """Even if the batch is young: their messages come once their claims are old."""
+    drop(way)
+    way.switch(jobSeconds=0, faults=[{"status": 503, "method": "POST", "times": 1}])
+    await submit(way)
+    body, _ = next_batch(way)
+    await way.pipeline.poll(body, comes_again=True)
+    await way.poll_until_empty()
+    assert statuses(way) == ["succeeded"] * 4

@@ -1,0 +1,95 @@
+"""What can be sent of uploads, alone and together."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from shared.packing import REQUEST_LIMITS
+from shared.pipeline.texts import File, digest_of, joined, read_text
+from shared.settings import Settings
+from shared.source import Source
+from shared.state.batch import Member
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+def settings(sample_values: dict[str, str]) -> Settings:
+    """App settings as the tests have them."""
+    return Settings.from_environ(sample_values)
+
+
+def file_of(settings: Settings, name: str, data: bytes) -> File:
+    """Return a file with this content."""
+    source = Source("incoming", name, name, NOW, len(data))
+    return File(Member(source, name), read_text(settings, source, data), NOW)
+
+
+def lines(texts: list[str]) -> bytes:
+    """Return a file of such documents."""
+    return "\n".join(f'{{"id": "{number}", "text": "{text}"}}' for number, text in enumerate(texts)).encode()
+
+
+def test_the_texts_of_several_files_are_one_request(settings: Settings) -> None:
+    """In the order of the files; what is counted of each is added up."""
+    files = [
+        file_of(settings, "a.txt", b"Play jazz."),
+        file_of(settings, "b.jsonl", lines(["A table.", "x" * 1001])),
+        file_of(settings, "c.txt", "Köln, bitte.".encode("latin-1")),
+    ]
+    request = joined(files)
+    assert request is not None
+    assert [document.text for document in request.documents] == ["Play jazz.", "A table.", "x" * 1001, "Köln, bitte."]
+    assert request.transactions_count == 5
+    assert request.elements_count == 10 + 8 + 1001 + 12
+    parts = [joined([file]) for file in files]
+    assert request.size == sum(part.size for part in parts if part)
+
+
+def test_joining_leaves_the_files_as_they_are(settings: Settings) -> None:
+    """A batch that waits is joined again."""
+    files = [file_of(settings, "a.txt", b"Play jazz."), file_of(settings, "b.txt", b"A table.")]
+    assert joined(files) == joined(files)
+
+
+@pytest.mark.parametrize("documents_count", [REQUEST_LIMITS.documents, REQUEST_LIMITS.documents + 1])
+def test_more_documents_than_a_page_of_results_are_not_one_request(documents_count: int, settings: Settings) -> None:
+    """However they are spread over the files."""
+    files = [file_of(settings, "a.jsonl", lines(["Play."] * 15))]
+    files += [file_of(settings, f"{number}.txt", b"Play.") for number in range(documents_count - 15)]
+    assert (joined(files) is not None) is (documents_count == REQUEST_LIMITS.documents)
+
+
+@pytest.mark.parametrize("spare", [0, -1])
+def test_more_text_than_the_service_accepts_is_not_one_request(spare: int, settings: Settings) -> None:
+    """Its limit is for all documents together."""
+    half = REQUEST_LIMITS.elements // 2
+    files = [file_of(settings, "a.txt", b"x" * half), file_of(settings, "b.txt", b"y" * (half - spare))]
+    assert (joined(files) is not None) is (spare == 0)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [lines(["Play."] * 21), b'{"id": "1", "text": "Play."}\nno JSON'],
+    ids=["of two requests", "with an invalid line"],
+)
+def test_a_file_that_is_not_one_request_joins_no_others(data: bytes, settings: Settings) -> None:
+    """Nor is it one alone: it has a ledger."""
+    odd, other = file_of(settings, "odd.jsonl", data), file_of(settings, "other.txt", b"Play.")
+    assert joined([odd]) is None
+    assert joined([other, odd]) is None
+
+
+def test_digests_are_equal_for_what_gives_equal_entities() -> None:
+    """The text, how it is sent, and the name that says how to read it."""
+    api = {"version": "1", "project": "p"}
+    digest = digest_of(api, "en", "a.txt", b"Play.")
+    assert digest == digest_of(dict(reversed(api.items())), "en", "a.txt", b"Play.")
+    others = [
+        digest_of(api | {"project": "q"}, "en", "a.txt", b"Play."),
+        digest_of(api, "de", "a.txt", b"Play."),
+        digest_of(api, "en", "a.jsonl", b"Play."),
+        digest_of(api, "en", "a.txt", b"Play!"),
+    ]
+    assert len({digest, *others}) == 5
+    assert digest_of(api, "en", "a.txt", None) == ""

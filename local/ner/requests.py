@@ -1,5 +1,6 @@
 """What a request must hold, and the limits of the service; all dialects share both."""
 
+import hashlib
 import re
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -52,6 +53,16 @@ class JobRequest:
     display_name: str | None
     documents: list[InputDocument]
     tasks: list[TaskRequest]
+
+
+def digest_of(text: str) -> str:
+    """Return what stands for a text in the emulator's counts."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def digests_of(asked: JobRequest) -> list[str]:
+    """Return what stands for the texts of a request, whatever their IDs are."""
+    return [digest_of(document.text) for document in asked.documents]
 
 
 @dataclass(frozen=True, slots=True)

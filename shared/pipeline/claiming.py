@@ -139,7 +139,8 @@ async def take_over_job(services: Services, claim: Claim, known: StoredClaim) ->
             return StoredClaim(claim, etag)
         if not has_job(stored.record, known.etag):
             break
-        record = with_version(stored.record, known.etag, claim, etag, services.now())
+        trace_parent = services.telemetry.trace_parent
+        record = with_version(stored.record, known.etag, claim, etag, services.now(), trace_parent=trace_parent)
         if await reschedule(services, Turn(batch, record, stored.etag)):
             log.info("%r: has the same text as its last version, whose job it takes over", claim.source.name)
             return None

@@ -145,7 +145,7 @@ async def after_job(services: Services, turn: Turn, submitted: SubmittedJob, job
 
     async def end(share: tuple[Member, SubmittedJob, Job]) -> None:
         member, submitted, part = share
-        with services.telemetry.of_member("finish", record, member):
+        with services.telemetry.of_member("finish", turn.batch, record, member):
             await finish(services, member, outcomes.from_job(member.source, services.api, submitted, part))
 
     await for_each(shares, end)
@@ -202,7 +202,8 @@ async def read_again(services: Services, turn: Turn) -> list[File]:
             return ready(member, read_text(services.settings, source, data), received)
         except DocumentError as error:
             # For instance, NER_MAX_BLOB_BYTES has been reduced meanwhile.
-            await fail(services, member, Problem(error.code, error.message))
+            with services.telemetry.of_member("finish", turn.batch, turn.record, member):
+                await fail(services, member, Problem(error.code, error.message))
             return None
 
     results = await asyncio.gather(*(read(member) for member in turn.record.members), return_exceptions=True)

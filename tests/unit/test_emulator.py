@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from local.ner.recogniser import Recogniser
+from local.ner.requests import digest_of
 from local.ner.switches import Switches
 from tests.unit.emulated import GA, TEXT, Service, submission
 
@@ -285,8 +286,8 @@ async def test_faults_happen_as_often_as_they_are_set(service: Service) -> None:
         "submissions": {"name": 2},
         "lost": {"name": 1},
         "documentsPerJob": {"1": 2},
-        "documents": {"0": 2},
-        "lostDocuments": {"0": 1},
+        "documents": {digest_of(TEXT): 2},
+        "lostDocuments": {digest_of(TEXT): 1},
     }
 
 

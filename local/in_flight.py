@@ -12,7 +12,7 @@ from shared.settings import Settings
 from shared.source import Source
 from shared.state.batch import BATCHES, BatchKind, BatchRecord, batch_name, decode_batch
 from shared.state.batch import is_overdue as is_late
-from shared.state.claim import claim_name, decode_claim, is_old
+from shared.state.claim import decode_claim, is_old
 from shared.state.ledger import Ledger, decode_ledger
 from shared.state.sweeping import SWEEP_NAME, SweepState, decode_sweep
 from shared.storage.ledgers import LEDGER_SUFFIX
@@ -92,12 +92,12 @@ def read_claimed(account: Account, claim: Claimed) -> InFlight | None:
 
 
 def by_record(account: Account, claim: Claimed, record: BatchRecord, baton: str) -> InFlight | None:
-    """Return a file whose batch has a record; None if the file is not in it."""
-    sources = [member.source for member in record.members if claim_name(member.source.name) == claim.blob]
-    if not sources:
+    """Return a file whose batch has a record; None if the claimed version is not in it."""
+    source = next((member.source for member in record.members if member.claim_etag == claim.etag), None)
+    if source is None:
         return None
     ledger = read_ledger(account, claim.batch) if record.kind is BatchKind.LEDGER else None
-    return InFlight(claim, sources[0].name, sources[0], record.received_date_time, record, baton, ledger)
+    return InFlight(claim, source.name, source, record.received_date_time, record, baton, ledger)
 
 
 def read_ledger(account: Account, batch: str) -> Ledger | None:

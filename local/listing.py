@@ -14,7 +14,7 @@ from shared.names import LONGEST_RESULT_NAME, result_name, utf16_length
 from shared.outcome import OutcomeStatus
 from shared.settings import Settings
 from shared.source import Source, read_instant
-from shared.state.batch import BATCHES, BatchKind, is_overdue
+from shared.state.batch import BATCHES, BatchKind, is_overdue, listed_claims
 from shared.state.claim import CLAIMS, claim_name, is_old
 from shared.storage.blobs import source_of
 from shared.storage.listings import is_folder
@@ -65,12 +65,14 @@ class Claimed:
         batch: that the claimed version is in, or is about to be in; empty if the claim does not say.
         claimed: when a worker claimed the file.
         source_etag: of the claimed version.
+        etag: of the claim, without quotes.
     """
 
     blob: str
     batch: str
     claimed: datetime
     source_etag: str = ""
+    etag: str = ""
 
     @property
     def name(self) -> str | None:
@@ -80,10 +82,14 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Batch:
-    """The record of a batch as a listing shows it; `due` is None if the record does not say."""
+    """The record of a batch as a listing shows it; `due` is None if the record does not say.
+
+    `claims` are the etags of the claims that are in it.
+    """
 
     kind: str
     due: datetime | None
+    claims: frozenset[str] = frozenset()
 
     @property
     def is_void(self) -> bool:
@@ -186,12 +192,18 @@ class Listing:
         }
 
     def orphans(self, now: datetime, settings: Settings) -> list[Claimed]:
-        """Return the claims whose worker has ended without a record of its work."""
-        live = {batch for batch, record in self.batches.items() if not record.is_void}
+        """Return the claims whose worker has ended without a record of its work: they are in no batch."""
+        live = {etag for record in self.batches.values() for etag in record.claims}
         patience = settings.submit_timeout_seconds
         return [
-            claim for claim in self.claims.values() if claim.batch not in live and is_old(claim.claimed, now, patience)
+            claim for claim in self.claims.values() if claim.etag not in live and is_old(claim.claimed, now, patience)
         ]
+
+    def left_batches(self, now: datetime, settings: Settings) -> list[str]:
+        """Return the batches whose message must be lost, and all of whose files have ended."""
+        claims = {claim.etag for claim in self.claims.values()}
+        overdue = self.overdue_batches(now, settings)
+        return sorted(batch for batch in overdue if not self.batches[batch].claims & claims)
 
 
 def file_of(source: Source, claim: Claimed | None, outcome: Ended | None) -> File:
@@ -226,7 +238,8 @@ def list_state(account: Account) -> tuple[dict[str, Claimed], dict[str, Batch]]:
         elif blob.name.startswith(BATCHES):
             batch, _, ending = blob.name.removeprefix(BATCHES).partition(".")
             if ending == "json":
-                batches[batch] = Batch(metadata.get("kind", ""), read_instant(metadata.get("due", "")))
+                due = read_instant(metadata.get("due", ""))
+                batches[batch] = Batch(metadata.get("kind", ""), due, frozenset(listed_claims(metadata)))
     return claims, batches
 
 
@@ -234,7 +247,8 @@ def claimed(blob: BlobProperties) -> Claimed:
     """Return what a listing shows of a claim; one without its metadata is as old as its blob."""
     metadata = blob.metadata or {}
     since = read_instant(metadata.get("claimed_date_time", "")) or blob.last_modified
-    return Claimed(blob.name, metadata.get("batch", ""), since, metadata.get("source_etag", ""))
+    etag = blob.etag.strip('"')
+    return Claimed(blob.name, metadata.get("batch", ""), since, metadata.get("source_etag", ""), etag)
 
 
 def list_outcomes(account: Account, since: datetime | None = None) -> Iterator[Ended]:

@@ -43,7 +43,7 @@ class Poisoned:
         """What it is about, for a person."""
         if not self.is_ours:
             return "not this app's message"
-        return ", ".join(self.names) or "a file of many jobs"
+        return ", ".join(self.names) or "a batch of files with long names"
 
 
 def poison_queues(settings: Settings) -> tuple[str, str]:

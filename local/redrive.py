@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from threading import Lock
 from typing import Final
 
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
@@ -113,6 +114,7 @@ class Redrive:
         self.dry_run = dry_run
         self.unseen_count = 0
         self.sent: set[str] = set()
+        self.lock = Lock()
         settings = account.settings
         self.queue = account.queues.get_queue_client(settings.queue, message_encode_policy=TextBase64EncodePolicy())
 
@@ -173,17 +175,19 @@ class Redrive:
         if line.message is None:
             return line
         key = line.message.batch if isinstance(line.message, BatchMessage) else line.message.file
-        if key in self.sent:
-            return Line(line.name, line.kind, None, "its message is sent already", is_file=line.is_file)
-        self.sent.add(key)
+        with self.lock:  # the files of a batch are looked at concurrently
+            is_sent = key in self.sent
+            self.sent.add(key)
+        if is_sent:
+            whose = "the message of its batch" if isinstance(line.message, BatchMessage) else "its message"
+            return Line(line.name, line.kind, None, f"{whose} is sent already", is_file=line.is_file)
         if not self.dry_run:
             self.queue.send_message(line.sent, visibility_timeout=line.delay_seconds, time_to_live=NEVER_EXPIRES)
         return line
 
     def left_batches(self, listing: Listing) -> Iterator[Line]:
-        """Send the messages of overdue batches that no claim names any more: their records are left to be deleted."""
-        named = {claim.batch for claim in listing.claims.values()}
-        left = sorted(listing.overdue_batches(utc_now(), self.account.settings) - named)
+        """Send the messages of overdue batches whose files have all ended: their records are left to be deleted."""
+        left = listing.left_batches(utc_now(), self.account.settings)
         yield from (line for line in in_threads(self.left_batch, left) if line)
 
     def left_batch(self, batch: str) -> Line | None:

@@ -123,6 +123,15 @@ class Delays:
         self.throttled_at = max(self.throttled_at, self.clock())
         self.closed_until = self.throttled_at + min(retry_after or 0.0, THROTTLED_SECONDS)
 
+    @property
+    def throttled_seconds(self) -> float:
+        """How long ago the service refused a call since there were too many; infinite if it never did."""
+        return self.clock() - self.throttled_at
+
+    def note_throttled(self, seconds_ago: float) -> None:
+        """Take note that another process was refused a call so long ago."""
+        self.throttled_at = max(self.throttled_at, self.clock() - max(seconds_ago, 0.0))
+
     def adopt(self, histograms: list[Histogram]) -> None:
         """Know what all processes have learned, instead of what this one has, and this one's jobs that are unshared."""
         self.histograms = histograms
@@ -138,7 +147,7 @@ class Delays:
     @property
     def is_throttled(self) -> bool:
         """Whether the service has refused a call of any process within the last minute, since there were too many."""
-        return self.clock() - self.throttled_at < THROTTLED_SECONDS
+        return self.throttled_seconds < THROTTLED_SECONDS
 
     def next_delay(self, transactions_count: int, age_seconds: float, jitter: float = 0.0) -> float:
         """Return in how many seconds to look at a job that has not ended.

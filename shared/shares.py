@@ -18,7 +18,8 @@ def failed_as_a_whole(job: Job, documents_count: int) -> bool:
 def split(job: Job, counts: Sequence[int]) -> list[Job]:
     """Return a job that ended as one job for each of its files, as if the service had processed each alone.
 
-    Errors of the job itself go to files that lack results and have no errors of their own to explain it.
+    Errors of the job itself go to files that lack results and have no errors of their own to explain it. If there are
+    no such files, and no errors of documents, they go to all.
 
     Args:
         job: the job, of documents as `numbered` sends them.
@@ -51,14 +52,14 @@ def split(job: Job, counts: Sequence[int]) -> list[Job]:
             file, index, document_id = found
             problems[file].append(msgspec.structs.replace(problem, document_id=document_id))
             missing[file].discard(index)
-    # If the service says that something is missing but not what, that may be of any file.
-    is_unexplained = job.status is not JobStatus.SUCCEEDED and not job.problems and not any(missing)
+    # If the service says that something is wrong but not with what, that may be of any file.
+    is_unexplained = job.status is not JobStatus.SUCCEEDED and not any(missing) and not any(problems)
     return [
         msgspec.structs.replace(
             job,
             status=job.status if own_problems or lacking or is_unexplained else JobStatus.SUCCEEDED,
             documents=results,
-            problems=own_problems + (general if lacking else []),
+            problems=own_problems + (general if lacking or is_unexplained else []),
             statistics=statistics_of(results),
         )
         for results, own_problems, lacking in zip(documents, problems, missing, strict=True)

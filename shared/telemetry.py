@@ -1,7 +1,8 @@
 """What an operator sees of the work: a trace of each file, metrics, and fields in the log.
 
 One trace holds all that happens to a version of a file. It begins where the host tells of the version; its context
-travels in the message, as W3C Trace Context has it; each invocation is a span below the first one.
+travels in the message, as W3C Trace Context has it; each invocation is a span below the first one. What happens to a
+batch of several files is in a trace of its own, with links to theirs.
 
 Whoever does not listen pays for none of it: OpenTelemetry is imported where an exporter is configured, and only then.
 """
@@ -41,9 +42,11 @@ class Telemetry:
         del step, file
         return nullcontext()
 
-    def go_on(self, step: str, file: str, trace_parent: str | None, job_id: str | None) -> AbstractContextManager[None]:
-        """Tell of an invocation about a version of which others were before."""
-        del step, file, trace_parent, job_id
+    def go_on(
+        self, step: str, file: str, trace_parent: str | None, *, batch: str | None = None, job_id: str | None = None
+    ) -> AbstractContextManager[None]:
+        """Tell of an invocation about a version, or a batch, of which others were before."""
+        del step, file, trace_parent, batch, job_id
         return nullcontext()
 
     def batch(self, step: str, batch: str, members: "Sequence[Member]") -> AbstractContextManager[None]:
@@ -51,9 +54,9 @@ class Telemetry:
         del step, batch, members
         return nullcontext()
 
-    def of_member(self, step: str, record: "BatchRecord", member: "Member") -> AbstractContextManager[None]:
+    def of_member(self, step: str, batch: str, record: "BatchRecord", member: "Member") -> AbstractContextManager[None]:
         """Tell of a step for one file of a batch: if there are several, in the file's own trace."""
-        del step, record, member
+        del step, batch, record, member
         return nullcontext()
 
     def part(self, name: str, **attributes: str) -> AbstractContextManager[None]:
@@ -82,7 +85,7 @@ class Telemetry:
         """Tell that the service takes no calls for so long."""
 
     def swept(self, missing: int, revived: int) -> None:
-        """Tell how many files and batches a sweep had to send a message to."""
+        """Tell for how many files a sweep had to send a message: without an outcome, and of batches without one."""
 
     def take_queue_length_turn(self) -> bool:
         """Whether it is time to tell how many messages are in the queue."""

@@ -71,7 +71,7 @@ class OpenTelemetry(Telemetry):
         self.submitted_count = meter.create_counter("ner.files.submitted", "{file}", "Versions accepted by the service")
         self.ended_count = meter.create_counter("ner.files.ended", "{file}", "Outcomes, by status")
         self.throttled_seconds = meter.create_counter("ner.throttled", "s", "Time without calls, due to throttling")
-        self.swept_count = meter.create_counter("ner.swept", "{message}", "Messages that the sweep had to send")
+        self.swept_count = meter.create_counter("ner.swept", "{file}", "Versions that the sweep had to send on")
         self.longest_wait = 0.0
         self.messages: int | None = None
         self.asked_at = -QUEUE_LENGTH_SECONDS
@@ -86,24 +86,29 @@ class OpenTelemetry(Telemetry):
         """See Telemetry."""
         return self.span(step, Context(), {"ner.file": file})
 
-    def go_on(self, step: str, file: str, trace_parent: str | None, job_id: str | None) -> AbstractContextManager[None]:
+    def go_on(
+        self, step: str, file: str, trace_parent: str | None, *, batch: str | None = None, job_id: str | None = None
+    ) -> AbstractContextManager[None]:
         """See Telemetry."""
-        return self.span(step, parent_of(trace_parent), {"ner.file": file, **({JOB_ID: job_id} if job_id else {})})
+        known = {"ner.file": file, BATCH_ID: batch, JOB_ID: job_id}
+        return self.span(step, parent_of(trace_parent), {name: value for name, value in known.items() if value})
 
     def batch(self, step: str, batch: str, members: "Sequence[Member]") -> AbstractContextManager[None]:
         """See Telemetry."""
         if len(members) == 1:
+            self.tell(BATCH_ID, batch)
             return nullcontext()
         fields = {"ner.file": ", ".join(member.source.name for member in members), BATCH_ID: batch}
         parents = [parent_of(member.trace_parent) for member in members]
         links = [Link(context) for parent in parents if (context := span_context(parent)).is_valid]
         return self.span(step, Context(), fields, links)
 
-    def of_member(self, step: str, record: "BatchRecord", member: "Member") -> AbstractContextManager[None]:
+    def of_member(self, step: str, batch: str, record: "BatchRecord", member: "Member") -> AbstractContextManager[None]:
         """See Telemetry."""
         if not record.is_of_several:
             return nullcontext()
-        return self.go_on(step, member.source.name, member.trace_parent, record.job.job_id if record.job else None)
+        job_id = record.job.job_id if record.job else None
+        return self.go_on(step, member.source.name, member.trace_parent, batch=batch, job_id=job_id)
 
     @contextmanager
     def span(self, step: str, parent: Context, fields: dict[str, str], links: Sequence[Link] = ()) -> Iterator[None]:
@@ -154,10 +159,14 @@ class OpenTelemetry(Telemetry):
 
     def job(self, job_id: str) -> None:
         """See Telemetry."""
-        trace.get_current_span().set_attribute(JOB_ID, job_id)
+        self.tell(JOB_ID, job_id)
+
+    def tell(self, name: str, value: str) -> None:
+        """Add what has become known to the span that goes on now, and to the lines of the log from now on."""
+        trace.get_current_span().set_attribute(name, value)
         fields = FIELDS.get()
         if fields is not None:
-            fields[JOB_ID] = job_id
+            fields[name] = value
 
     def submitted(self, files_count: int = 1) -> None:
         """See Telemetry."""

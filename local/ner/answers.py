@@ -52,7 +52,7 @@ class View:
     def next_page(self) -> Page | None:
         """The page that follows, or None."""
         following = self.page.skip + self.page.top
-        more = self.status.has_results and following < len(self.job.request.documents)
+        more = self.status.has_results and following < len(self.job.answers.result())
         return Page(following, self.page.top) if more else None
 
 

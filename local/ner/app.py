@@ -22,7 +22,7 @@ from local.ner.generally_available import PATH, GenerallyAvailable
 from local.ner.jobs import Jobs
 from local.ner.preview import PREFIX, Preview, Seed
 from local.ner.recogniser import Recogniser
-from local.ner.requests import MOST_BYTES, Deployment, JobRequest, RateLimit, check_documents
+from local.ner.requests import MOST_BYTES, Deployment, JobRequest, RateLimit, check_documents, digests_of
 from local.ner.responses import json_response, refusal
 from local.ner.switches import ClockStep, GatewayError, LostConnection, Switches, raise_fault
 
@@ -118,7 +118,7 @@ class Emulator:
                 accepted: JobRequest | None = getattr(request.state, "accepted", None)
                 if accepted is not None:
                     self.lost[accepted.display_name or ""] += 1
-                    self.lost_documents.update(ids_of(accepted))
+                    self.lost_documents.update(digests_of(accepted))
             self.calls[f"{request.method} {response.status_code}"] += 1
             return response
 
@@ -137,11 +137,11 @@ class Emulator:
         dialect = dialect_of(request)
         body = await read_body(request)
         asked = dialect.read(body, self.deployment)
-        check_documents(asked.documents)
+        check_documents(asked.documents, self.switches.refused_marker)
         job = self.jobs.submit(dialect.name, asked, self.switches)
         self.submissions[asked.display_name or ""] += 1
         self.documents_per_job[len(asked.documents)] += 1
-        self.documents.update(ids_of(asked))
+        self.documents.update(digests_of(asked))
         request.state.accepted = asked
         location = endpoint_of(request) + dialect.location(job.job_id, dict(request.query_params))
         return Response(status_code=202, headers={"operation-location": location})
@@ -217,7 +217,7 @@ class Emulator:
 
     async def show_stats(self, _request: Request) -> Response:
         """`/emulator/stats`: calls by method and status; jobs by display name and number of documents;
-        documents by ID; jobs and documents whose response was lost.
+        documents by the digest of their text; jobs and documents whose response was lost.
         """
         counts = {
             "calls": self.calls,

@@ -113,7 +113,9 @@ class Jobs:
     def submit(self, dialect: str, request: JobRequest, switches: Switches) -> Job:
         """Accept a job and begin to work on it; needs a running event loop."""
         created = self.now()
-        answers = asyncio.get_running_loop().run_in_executor(self._worker, self._answer, request.documents)
+        marker = switches.missing_marker
+        answered = [document for document in request.documents if not marker or marker not in document.text]
+        answers = asyncio.get_running_loop().run_in_executor(self._worker, self._answer, answered)
         answers.add_done_callback(log_failure)
         seconds = switches.job_seconds + switches.seconds_per_document * (len(request.documents) - 1)
         job = Job(

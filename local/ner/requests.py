@@ -1,5 +1,6 @@
 """What a request must hold, and the limits of the service; all dialects share both."""
 
+import hashlib
 import re
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -54,6 +55,16 @@ class JobRequest:
     tasks: list[TaskRequest]
 
 
+def digest_of(text: str) -> str:
+    """Return what stands for a text in the emulator's counts."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def digests_of(asked: JobRequest) -> list[str]:
+    """Return what stands for the texts of a request, whatever their IDs are."""
+    return [digest_of(document.text) for document in asked.documents]
+
+
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """What the emulator serves, by the names that requests must give; names are case-sensitive."""
@@ -102,8 +113,8 @@ def decode(body: bytes, kind: type[Body]) -> Body:
         raise bad_request("InvalidRequestBodyFormat", f"The body is invalid: {error}.") from None
 
 
-def check_documents(documents: Sequence[InputDocument]) -> None:
-    """Raise ApiError if the documents break a limit; then the whole request is refused."""
+def check_documents(documents: Sequence[InputDocument], refused_marker: str = "") -> None:
+    """Raise ApiError if the documents break a limit, or if one contains the marker; the whole request is refused."""
     if not documents:
         raise bad_request("MissingInputDocuments", "The request contains no documents.")
     if len(documents) > MOST_DOCUMENTS:
@@ -121,6 +132,9 @@ def check_documents(documents: Sequence[InputDocument]) -> None:
             "InvalidDocumentBatch",
             f"The documents contain {size} text elements, but at most {MOST_TEXT_ELEMENTS} are allowed.",
         )
+    for document in documents:
+        if refused_marker and refused_marker in document.text:
+            raise bad_request("InvalidDocument", f"The document {document.id!r} is invalid.")
 
 
 def count_text_records(text: str) -> int:

@@ -37,13 +37,15 @@ class Switches(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
     Attributes:
         job_seconds: how long a job takes, from the 202 to its end.
-        seconds_per_document: how much longer a job takes for each further document.
-        job_spread: how much that varies: sigma of a lognormal distribution with `job_seconds` as its median.
+        seconds_per_document: how much longer a job takes for each document after the first.
+        job_spread: how much that duration varies: sigma of a lognormal distribution with the duration as its median.
         latency_seconds: how long a call takes at least.
         calls_per_minute: more are answered with 429.
         page_size: documents on a page of results.
         retention_seconds: how long after its submission a job is kept.
         job_end: how jobs end; `never` keeps them running.
+        refused_marker: a request is refused with 400 if the text of any of its documents contains this; empty: none is.
+        missing_marker: a document whose text contains this has neither a result nor an error; empty: none is missing.
         faults: what goes wrong; the first that fits a call happens to it.
     """
 
@@ -55,6 +57,8 @@ class Switches(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     page_size: Annotated[int, msgspec.Meta(ge=1)] = 20
     retention_seconds: Seconds = 24 * 3600.0
     job_end: Literal["succeeded", "partiallyCompleted", "failed", "cancelled", "never"] = "succeeded"
+    refused_marker: str = ""
+    missing_marker: str = ""
     faults: list[Fault] = []
 
 

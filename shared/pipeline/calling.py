@@ -25,6 +25,8 @@ log = logging.getLogger("ner")
 CALL_SHARE: Final = 0.5
 """The part of NER_SUBMIT_TIMEOUT_SECONDS that one submit call may take; the rest is for recording its result."""
 LONGEST_DISPLAY_NAME: Final = 256
+LONG_SECONDS: Final = 3600.0
+"""After so long, errors of the service may be due to a single text."""
 
 
 async def submit_request(services: Services, request: Request, members: Sequence[Member]) -> str:
@@ -83,6 +85,11 @@ async def after_failed_call(
         await fail_members(services, turn, problem, jobs)
         if turn.baton is not None:
             await end_batch(services, turn)
+        return
+    is_servers = error.remedy is Remedy.WAIT and not error.throttled and not error.is_unanswered
+    waited = (services.now() - turn.record.since).total_seconds()
+    if turn.record.is_of_several and is_servers and not is_submitted and waited >= LONG_SECONDS:
+        await dissolve(services, turn, f"one of them may be what the service fails to accept: {error.for_log}")
         return
     if error.remedy is Remedy.MEND_SETTINGS:
         log.error("%s: waiting until the app settings are fixed: %s", turn.names, error.for_log)

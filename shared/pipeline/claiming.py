@@ -19,6 +19,8 @@ log = logging.getLogger("ner")
 
 MAX_ATTEMPTS: Final = 3
 """How often to try, if a claim exists at one call and is gone at the next because its version has just ended."""
+MAX_TAKE_OVERS: Final = 8
+"""How often to try to change the record of a batch that other workers change, too."""
 
 
 async def take_claim(
@@ -84,11 +86,21 @@ async def take_over(
         return None
     if decided is Claiming.ASK:
         if claim.digest and claim.digest == known.claim.digest and claim.replaces is None:
-            return await take_over_job(services, claim, known)
+            # Files of one batch may be saved again together; one after another, they do not get in each other's way.
+            async with services.same_texts:
+                return await take_over_job(services, claim, known)
     else:
         claim = succeed(services, claim, known.claim, is_death=decided is not Claiming.LEAVE_BATCH)
+    return await replace_claim(services, claim, known)
+
+
+async def replace_claim(services: Services, claim: Claim, known: StoredClaim) -> StoredClaim | None:
+    """Write a claim in place of a known one; return None if another worker was faster."""
     etag = await services.state.write_claim(claim, known.etag)
-    return None if etag is None else StoredClaim(claim, etag)
+    if etag is None:
+        return None
+    services.gate.drop(known.etag)
+    return StoredClaim(claim, etag)
 
 
 def succeed(services: Services, claim: Claim, known: Claim, *, is_death: bool) -> Claim:
@@ -116,19 +128,19 @@ async def take_over_job(services: Services, claim: Claim, known: StoredClaim) ->
     batch = known.claim.batch
     stored = await services.state.read_batch(batch)
     if stored is None or not has_job(stored.record, known.etag):
-        etag = await services.state.write_claim(claim, known.etag)
-        return None if etag is None else StoredClaim(claim, etag)
+        return await replace_claim(services, claim, known)
     received = known.claim.received_date_time
     claim = msgspec.structs.replace(claim, batch=batch, received_date_time=received)
     etag = await services.state.write_claim(claim, known.etag)
     if etag is None:
         return None
-    for _ in range(MAX_ATTEMPTS):
+    for _ in range(MAX_TAKE_OVERS):
         if stored is None:
             return StoredClaim(claim, etag)
         if not has_job(stored.record, known.etag):
             break
-        record = with_version(stored.record, known.etag, claim, etag, services.now())
+        trace_parent = services.telemetry.trace_parent
+        record = with_version(stored.record, known.etag, claim, etag, services.now(), trace_parent=trace_parent)
         if await reschedule(services, Turn(batch, record, stored.etag)):
             log.info("%r: has the same text as its last version, whose job it takes over", claim.source.name)
             return None

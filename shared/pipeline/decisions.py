@@ -79,19 +79,32 @@ def has_job(record: BatchRecord, claim_etag: str) -> bool:
     return record.kind is BatchKind.JOB and record.has(claim_etag)
 
 
-def with_version(record: BatchRecord, known_etag: str, claim: Claim, claim_etag: str, now: datetime) -> BatchRecord:
-    """Return the record of a batch, with the version in `claim` in place of that of the known claim."""
+def with_version(
+    record: BatchRecord,
+    known_etag: str,
+    claim: Claim,
+    claim_etag: str,
+    now: datetime,
+    *,
+    trace_parent: str | None = None,
+) -> BatchRecord:
+    """Return the record of a batch, with the version in `claim` in place of that of the known claim.
+
+    What follows is part of the trace of that version; only a batch of several has a trace of its own.
+    """
     members = [
         msgspec.structs.replace(
             member,
             source=msgspec.structs.replace(claim.source, encoding=member.source.encoding),
             claim_etag=claim_etag,
+            trace_parent=trace_parent,
         )
         if member.claim_etag == known_etag
         else member
         for member in record.members
     ]
-    return msgspec.structs.replace(record, members=members, due=now)
+    its_own = record.trace_parent if record.is_of_several else trace_parent
+    return msgspec.structs.replace(record, members=members, due=now, trace_parent=its_own)
 
 
 def before_last_try(tries: int, patience_seconds: float) -> float:

@@ -135,7 +135,12 @@ async def give_up_version(services: Services, turn: Turn) -> None:
 async def fail_members(services: Services, turn: Turn, problem: Problem, jobs: Sequence[SubmittedJob] = ()) -> None:
     """End all versions of a batch without entities; `jobs` are those that are not in the record."""
     record = turn.record
-    await for_each(record.members, lambda member: fail(services, member, problem, jobs or record.jobs_of(member)))
+
+    async def end(member: Member) -> None:
+        with services.telemetry.of_member("finish", turn.batch, record, member):
+            await fail(services, member, problem, jobs or record.jobs_of(member))
+
+    await for_each(record.members, end)
 
 
 async def fail_batch(services: Services, turn: Turn, problem: Problem, *, jobs: Sequence[SubmittedJob] = ()) -> None:

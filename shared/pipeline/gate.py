@@ -42,25 +42,37 @@ class Gate:
         self.window = window
         self.longest_seconds = longest_seconds
         self.next: Group | None = None
+        self.forming: set[Group] = set()
 
     @contextmanager
-    def seat(self, length: int | None) -> Iterator["Seat"]:
-        """Take a seat for a file of that many bytes, or one in a batch of its own (None)."""
+    def seat(self, length: int | None, documents_count: int = 1) -> Iterator["Seat"]:
+        """Take a seat for a file.
+
+        Args:
+            length: bytes of the file; None for a seat in a batch of its own.
+            documents_count: how many documents it has, as far as that is known.
+        """
         if length is None or length > MAX_BYTES:
             group = Group(self)
             group.is_full = True
         else:
-            group = self.group_for(length)
-        seat = Seat(group, length or 0)
+            group = self.group_for(length, documents_count)
+        self.forming.add(group)
+        seat = Seat(group, length or 0, documents_count)
         try:
             yield seat
         finally:
             seat.leave()
 
-    def group_for(self, length: int) -> "Group":
-        """Return the batch that has a seat for a file of that many bytes."""
+    def drop(self, claim_etag: str) -> None:
+        """Take a file out of a batch that has not left: a newer version has taken over its claim."""
+        for group in self.forming:
+            group.files = [file for file in group.files if file.member.claim_etag != claim_etag]
+
+    def group_for(self, length: int, documents_count: int) -> "Group":
+        """Return the batch that has a seat for a file of that many bytes and documents."""
         known = self.next
-        if known is not None and known.is_open(length):
+        if known is not None and known.is_open(length, documents_count):
             return known
         if known is not None:
             known.is_full = True
@@ -74,11 +86,12 @@ class Group:
 
     Attributes:
         batch: its ID.
-        files: those that have taken their places. The invocation of the first one sends the batch.
+        files: those that have taken their places.
         seats: how many seats were taken.
-        size: bytes of the files that have taken seats.
+        size: bytes of the files that have taken seats, and `documents_count` how many documents they have.
         expected: how many files are on the way.
         is_full: whether no more seats can be taken.
+        has_sender: whether a file has taken its place: the invocation of the first one sends the batch.
         leaves: set when no more files can take their places.
         deadline: when the batch must have been sent, by the event loop's clock.
     """
@@ -90,8 +103,10 @@ class Group:
         self.files: list[File] = []
         self.seats = 0
         self.size = 0
+        self.documents_count = 0
         self.expected = 0
         self.is_full = False
+        self.has_sender = False
         self.leaves = asyncio.Event()
         self.is_sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.begun = asyncio.get_running_loop().time()
@@ -100,32 +115,45 @@ class Group:
         self.end_of_waiting = 0.0
         self.timer: asyncio.TimerHandle | None = None
 
-    def is_open(self, length: int) -> bool:
-        """Return whether there is a seat for a file of that many bytes."""
+    def is_open(self, length: int, documents_count: int) -> bool:
+        """Return whether there is a seat for a file of that many bytes and documents."""
         is_recent = asyncio.get_running_loop().time() < self.begun + OPEN_SECONDS
-        return is_recent and not self.is_full and self.size + length <= MAX_BYTES
+        has_room = self.size + length <= MAX_BYTES
+        return is_recent and has_room and not self.is_full and self.has_room_for(documents_count)
 
-    def add(self, file: File) -> bool:
-        """Let a file take its place; return False if the batch has left or has no room for its documents."""
-        documents_count = sum(known.member.documents_count for known in self.files)
-        if self.leaves.is_set() or documents_count + file.member.documents_count > REQUEST_LIMITS.documents:
+    def has_room_for(self, documents_count: int) -> bool:
+        """Return whether the request has room for more documents."""
+        return self.documents_count + documents_count <= REQUEST_LIMITS.documents
+
+    def add(self, file: File, expected_count: int) -> bool:
+        """Let a file take its place; return False if the batch has left or has no room for its documents.
+
+        Args:
+            file: the file.
+            expected_count: how many documents its seat was taken for.
+        """
+        more = file.member.documents_count - expected_count
+        if self.leaves.is_set() or not self.has_room_for(more):
             return False
         if not file.text.is_one_request:
             if self.seats > 1:
                 return False
             self.is_full = True
-        if not self.files:
+        if not self.has_sender:
             now, window = asyncio.get_running_loop().time(), self.gate.window()
             self.end_of_window = now + window
             self.end_of_waiting = now + max(window, ON_THE_WAY_SECONDS)
         self.files.append(file)
+        self.documents_count += more
+        self.is_full |= self.documents_count >= REQUEST_LIMITS.documents
         return True
 
     def consider(self) -> None:
         """Let the batch leave if it is time, or else set the timer."""
-        if not self.files and not self.expected:
+        if not self.has_sender and not self.expected:
             self.is_full = True  # a claim that was left behind may name it
-        if self.leaves.is_set() or not self.files:
+            self.gate.forming.discard(self)
+        if self.leaves.is_set() or not self.has_sender:
             return
         if self.timer is not None:
             self.timer.cancel()
@@ -139,6 +167,7 @@ class Group:
     def leave(self) -> None:
         """Close the batch."""
         self.is_full = True
+        self.gate.forming.discard(self)
         self.leaves.set()
 
     async def send(self, send: Send) -> None:
@@ -146,7 +175,8 @@ class Group:
         try:
             await self.leaves.wait()
             async with asyncio.timeout_at(self.deadline):
-                await send(self.batch, self.files)
+                if self.files:
+                    await send(self.batch, self.files)
             self.is_sent.set_result(None)
         except (AzureError, OutcomeConflictError) as error:
             self.is_sent.set_exception(error)
@@ -161,14 +191,16 @@ class Group:
 class Seat:
     """A file's seat in a batch."""
 
-    def __init__(self, group: Group, length: int) -> None:
-        """Take it, for a file of that many bytes."""
+    def __init__(self, group: Group, length: int, documents_count: int) -> None:
+        """Take it, for a file of that many bytes and documents."""
         self.group = group
+        self.documents_count = documents_count
         self.is_expected = True
         self.is_first = False
         group.seats += 1
-        group.is_full |= group.seats == REQUEST_LIMITS.documents
         group.size += length
+        group.documents_count += documents_count
+        group.is_full |= group.documents_count >= REQUEST_LIMITS.documents
         group.expected += 1
 
     @property
@@ -180,10 +212,13 @@ class Seat:
         """Take the place of a file that has been claimed and read.
 
         Returns:
-            False if the file has to go alone: the batch has left, or has no room for its documents.
+            False if the batch has left, or has no room for its documents.
         """
-        self.is_first = not self.group.files
-        is_taken = self.group.add(file)
+        self.is_first = not self.group.has_sender
+        is_taken = self.group.add(file, self.documents_count)
+        self.group.has_sender |= is_taken
+        if not is_taken:
+            self.group.documents_count -= self.documents_count
         self.leave()
         return is_taken
 

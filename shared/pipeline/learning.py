@@ -67,15 +67,22 @@ async def read_and_write(services: "Services") -> None:
     if known.closed_until is not None and known.closed_until - now > timedelta(seconds=THROTTLED_SECONDS):
         # Another process's clock is fast; it must not keep all of them from calling the service.
         known = msgspec.structs.replace(known, closed_until=None)
+    own_throttled = now - timedelta(seconds=delays.throttled_seconds) if delays.is_throttled else None
     if known.closed_until is not None and known.closed_until > now:
         delays.throttle((known.closed_until - now).total_seconds())
+    if known.throttled is not None:
+        delays.note_throttled((now - known.throttled).total_seconds())
     delays.adopt(read_told(known.sizes))
     told_of = len(delays.unshared)
     closed_until = now + timedelta(seconds=delays.closed_seconds) if delays.closed_seconds else None
     is_news = closed_until is not None and (known.closed_until is None or closed_until > known.closed_until)
-    if not told_of and not is_news:
+    is_newly_throttled = own_throttled is not None and (
+        known.throttled is None or (own_throttled - known.throttled).total_seconds() > READING_SECONDS
+    )
+    if not told_of and not is_news and not is_newly_throttled:
         return
-    body = encode_learned(Learned(told(delays.histograms), closed_until or known.closed_until))
+    throttled = max((when for when in (own_throttled, known.throttled) if when is not None), default=None)
+    body = encode_learned(Learned(told(delays.histograms), closed_until or known.closed_until, throttled))
     # If another process was faster, the next exchange shares it.
     if await services.state.write_learned(body, stored.etag if stored else None):
         delays.unshared = delays.unshared[told_of:]

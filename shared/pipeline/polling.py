@@ -1,5 +1,6 @@
 """The next step of a batch when its message arrives: post its texts, poll its job, or continue its ledger."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -33,10 +34,11 @@ from shared.pipeline.posting import post_files
 from shared.pipeline.rescheduling import Turn, reschedule_in, take_baton
 from shared.pipeline.services import Services
 from shared.pipeline.submitting import BUSY_SECONDS, LARGE_FILE
-from shared.pipeline.texts import File, read_text
+from shared.pipeline.texts import File, read_text, ready
 from shared.shares import failed_as_a_whole, split
 from shared.state.batch import BatchKind, Member, SubmittedJob
 from shared.state.claim import MAX_TRIES
+from shared.storage.errors import reason_of
 
 log = logging.getLogger("ner")
 
@@ -143,7 +145,7 @@ async def after_job(services: Services, turn: Turn, submitted: SubmittedJob, job
 
     async def end(share: tuple[Member, SubmittedJob, Job]) -> None:
         member, submitted, part = share
-        with services.telemetry.of_member("finish", record, member):
+        with services.telemetry.of_member("finish", turn.batch, record, member):
             await finish(services, member, outcomes.from_job(member.source, services.api, submitted, part))
 
     await for_each(shares, end)
@@ -197,17 +199,25 @@ async def read_again(services: Services, turn: Turn) -> list[File]:
             log.info("%r: this version was replaced or deleted, so the app stops processing it", source.name)
             return None
         try:
-            return File(member, read_text(services.settings, source, data), received)
+            return ready(member, read_text(services.settings, source, data), received)
         except DocumentError as error:
             # For instance, NER_MAX_BLOB_BYTES has been reduced meanwhile.
-            await fail(services, member, Problem(error.code, error.message))
+            with services.telemetry.of_member("finish", turn.batch, turn.record, member):
+                await fail(services, member, Problem(error.code, error.message))
             return None
 
-    try:
-        files = [file for file in await for_each(turn.record.members, read) if file]
-    except AzureError as error:
-        await after_refused_call(services, turn, error)
+    results = await asyncio.gather(*(read(member) for member in turn.record.members), return_exceptions=True)
+    refusals = [result for result in results if isinstance(result, AzureError)]
+    if refusals and len(refusals) < len(results):
+        await dissolve(services, turn, f"storage refused a call for one of them: {reason_of(refusals[0])}")
         return []
+    if refusals:
+        await after_refused_call(services, turn, refusals[0])
+        return []
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    files = [result for result in results if isinstance(result, File)]
     if not files:
         await end_batch(services, turn)
     return files

@@ -58,6 +58,7 @@ async def post(services: Services, turn: Turn, request: Request) -> None:
     except AzureError as error:
         # The job has been charged, so its message is sent anyway; the worker that receives it writes the record.
         log.warning("%s: job %s could not be recorded yet: %s", turn.names, job_id, describe(error))
+        services.telemetry.submitted(len(turn.record.members))
         await send(services, submitted)
         return
     if etag is None:

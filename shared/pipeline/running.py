@@ -98,7 +98,7 @@ class Pipeline:
             return
         await self.watch_queue()
         if isinstance(message, FileMessage):
-            with services.telemetry.go_on("submit", message.file, message.trace_parent, None):
+            with services.telemetry.go_on("submit", message.file, message.trace_parent):
                 try:
                     async with self.deadline():
                         await submit(services, message)
@@ -128,7 +128,8 @@ class Pipeline:
         names = names_of(record) if record else message.batch
         files = ", ".join(member.source.name for member in record.members) if record else ""
         job_id = record.job.job_id if record and record.job else None
-        with services.telemetry.go_on("poll", files, record.trace_parent if record else None, job_id):
+        trace_parent = record.trace_parent if record else None
+        with services.telemetry.go_on("poll", files, trace_parent, batch=message.batch, job_id=job_id):
             try:
                 async with self.deadline(), AsyncExitStack() as stack:
                     turn = await find_turn(services, message)

@@ -12,7 +12,7 @@ from shared.delays import Delays
 from shared.ner.client import NerClient
 from shared.ner.dialects import STRING_INDEX_TYPE, dialect_for
 from shared.pipeline.decisions import window_seconds
-from shared.pipeline.gate import Gate
+from shared.pipeline.gate import OPEN_SECONDS, Gate
 from shared.pipeline.learning import Exchange
 from shared.settings import Settings
 from shared.state.batch import BatchRecord
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MAX_LARGE_FILES: Final = 4
 """How many are in memory at the same time, each of up to NER_MAX_BLOB_BYTES."""
 MAX_DUE_SECONDS: Final = 3600
+WINDOW_SHARE: Final = 0.25
+"""The largest part of the time of an invocation that a file waits for others."""
 
 
 def utc_now() -> datetime:
@@ -56,6 +58,8 @@ class Services:
     random: Random = field(default_factory=Random)  # spreads polls; not for security
     exchange: Exchange = field(default_factory=Exchange)
     reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LARGE_FILES))
+    same_texts: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the job of a version with the same text is taken over."""
     suspects: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a file is processed that a worker seems to have died of: it also stopped the others in that worker,
     which then are as suspect."""
@@ -100,8 +104,11 @@ def open_services(
     model = dialect_for(settings).describe_model()
     delays = Delays(least=settings.poll_min_seconds, most=settings.poll_max_seconds)
 
+    longest = settings.deadline_seconds
+
     def window() -> float:
-        return window_seconds(ner.rate.in_last_minute, is_throttled=delays.is_throttled)
+        wanted = window_seconds(ner.rate.in_last_minute, is_throttled=delays.is_throttled)
+        return min(wanted, longest * WINDOW_SHARE)
 
     return Services(
         settings=settings,
@@ -112,7 +119,7 @@ def open_services(
         queue=Queue(account, settings),
         ner=ner,
         delays=delays,
-        gate=Gate(window, settings.deadline_seconds),
+        gate=Gate(window, max(longest - OPEN_SECONDS, longest / 2)),
         telemetry=telemetry,
         now=now,
         api={"version": settings.api_version, **model, "stringIndexType": STRING_INDEX_TYPE},

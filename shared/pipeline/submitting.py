@@ -5,6 +5,7 @@ submitted is the one that the input container holds when this worker reads it.
 """
 
 import logging
+import time
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final
@@ -19,15 +20,15 @@ from shared.ner.model import Problem
 from shared.pipeline.claiming import is_newest, take_claim
 from shared.pipeline.copying import copy_outcome
 from shared.pipeline.finishing import GAVE_UP, MAX_CONFLICTS, NOT_SUBMITTED, fail, finish
-from shared.pipeline.gate import Seat
+from shared.pipeline.gate import OPEN_SECONDS, Seat
 from shared.pipeline.posting import post_files
 from shared.pipeline.rescheduling import Turn, reschedule
 from shared.pipeline.services import Services
-from shared.pipeline.texts import File, digest_of, read_text
+from shared.pipeline.texts import File, digest_of, read_text, ready
 from shared.precedence import Present, PresentOutcome, look_at_outcome
 from shared.source import Source
 from shared.state.batch import BatchKind, BatchRecord, Member
-from shared.state.claim import MAX_TRIES, BatchId, Claim, new_batch_id
+from shared.state.claim import MAX_TRIES, BatchId, Claim
 from shared.storage.blobs import OutcomeConflictError, Upload
 from shared.storage.state import StoredClaim
 
@@ -45,6 +46,7 @@ async def submit(services: Services, wanted: FileMessage) -> None:
     Raises:
         AzureError: storage refused a call.
     """
+    begun = time.monotonic()
     upload = await services.blobs.open_upload(wanted.file)
     if upload is None:
         log.info("%r: deleted before it was submitted, nothing to do", wanted.file)
@@ -60,11 +62,13 @@ async def submit(services: Services, wanted: FileMessage) -> None:
     async with services.reading_turn(is_large=is_large), AsyncExitStack() as stack:
         # One call has brought a small file. A large one is claimed before it is read: its worker might die of that.
         data = await upload.read() if is_readable and not is_large else None
-        seat = stack.enter_context(services.gate.seat(length if wanted.dissolved is None else None))
+        # The invocation that sends a batch must not have begun much earlier than the others.
+        goes_alone = wanted.dissolved is not None or time.monotonic() - begun > OPEN_SECONDS
+        seat = stack.enter_context(services.gate.seat(None if goes_alone else length))
         claim = new_claim(services, wanted, upload.source, data, seat.batch)
         held = await take_claim(services, claim, seat, stack, dissolved=wanted.dissolved)
         if held is not None:
-            await submit_claimed(services, held, upload if is_large else None, data, seat)
+            await submit_claimed(services, held, upload if is_large else None, data, seat, stack=stack)
 
 
 def new_claim(services: Services, wanted: FileMessage, source: Source, data: bytes | None, batch: BatchId) -> Claim:
@@ -81,7 +85,13 @@ def new_claim(services: Services, wanted: FileMessage, source: Source, data: byt
 
 
 async def submit_claimed(
-    services: Services, held: StoredClaim, upload: Upload | None, data: bytes | None, seat: Seat
+    services: Services,
+    held: StoredClaim,
+    upload: Upload | None,
+    data: bytes | None,
+    seat: Seat,
+    *,
+    stack: AsyncExitStack,
 ) -> None:
     """Submit a version that this worker has claimed, unless it ends without being sent.
 
@@ -91,6 +101,7 @@ async def submit_claimed(
         upload: what is still to be read; None if nothing is.
         data: what was read; None if nothing was.
         seat: of the file, in the batch that it was claimed for.
+        stack: of this invocation, for further seats.
     """
     try:
         file = await prepare(services, held, upload, data)
@@ -99,18 +110,21 @@ async def submit_claimed(
         raise
     if file is None:
         return
-    batch = held.claim.batch
-    if batch == seat.batch:
-        if seat.take(file):
-            await seat.sent(partial(begin, services))
-            return
-        claim = msgspec.structs.replace(held.claim, batch=new_batch_id())
-        etag = await services.state.write_claim(claim, held.etag)
+    if held.claim.batch != seat.batch:
+        # A worker may have died of it, so it goes alone.
+        await begin(services, held.claim.batch, [file])
+        return
+    # If the batch has left, or has no room for its documents, the file goes with the next one, and at last alone.
+    lengths = [file.member.source.length if file.text.is_one_request else None, None]
+    while not seat.take(file):
+        seat = stack.enter_context(services.gate.seat(lengths.pop(0), file.member.documents_count))
+        etag = await services.state.write_claim(msgspec.structs.replace(held.claim, batch=seat.batch), held.etag)
         if etag is None:
-            log.info("%r: another worker has claimed this file, nothing to do", claim.source.name)
+            log.info("%r: another worker has claimed this file, nothing to do", file.member.source.name)
             return
-        batch, file = claim.batch, file._replace(member=msgspec.structs.replace(file.member, claim_etag=etag))
-    await begin(services, batch, [file])
+        held = StoredClaim(msgspec.structs.replace(held.claim, batch=seat.batch), etag)
+        file = file._replace(member=msgspec.structs.replace(file.member, claim_etag=etag))
+    await seat.sent(partial(begin, services))
 
 
 async def prepare(services: Services, held: StoredClaim, upload: Upload | None, data: bytes | None) -> File | None:
@@ -145,13 +159,7 @@ async def prepare(services: Services, held: StoredClaim, upload: Upload | None, 
         outcome = outcomes.invalid(text.source, services.api, found.documents_count, found.problems)
         await finish(services, msgspec.structs.replace(member, source=text.source), outcome)
         return None
-    member = msgspec.structs.replace(
-        member,
-        source=text.source,
-        documents_count=len(text.first.documents),
-        transactions_count=text.first.transactions_count,
-    )
-    return File(member, text, claim.received_date_time)
+    return ready(member, text, claim.received_date_time)
 
 
 async def give_back(services: Services, held: StoredClaim) -> None:

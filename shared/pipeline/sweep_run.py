@@ -35,6 +35,7 @@ class Sweep:
         state: what the last one stored; None in the first one of a deployment.
         live: ETags of the claims that are in a batch.
         swept: what it has seen and done so far.
+        revived_files: how many files are in the batches whose message was lost.
         names: files whose messages are about to be sent.
         repairs: pending repairs of state blobs, each with the name of what it repairs.
         refused_in_a_row: repairs that storage has refused since the last successful one.
@@ -48,6 +49,7 @@ class Sweep:
     interval: timedelta
     live: set[str] = field(default_factory=set)
     swept: Swept = field(default_factory=Swept)
+    revived_files: int = 0
     names: list[str] = field(default_factory=list)
     repairs: list[tuple[str, Repair]] = field(default_factory=list)
     refused_in_a_row: int = 0

@@ -74,7 +74,7 @@ async def sweep(services: Services, interval: timedelta = DEFAULT_INTERVAL) -> S
         SweepState(since=run.since, last=run.now, swept=run.swept, place=place, times_behind=times_behind)
     )
     await warn_of_poison(services)
-    services.telemetry.swept(run.swept.missing, run.swept.revived)
+    services.telemetry.swept(run.swept.missing, run.revived_files)
     log.info("sweep: %s", describe(run.swept))
     return run.swept
 
@@ -170,3 +170,4 @@ async def revive(run: Sweep, batch: str) -> None:
     if await reschedule(services, revived):
         log.warning("%s: its message was lost, sent another one", revived.names)
         run.count(revived=1, sent=1)
+        run.revived_files += len(record.members)

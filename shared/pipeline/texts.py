@@ -61,6 +61,15 @@ def read_text(settings: Settings, source: Source, data: bytes | None) -> Text:
     return Text(msgspec.structs.replace(source, encoding=documents.encoding), documents, found, first)
 
 
+def ready(member: Member, text: Text, received: datetime) -> File:
+    """Return a file that is ready to be sent, whose member says how much of the request it takes."""
+    counts = {}
+    if text.first is not None:
+        first = text.first
+        counts = {"documents_count": len(first.documents), "transactions_count": first.transactions_count}
+    return File(msgspec.structs.replace(member, source=text.source, **counts), text, received)
+
+
 def joined(files: Sequence[File]) -> Request | None:
     """Return one request for several files; None if they do not fit one."""
     request = Request(Position())

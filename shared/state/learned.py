@@ -17,10 +17,15 @@ class Durations(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Learned(msgspec.Struct, frozen=True, rename="camel"):
-    """What all processes have learned. `closed_until` is when a throttled service accepts calls again."""
+    """What all processes have learned.
+
+    `closed_until` is when a throttled service accepts calls again, `throttled` when it last refused a call as one too
+    many.
+    """
 
     sizes: list[Durations]
     closed_until: Instant | None = None
+    throttled: Instant | None = None
 
 
 def told(histograms: list[Histogram]) -> list[Durations]:

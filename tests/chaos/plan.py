@@ -9,8 +9,8 @@ PLACES: Final = ("Blue Heron in Bristol", "Café Lumière in Zürich", "the Red 
 PARTIES: Final = ("two", "four people", "six")
 
 KINDS: Final = (
-    ("upload", 24),
-    ("burst", 6),
+    ("upload", 16),
+    ("burst", 16),
     ("overwrite", 14),
     ("duplicate events", 14),
     ("redelivered message", 8),
@@ -79,7 +79,7 @@ def make_plan(seed: int, count: int) -> list[Action]:
         if kind == "upload":
             actions.append(new_file(chance, names))
         elif kind == "burst":
-            first, *others = [new_file(chance, names) for _ in range(chance.randint(6, 12))]
+            first, *others = [new_file(chance, names) for _ in range(chance.randint(3, 12))]
             actions.append(replace(first, kind=kind, others=tuple(others)))
         elif kind == "overwrite":
             actions.append(version("overwrite", chance, chance.choice(names), pause))

@@ -1,6 +1,8 @@
 """Answers that storage and the service may give to a share of the app's calls, drawn from all that are known."""
 
+import json
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +15,8 @@ from tests.refusals import Row, rows_of
 
 SHARE: Final = 0.4
 """Of the calls, while they are refused."""
+OF_SEVERAL: Final = re.compile(r" and \d+ more$")
+"""The end of a job's display name, if it has several files."""
 RECORDED_SECONDS: Final = 10.0
 """Within which an accepted job is recorded: the longest claim of a run."""
 SLOW: Final = frozenset({"silence"})
@@ -27,6 +31,7 @@ class Refusing:
         unread: documents that the service has accepted with an answer that the app may not understand.
         unrecorded: calls that would have written to records, and were refused.
         posted: when documents were submitted, and how many.
+        shared: how many requests have had several files.
         begun: when storage began to refuse calls.
     """
 
@@ -40,6 +45,7 @@ class Refusing:
         self.unread = 0
         self.unrecorded: set[str] = set()
         self.posted: list[tuple[float, int]] = []
+        self.shared = 0
         self.begun: list[tuple[float, float]] = []
 
     def begin(self, kind: str, seconds: float) -> None:
@@ -72,6 +78,7 @@ class Refusing:
         """Say what a caller gets."""
         if call.operation == "Submit Job":
             self.posted.append((self.clock(), documents_in(call)))
+            self.shared += bool(OF_SEVERAL.search(json.loads(call.body).get("displayName", "")))
         kind = "odd answers" if call.service is Service.NER else "refusals"
         if self.clock() >= self.until[kind] or not self.is_the_apps(call) or self.chance.random() >= SHARE:
             return None

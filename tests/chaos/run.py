@@ -205,8 +205,7 @@ class Run:
 
     def note_death(self) -> None:
         """Take note that a worker has died: what it was submitting may be submitted again, or given up one day."""
-        unrecorded = claimed(self.account, self.books)
-        self.books.allowances.append(min(unrecorded, self.refusing.posted_lately()))
+        self.books.allow(claimed(self.account, self.books), self.refusing.posted_lately())
         self.books.note_death(without_outcome(self.account, self.books))
 
     def restart_storage(self) -> None:
@@ -216,15 +215,16 @@ class Run:
         time.sleep(1.0)
         ports = self.azurite.ports
         self.azurite = Azurite(LOGS / f"azurite-{self.seed}-{self.started}.log", data=self.data, ports=ports)
-        after = claimed(self.account, self.books)
-        self.books.allowances.append(max(before, after) + REQUEST_LIMITS.documents)
+        in_work = before | claimed(self.account, self.books)
+        self.books.allow(in_work, in_work.total(), REQUEST_LIMITS.documents)
 
     def finish(self) -> None:
         """End all faults, and wait until everything has come to rest."""
         self.refusing.end()
         self.await_timeout()
-        self.books.allowances.append(self.refusing.forgotten)
+        self.books.allow(Counter(), 0, self.refusing.forgotten)
         self.books.answered = self.refusing.answered
+        self.books.shared_requests = self.refusing.shared
         set_switches(self.emulator, jobSeconds=0.2)
         wait_for_the_end(self.account, self.books, lambda: stats(self.emulator))
         assert [host.is_running for host in self.hosts] == [True], "one instance is up"

@@ -1,8 +1,12 @@
 """A short run, that a plan is what its seed makes it, and what the verdict lets pass."""
 
+from collections import Counter
+from contextlib import nullcontext
+
 import pytest
 from rich.console import Console
 
+from local.ner.requests import digest_of
 from local.times import utc_now
 from shared.ner.model import Problem, Statistics
 from shared.outcome import Outcome, OutcomeStatus
@@ -49,6 +53,35 @@ def test_a_version_is_given_up_after_three_deaths_only() -> None:
     check_submissions(books)
 
 
+def test_each_document_of_each_version_is_paid_once() -> None:
+    """Unless a worker may have been submitting it, or any file, when something was done to the app."""
+    versions = [Uploaded("0x1", b"a text", 1), Uploaded("0x2", b"a newer text", 1)]
+    first, newest = map(digest_of, ("a text", "a newer text"))
+
+    def books_of(accepted: dict[str, int], lost: dict[str, int] | None = None) -> Books:
+        after = {"documents": accepted, "lostDocuments": lost or {}}
+        return Books(
+            {"documents": {}, "lostDocuments": {}}, {"a.txt": versions, "b.txt": [Uploaded("0x3", b"", 0)]}, after=after
+        )
+
+    # An older version may be replaced before it is submitted; that does not make up for one that was paid twice.
+    check_submissions(books_of({newest: 1}))
+    check_submissions(books_of({first: 1, newest: 2}, {newest: 1}))
+    with pytest.raises(AssertionError, match="0 documents for 1"):
+        check_submissions(books_of({first: 1}))
+    for in_work, most, of_any_file, is_allowed in (
+        ({}, 0, 0, False),
+        ({"b.txt": 1}, 1, 0, False),
+        ({"a.txt": 1}, 0, 0, False),
+        ({"a.txt": 1}, 1, 0, True),
+        ({}, 0, 1, True),
+    ):
+        books = books_of({newest: 2})
+        books.allow(Counter(in_work), most, of_any_file)
+        with nullcontext() if is_allowed else pytest.raises(AssertionError, match="1 documents were paid again"):
+            check_submissions(books)
+
+
 def test_each_death_ends_one_version_at_most() -> None:
     """The first two have none of their own: what was in work beside the culprit is tried again."""
     books = Books({}, given_up={"a.txt", "b.txt"})
@@ -79,4 +112,4 @@ def test_nothing_is_lost_and_nothing_paid_twice(ner_emulator: str) -> None:
     show([run], Console())
     assert run.done[KILLED], "the worker was killed"
     assert run.done[TIMED_OUT], "the worker was killed by functionTimeout"
-    assert run.books.shared_jobs, "files shared a job"
+    assert run.books.shared_requests, "files shared a request"

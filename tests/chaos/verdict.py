@@ -11,8 +11,10 @@ from azure.core.exceptions import AzureError, ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
+from local.ner.requests import digest_of
 from local.watch import read_outcome
 from shared.outcome import Outcome, OutcomeStatus
+from shared.packing import REQUEST_LIMITS
 from shared.settings import Settings
 from shared.state.batch import BATCHES, BatchKind, batch_name
 from shared.state.claim import CLAIMS, claim_name
@@ -53,23 +55,41 @@ class Books:
         before: the emulator's counts at the beginning.
         uploads: versions of each file.
         allowances: how many documents may have been forgotten, each time that something was done to the app.
+        of_any_file: how many of them may have been those of any file.
+        in_work: how many documents of a file workers may have been submitting, by its name, when something was done.
         deaths: how many workers have died before a version had its outcome, by its etag.
         deaths_count: how many workers have died.
         given_up: names of files whose outcome says that the app gave them up.
         answered: how many calls were answered in place of a server, by the kind of the action.
         after: the emulator's counts in the end.
-        shared_jobs: how many jobs have had several files.
+        shared_requests: how many requests have had several files.
+        shared_jobs: how many jobs are in the outcomes of several files.
     """
 
     before: Stats
     uploads: dict[str, list[Uploaded]] = field(default_factory=dict)
     allowances: list[int] = field(default_factory=list)
+    of_any_file: int = 0
+    in_work: Counter[str] = field(default_factory=Counter)
     deaths: Counter[str] = field(default_factory=Counter)
     deaths_count: int = 0
     given_up: set[str] = field(default_factory=set)
     answered: dict[str, int] = field(default_factory=dict)
     after: Stats = field(default_factory=dict)
+    shared_requests: int = 0
     shared_jobs: int = 0
+
+    def allow(self, in_work: Counter[str], most: int, of_any_file: int = 0) -> None:
+        """Take note that jobs may have been forgotten.
+
+        Args:
+            in_work: documents that workers may have been submitting, by the names of their files.
+            most: documents that can have been accepted.
+            of_any_file: further documents, of whatever files.
+        """
+        self.in_work.update(in_work)
+        self.of_any_file += of_any_file
+        self.allowances.append(min(in_work.total(), most) + of_any_file)
 
     def documents(self, name: str) -> int:
         """Return how many documents all versions of a file have."""
@@ -84,18 +104,19 @@ class Books:
         """Return the etags of all versions."""
         return {version.etag for versions in self.uploads.values() for version in versions}
 
-    def counted(self, what: str, name: str) -> int:
-        """Return how often the emulator counted something for the documents of a file in this run."""
+    def counted(self, what: str, name: str) -> list[int]:
+        """Return what the emulator counted in this run of each document of each version of a file: all texts differ."""
         sent = [version for version in self.uploads[name] if version.documents]
-        ids = {document_id for version in sent for document_id in texts_of(name, version.data)}
-        return sum(self.after[what].get(each, 0) - self.before[what].get(each, 0) for each in ids)
+        texts = [digest_of(text) for version in sent for text in texts_of(name, version.data).values()]
+        return [self.after[what].get(each, 0) - self.before[what].get(each, 0) for each in texts]
 
     def paid_again(self, name: str) -> int:
-        """Return how many documents were accepted of a file beyond those of its versions; negative if some were spared.
+        """Return how many documents of a file were accepted once more than they should.
 
         Those whose answers the service lost are not counted.
         """
-        return self.counted("documents", name) - self.counted("lostDocuments", name) - self.documents(name)
+        counts = zip(self.counted("documents", name), self.counted("lostDocuments", name), strict=True)
+        return sum(max(0, accepted - lost - 1) for accepted, lost in counts)
 
     def totals(self) -> dict[str, int]:
         """Return the figures of the run."""
@@ -104,10 +125,11 @@ class Books:
             "files": len(names),
             "versions": sum(map(len, names.values())),
             "documents of all versions": sum(map(self.documents, names)),
-            "documents accepted": sum(self.counted("documents", name) for name in names),
-            "of them, answers lost on the way": sum(self.counted("lostDocuments", name) for name in names),
-            "of them, paid again": sum(max(0, self.paid_again(name)) for name in names),
+            "documents accepted": sum(sum(self.counted("documents", name)) for name in names),
+            "of them, answers lost on the way": sum(sum(self.counted("lostDocuments", name)) for name in names),
+            "of them, paid again": sum(map(self.paid_again, names)),
             "may have been forgotten": sum(self.allowances),
+            "requests of several files": self.shared_requests,
             "jobs of several files": self.shared_jobs,
             "versions that workers died before": len(self.deaths),
             f"of them, {MIN_DEATHS} workers or more": sum(count >= MIN_DEATHS for count in self.deaths.values()),
@@ -117,8 +139,8 @@ class Books:
         }
 
 
-def claimed(account: Account, books: Books) -> int:
-    """Return how many documents a worker may be submitting: of each, one submission may be forgotten.
+def claimed(account: Account, books: Books) -> Counter[str]:
+    """Return how many documents of each file a worker may be submitting: the job of one request may be forgotten.
 
     They are those of claims without a record, of records that wait for the service, and of ledgers.
     """
@@ -126,16 +148,18 @@ def claimed(account: Account, books: Books) -> int:
     try:
         listed = list(state.list_blobs(include=["metadata"]))
     except ResourceNotFoundError:
-        return 0
+        return Counter()
     recorded = {blob.name: (blob.metadata or {}).get("kind", "") for blob in listed if blob.name.startswith(BATCHES)}
     claims = [blob for blob in listed if blob.name.startswith(CLAIMS)]
     kinds = [recorded.get(batch_name((claim.metadata or {}).get("batch", ""))) for claim in claims]
     names = {claim_name(name): name for name in books.uploads}
-    return sum(
-        max(version.documents for version in books.uploads[names[claim.name]])
+    files = [
+        names[claim.name]
         for claim, kind in zip(claims, kinds, strict=True)
         if kind in (None, BatchKind.WAITING, BatchKind.LEDGER)
-    )
+    ]
+    most = REQUEST_LIMITS.documents
+    return Counter({name: min(most, max(version.documents for version in books.uploads[name])) for name in files})
 
 
 def without_outcome(account: Account, books: Books) -> list[str]:
@@ -251,10 +275,11 @@ def texts_of(name: str, data: bytes) -> dict[str, str]:
 def check_submissions(books: Books) -> None:
     """Assert that each document was paid once, but for those whose acceptance nobody could record."""
     spare = sum(books.allowances)
-    for name in books.uploads:
-        submitted, lost = books.counted("documents", name), books.counted("lostDocuments", name)
-        more = books.paid_again(name)
-        assert more <= spare, f"{name!r}: {submitted} documents, of which {lost} lost, for {books.documents(name)}"
-        newest = 0 if name in books.given_up else books.uploads[name][-1].documents
-        assert submitted >= newest, f"{name!r}: {submitted} documents for {newest}"
-        spare -= max(0, more)
+    for name, versions in books.uploads.items():
+        accepted, more = books.counted("documents", name), books.paid_again(name)
+        may_be = min(spare, books.in_work[name] + books.of_any_file)
+        assert more <= may_be, f"{name!r}: {more} documents were paid again, of {may_be} that may have been forgotten"
+        newest = 0 if name in books.given_up else versions[-1].documents
+        submitted = sum(map(bool, accepted[len(accepted) - newest :]))
+        assert submitted == newest, f"{name!r}: {submitted} documents for {newest}"
+        spare -= more

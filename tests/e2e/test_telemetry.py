@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from functools import partial
+from typing import Any
 
 from azure.storage.blob import BlobServiceClient
 
 from local.install import ROOT
+from local.stack import create_containers_and_queues
 from shared.outcome import OutcomeStatus
 from shared.settings import Settings
 from tests.collector import Collector, attributes, collecting
@@ -109,6 +112,54 @@ def check_logs(collector: Collector) -> None:
         assert fields["faas.invocation_id"]
         assert log.trace_id == next(span.trace_id for span in collector.spans if span.name == "submit")
         assert fields["ner.job.id"] in submitted.body.string_value
+        assert fields["ner.batch.id"] in submitted.body.string_value
+
+
+def test_files_that_arrive_together_have_a_trace_each(
+    values: dict[str, str], ner_emulator: str, blobs: BlobServiceClient
+) -> None:
+    """It begins and ends with the file; what they share is in traces with links to those of all its files."""
+    names = [f"together/{number}.txt" for number in range(8)]
+    with collecting() as collector:
+        values |= {"NER_ENDPOINT": ner_emulator, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.address, **QUICKLY}
+        settings = Settings.from_environ(values)
+        create_containers_and_queues(settings)
+        # The host's first look finds all of them.
+        etags = {name: drop(blobs, settings, name, f"{TEXT} {name}".encode()) for name in names}
+        set_switches(ner_emulator, jobSeconds=0)
+        with hosted(values, LOGS / "host-telemetry-together.log"):
+            for name, etag in etags.items():
+                assert outcome_of(blobs, settings, name, etag).status is OutcomeStatus.SUCCEEDED
+            eventually(lambda: len(ended_in(collector)) == len(names), "all outcomes are told of")
+            eventually(lambda: set(names) <= submitted_in(collector).keys(), "all events are told of")
+            for metric in ("ner.files.submitted", "ner.files.ended"):
+                eventually(partial(is_count, collector, metric, len(names)), metric)
+        set_switches(ner_emulator)
+    roots = submitted_in(collector)
+    shared = {name: span for name, span in roots.items() if name not in names}
+    for name in names:
+        assert not roots[name].parent_span_id
+        assert roots[name].trace_id in ended_in(collector)
+    assert len({roots[name].trace_id for name in names}) == len(names)
+    for name, span in shared.items():
+        links = {link.span_id for link in span.links}
+        assert {roots[each].span_id for each in name.split(", ")} <= links
+
+
+def submitted_in(collector: Collector) -> dict[str, Any]:
+    """Return the spans of submissions by the names of their files."""
+    return {attributes(span)["ner.file"]: span for span in collector.spans if span.name == "submit"}
+
+
+def ended_in(collector: Collector) -> set[bytes]:
+    """Return the traces that have an outcome whose file has been told of."""
+    told = {span.span_id for span in collector.spans}
+    return {span.trace_id for span in collector.spans if span.name == "outcome" and span.parent_span_id in told}
+
+
+def is_count(collector: Collector, metric: str, count: int) -> bool:
+    """Return whether a count was told last."""
+    return [point.as_int for point in collector.points.get(metric, [])][-1:] == [count]
 
 
 def test_nothing_is_imported_for_nobody(values: dict[str, str]) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from azure.core.exceptions import HttpResponseError
 
-from shared.message import BatchMessage, decode_message
+from shared.message import BatchMessage, FileMessage, decode_message
 from shared.outcome import Outcome, OutcomeStatus
 from shared.state.batch import BatchKind, BatchRecord
+from tests.calls import before_blob_call
 from tests.emulator import CLIENT, documents, stats
 from tests.integration.conftest import TEXT, ProxiedWay, Way
 from tests.proxy import END_OF_HEAD, Answer
@@ -384,3 +386,91 @@ async def test_files_with_the_longest_names_share_a_job(way: Way) -> None:
     assert statuses(way, names) == ["succeeded"] * 20
     assert documents(way.ner_emulator) - before == 20
     assert way.in_flight() == 0
+
+
+async def test_files_that_are_saved_again_together_take_over_their_job(way: Way) -> None:
+    """Each changes the record of the batch, and none is charged again or left behind."""
+    names = [f"again/{number:02}.txt" for number in range(20)]
+    drop(way, names)
+    await submit(way, names)
+    before = documents(way.ner_emulator)
+    drop(way, names)
+    await submit(way, names)
+    way.end_jobs()
+    await way.poll_until_empty()
+    assert statuses(way, names) == ["succeeded"] * 20
+    assert documents(way.ner_emulator) == before
+    assert way.in_flight() == 0
+
+
+async def test_small_files_of_several_documents_share_requests(way: Way) -> None:
+    """How many documents a file has is known only once it has been read; what does not fit goes with the next batch."""
+    line = json.dumps({"id": "{}", "text": "Play jazz."})
+    names = [f"lines/{number:02}.jsonl" for number in range(12)]
+    for way.name in names:
+        way.upload("\n".join(line.replace("{}", f"{way.name} {number}") for number in range(5)).encode())
+    way.switch(jobSeconds=0)
+    before = stats(way.ner_emulator)["documentsPerJob"]
+    await submit(way, names)
+    await way.poll_until_empty()
+    after = stats(way.ner_emulator)["documentsPerJob"]
+    counts = {int(count): jobs - before.get(count, 0) for count, jobs in after.items()}
+    assert sum(count * jobs for count, jobs in counts.items()) == 60
+    assert sum(counts.values()) <= 6
+    assert statuses(way, names) == ["succeeded"] * 12
+
+
+async def test_a_version_that_is_replaced_before_its_batch_leaves_is_not_sent(way: Way) -> None:
+    """The newer one takes its claim, and its place."""
+    way.pipeline.services.delays.throttled_at = way.pipeline.services.delays.clock()  # so that batches wait
+    way.switch(jobSeconds=0)
+    drop(way)
+    before = documents(way.ner_emulator)
+    first = asyncio.create_task(submit(way))
+    while not any(len(group.files) == len(NAMES) for group in way.pipeline.services.gate.forming):
+        await asyncio.sleep(0.01)
+    way.name = NAMES[0]
+    way.upload(b"Play some jazz in Leeds.")
+    await way.pipeline.submit(NAMES[0])
+    await first
+    await way.poll_until_empty()
+    assert statuses(way) == ["succeeded"] * 4
+    assert documents(way.ner_emulator) - before == 4
+    assert way.in_flight() == 0
+
+
+async def test_a_file_that_cannot_be_read_does_not_hold_up_its_batch(way: Way) -> None:
+    """It was moved to the archive tier, for instance; the others are sent at once, each alone."""
+    drop(way)
+    way.switch(jobSeconds=0, faults=[{"status": 503, "method": "POST", "times": 1}])
+    await submit(way)
+
+    async def refuse() -> None:
+        raise HttpResponseError("refused by the test")
+
+    body, _ = next_batch(way)
+    with before_blob_call("download_blob", f"{way.settings.input_container}/{NAMES[0]}", refuse):
+        await way.pipeline.poll(body)
+    await way.poll_until_empty()
+    assert statuses(way) == ["succeeded"] * 4
+
+
+async def test_a_batch_that_the_service_fails_to_accept_for_long_is_dissolved(way: Way) -> None:
+    """One of its texts may be the cause, and must not hold up the others for a day."""
+    drop(way)
+    way.switch(jobSeconds=0, faults=[{"status": 500, "method": "POST"}])
+    await submit(way)
+    begun = way.now()
+    body, record = next_batch(way)
+    while way.now() - begun < timedelta(hours=1):
+        assert len(record.members) == len(NAMES)
+        await way.pipeline.poll(body)
+        message = decode_message(body := way.message().content.encode())
+        if isinstance(message, FileMessage):
+            break
+        assert message.record is not None
+        record = message.record
+    way.switch(jobSeconds=0, refusedMarker=NAMES[0])
+    await way.pipeline.poll(body)
+    await way.poll_until_empty()
+    assert sorted(map(str, statuses(way))) == ["failed", *["succeeded"] * 3]

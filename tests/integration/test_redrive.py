@@ -1,5 +1,6 @@
 """Sending files again, by hand, in any storage account: what is shown, what is sent, and what that costs."""
 
+import asyncio
 import base64
 import io
 import json
@@ -17,15 +18,18 @@ from rich.console import Console
 from local.account import Account
 from local.choosing import Choice, Kind
 from local.in_flight import waits_for
-from local.listing import State
+from local.listing import State, list_account, list_outcomes
 from local.redrive import Line, Redrive
+from local.show_progress import survey_json
 from local.show_state import show_survey
 from local.survey import Survey, survey
+from local.watch import read_outcome
 from shared.message import BatchMessage, FileMessage, Message, encode_message
 from shared.outcome import OutcomeStatus
 from shared.settings import BLOB_POISON_QUEUE
 from shared.state.batch import BATCHES
 from shared.state.claim import CLAIMS, Claim, claim_name, new_batch_id
+from tests.emulator import documents as paid_documents
 from tests.integration.conftest import TEXT, Way
 
 NOTICE = {"Type": "BlobTrigger", "FunctionId": "Host.Functions.submit", "BlobType": "BlockBlob", "ETag": '"0x1"'}
@@ -260,6 +264,124 @@ async def test_a_record_that_was_left_behind_is_found(way: Way, account: Account
     assert way.submissions() == 1
 
 
+TOGETHER = ("together/1.txt", "together/2.txt", "together/3.jsonl")
+
+
+@pytest.fixture
+async def batch(way: Way, account: Account) -> BatchMessage:
+    """Three files that share a job: of one document, of a long one, and of four; and the message of their batch."""
+    way.switch(jobSeconds=1000)
+    for way.name, data in zip(TOGETHER, (TEXT, TEXT * 40, documents(4)), strict=True):
+        way.upload(data)
+    await asyncio.gather(*(way.pipeline.submit(name) for name in TOGETHER))
+    message = msgspec.json.decode(way.message().content, type=BatchMessage)
+    assert message.record is not None
+    assert len(message.record.members) == len(TOGETHER)
+    assert look(account).states == {State.IN_FLIGHT: len(TOGETHER)}
+    return message
+
+
+async def all_end_with_one_job(way: Way, account: Account) -> None:
+    """Let the app work, and check that each file has the same job in its outcome."""
+    way.end_jobs()
+    await way.poll_until_empty()
+    assert not list_account(account).claims
+    jobs = set()
+    for name in TOGETHER:
+        source = await way.pipeline.services.blobs.newest(name)
+        assert source is not None
+        outcome = read_outcome(way.blobs, way.settings, name, source.etag)
+        assert outcome is not None
+        assert outcome.status is OutcomeStatus.SUCCEEDED
+        jobs |= {job.job_id for job in outcome.jobs}
+    assert len(jobs) == 1
+
+
+async def test_files_that_share_a_job_are_shown_as_any_others(way: Way, account: Account, batch: BatchMessage) -> None:
+    """Each with what it costs, and with the job."""
+    found = json.loads(survey_json(account, look(account), since=None, now=way.now()))
+    assert batch.record is not None
+    assert batch.record.job is not None
+    flights = {flight["name"]: flight for flight in found["inFlight"]}
+    assert {name: flight["textRecords"] for name, flight in flights.items()} == dict(
+        zip(TOGETHER, (1, -(-len(TEXT * 40) // 1000), 4), strict=True)
+    )
+    assert {flight["waitsFor"] for flight in flights.values()} == {"job running"}
+    assert [flight["jobIds"] for flight in flights.values()] == [[batch.record.job.job_id]] * len(TOGETHER)
+    assert shown(account, way).count("job running") == len(TOGETHER)
+
+
+@pytest.mark.parametrize("names", [(), TOGETHER[1:2], ("together/*",)], ids=["--in-flight", "one name", "pattern"])
+async def test_the_message_of_a_batch_is_sent_once(
+    names: tuple[str, ...], way: Way, account: Account, batch: BatchMessage
+) -> None:
+    """Whichever of its files are chosen; it brings all of them on, at no cost."""
+    lose_messages(way)
+    found = look(account)
+    assert found.overdue_count == 1
+    assert all(flight.is_overdue for _, flight in found.in_flight)
+    lines = named(account, *names) if names else redrive(account, Kind.IN_FLIGHT)
+    assert [line.message for line in lines if line.message] == [batch]
+    assert {line.why for line in lines if not line.message} <= {"the message of its batch is sent already"}
+    assert sorted(line.name for line in lines) == (
+        list(names) if len(names) == 1 and "*" not in names[0] else list(TOGETHER)
+    )
+    assert way.queue.get_queue_properties().approximate_message_count == 1
+    await all_end_with_one_job(way, account)
+
+
+async def test_a_poison_message_of_several_files_is_sent_once(way: Way, account: Account, batch: BatchMessage) -> None:
+    """It is chosen by any of its files, and names all of them."""
+    poison(account, batch)
+    (found,) = look(account).poisoned
+    assert sorted(found.names) == list(TOGETHER)
+    lines = named(account, TOGETHER[2], kinds=(Kind.POISONED,))
+    assert sorted(line.name for line in lines) == list(TOGETHER)
+    assert [line.message for line in lines if line.message] == [batch]
+    assert poisoned(account) == 0
+    assert way.queue.get_queue_properties().approximate_message_count == 1
+    await all_end_with_one_job(way, account)
+
+
+async def test_a_file_whose_batch_left_without_it_is_submitted(way: Way, account: Account, batch: BatchMessage) -> None:
+    """Its worker died before it took its place: the message of the batch would not bring it on."""
+    way.name = "together/late.txt"
+    way.upload()
+    source = await way.pipeline.services.blobs.newest(way.name)
+    assert source is not None
+    now = way.now()
+    claim = Claim(source=source, batch=batch.batch, claimed_date_time=now, received_date_time=now)
+    await way.pipeline.services.state.write_claim(claim, None)
+    lose_messages(way)
+    way.pass_time(way.settings.submit_timeout_seconds + 1)
+    found = look(account)
+    assert found.overdue_count == 2
+    (late,) = [flight for file, flight in found.in_flight if file.name == way.name]
+    assert (waits_for(late), late.is_overdue) == ("submitting", True)
+    lines = redrive(account, Kind.IN_FLIGHT)
+    assert FileMessage(file=way.name, due=way.now()) in [line.message for line in lines]
+    await all_end_with_one_job(way, account)
+    outcome = way.outcome()
+    assert outcome is not None
+    assert outcome.status is OutcomeStatus.SUCCEEDED
+
+
+async def test_one_of_several_files_is_submitted_again(way: Way, account: Account, batch: BatchMessage) -> None:
+    """The outcomes of the others stay as they are."""
+    poison(account, batch)
+    redrive(account, Kind.POISONED)
+    await all_end_with_one_job(way, account)
+    before = {ended.blob: ended.etag for ended in list_outcomes(account)}
+    paid = paid_documents(way.ner_emulator)
+    (line,) = named(account, TOGETHER[0], kinds=(Kind.SUCCEEDED,))
+    assert isinstance(line.message, FileMessage)
+    way.switch(jobSeconds=0)
+    await way.poll_until_empty()
+    after = {ended.blob: ended.etag for ended in list_outcomes(account)}
+    assert [blob for blob in after if after[blob] != before[blob]] == [f"{TOGETHER[0]}.json"]
+    assert paid_documents(way.ner_emulator) == paid + 1
+
+
 async def test_a_file_that_waits_for_the_service_is_sent_again(way: Way, account: Account) -> None:
     """Its record knows of no job; it is submitted once."""
     way.name = "lost-before.txt"
@@ -427,7 +549,7 @@ async def test_a_poison_message_without_its_record_is_looked_up(way: Way, accoun
     message = msgspec.json.decode(way.message().content, type=BatchMessage)
     short = BatchMessage(batch=message.batch, etag=message.etag)
     poison(account, short)
-    assert "a file of many jobs" in shown(account, way)
+    assert "a batch of files with long names" in shown(account, way)
     assert named(account, "other*", kinds=(Kind.POISONED,)) == []
     (line,) = named(account, "long*", kinds=(Kind.POISONED,))
     assert line.message == message

@@ -74,6 +74,24 @@ async def test_a_document_in_another_language_fails_alone(client: NerClient) -> 
     assert [(problem.code, problem.document_id) for problem in job.problems] == [("UnsupportedLanguageCode", "2")]
 
 
+async def test_one_document_makes_its_whole_request_refused(client: NerClient, switches: Callable[..., None]) -> None:
+    """Sending the same documents again would not help; sending the others does."""
+    switches(jobSeconds=0, refusedMarker="poison")
+    with pytest.raises(NerError) as caught:
+        await client.submit([Document("1", TEXT, "en"), Document("2", "A poison for two.", "en")], "two")
+    assert (caught.value.code, caught.value.remedy) == ("InvalidDocument", Remedy.NONE)
+    assert await client.submit([Document("1", TEXT, "en")], "one")
+
+
+async def test_a_result_may_be_missing(client: NerClient, switches: Callable[..., None]) -> None:
+    """Without an error for its document; the job succeeds with the others."""
+    switches(jobSeconds=0, missingMarker="lost")
+    documents = [Document("1", TEXT, "en"), Document("2", "A lost table for two.", "en")]
+    job = await ended(client, await client.submit(documents, "two"))
+    assert job.status is JobStatus.SUCCEEDED
+    assert ([document.id for document in job.documents], job.problems) == (["1"], [])
+
+
 async def test_a_job_that_the_service_does_not_know_is_lost(client: NerClient) -> None:
     """As one is after a day; waiting would not bring it back."""
     with pytest.raises(NerError) as caught:

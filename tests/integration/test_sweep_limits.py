@@ -1,5 +1,6 @@
 """What a sweep makes of blobs that storage refuses, of more work than it has time for, and of files it cannot read."""
 
+import asyncio
 import base64
 import json
 import logging
@@ -252,6 +253,23 @@ async def test_telemetry_is_told_what_a_sweep_had_to_send(swept_way: Way) -> Non
     await pipeline.sweep()
     await pipeline.sweep()
     assert recorder.told == [(1, 3), (1, 0)]
+    await pipeline.aclose()
+
+
+async def test_telemetry_is_told_of_each_file_of_a_lost_message(swept_way: Way) -> None:
+    """Files share a message, and the alert compares with submitted files."""
+    way, recorder = swept_way, Recorder()
+    pipeline = Pipeline(way.app_settings, telemetry=recorder, now=way.now)
+    way.switch(jobSeconds=1000)
+    names = [f"together/{number}.txt" for number in range(4)]
+    for name in names:
+        upload(way, name)
+    await asyncio.gather(*(pipeline.submit(name) for name in names))
+    way.queue.clear_messages()
+    pass_enough_time(way)
+    swept = await pipeline.sweep()
+    assert recorder.told == [(0, len(names))]
+    assert swept.revived == 1
     await pipeline.aclose()
 
 

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from local.ner.recogniser import Recogniser
+from local.ner.requests import digest_of
 from local.ner.switches import Switches
 from tests.unit.emulated import GA, TEXT, Service, submission
 
@@ -285,18 +286,55 @@ async def test_faults_happen_as_often_as_they_are_set(service: Service) -> None:
         "submissions": {"name": 2},
         "lost": {"name": 1},
         "documentsPerJob": {"1": 2},
-        "documents": {"0": 2},
-        "lostDocuments": {"0": 1},
+        "documents": {digest_of(TEXT): 2},
+        "lostDocuments": {digest_of(TEXT): 1},
     }
 
 
 async def test_a_job_takes_longer_for_each_further_document(service: Service) -> None:
     """If that is set; how long the real service takes is not known."""
     await service.http.put("/emulator/switches", json={"jobSeconds": 3, "secondsPerDocument": 0.5})
-    await service.submit(TEXT)
-    await service.submit(TEXT, TEXT, TEXT)
+    locations = [await service.submit(TEXT), await service.submit(TEXT, TEXT, TEXT)]
     jobs = (await service.http.get("/emulator/jobs")).json()["jobs"]
     assert [job["seconds"] for job in jobs] == [3, 4]
+    seen = []
+    for service.seconds in (2.9, 3, 3.9, 4):
+        seen.append([(await service.show(location))["status"] for location in locations])
+    running, ended = "running", "succeeded"
+    assert seen == [[running, running], [ended, running], [ended, running], [ended, ended]]
+
+
+async def test_documents_are_counted_when_a_job_is_accepted(service: Service) -> None:
+    """By job, so that jobs and documents can be computed; a request that is refused counts as neither."""
+    for count in (1, 3, 25, 3, 26, 0):
+        await service.post(submission(*["Play jazz."] * count))
+    stats = (await service.http.get("/emulator/stats")).json()
+    assert stats["documentsPerJob"] == {"1": 1, "3": 2, "25": 1}
+    assert stats["calls"] == {"POST 202": 4, "POST 400": 2}
+
+
+async def test_one_document_can_make_its_request_refused(service: Service) -> None:
+    """As a whole, with 400; requests without such a document are accepted."""
+    await service.http.put("/emulator/switches", json={"refusedMarker": "poison"})
+    refused = await service.post(submission(TEXT, "A poison for two.", TEXT))
+    assert reason(refused) == (400, "InvalidDocument")
+    assert list(service.emulator.jobs.all()) == []
+    await service.submit(TEXT, TEXT)
+
+
+@pytest.mark.parametrize("count", [3, 21])
+async def test_a_document_can_lack_its_result(count: int, service: Service) -> None:
+    """It has no error either, and the others have theirs; the last page is not an empty one."""
+    await service.http.put("/emulator/switches", json={"missingMarker": "lost"})
+    location = await service.submit(TEXT, "A lost table for two.", *[TEXT] * (count - 2))
+    service.seconds = 10
+    job = await service.show(f"{location}&showStats=true")
+    results = job["tasks"]["items"][0]["results"]
+    assert job["status"] == "succeeded"
+    assert [document["id"] for document in results["documents"]] == [str(n) for n in range(count) if n != 1]
+    assert results["errors"] == []
+    assert results["statistics"]["documentsCount"] == count - 1
+    assert "nextLink" not in job
 
 
 async def test_a_gateway_answers_in_its_own_shape(service: Service) -> None:

@@ -28,7 +28,7 @@ def ended(status: OutcomeStatus = OutcomeStatus.SUCCEEDED, source_etag: str = "0
 
 def claimed(source_etag: str = "0x2", name: str = SOURCE.name) -> Claimed:
     """Return a claim of the file."""
-    return Claimed(claim_name(name), BATCH, UPLOADED, source_etag)
+    return Claimed(claim_name(name), BATCH, UPLOADED, source_etag, "0x5")
 
 
 def listing(*blobs: Claimed | Ended, source: Source = SOURCE) -> Listing:
@@ -140,7 +140,10 @@ def test_a_batch_is_overdue_after_the_grace(kind: str, due: datetime | None, sec
         ({}, 119, False),
         ({}, 120, True),
         ({BATCH: Batch("void", LATER)}, 120, True),
-        ({BATCH: Batch("job", LATER)}, 120, False),
+        ({BATCH: Batch("job", LATER, frozenset({"0x5"}))}, 120, False),
+        ({BATCH: Batch("job", LATER, frozenset({"0x4", "0x5"}))}, 120, False),
+        # The batch has left without the file.
+        ({BATCH: Batch("job", LATER, frozenset({"0x4"}))}, 120, True),
     ],
 )
 def test_an_old_claim_without_a_record_is_an_orphan(batches: dict[str, Batch], seconds: int, expected: bool) -> None:
@@ -149,3 +152,20 @@ def test_an_old_claim_without_a_record_is_an_orphan(batches: dict[str, Batch], s
     listed = Listing([SOURCE], {claim.blob: claim}, batches)
     now = UPLOADED + timedelta(seconds=seconds)
     assert listed.orphans(now, settings(NER_SUBMIT_TIMEOUT_SECONDS="120")) == ([claim] if expected else [])
+
+
+@pytest.mark.parametrize(
+    ("claims", "kind", "expected"),
+    [
+        ({"0x4", "0x5"}, "job", False),
+        # The only file whose claim names the batch is not in it.
+        ({"0x4"}, "job", True),
+        ({"0x4"}, "void", False),
+    ],
+)
+def test_a_batch_is_left_once_all_its_files_have_ended(claims: set[str], kind: str, expected: bool) -> None:
+    """Its record is there only to be deleted."""
+    claim = claimed()
+    listed = Listing([SOURCE], {claim.blob: claim}, {BATCH: Batch(kind, LATER, frozenset(claims))})
+    now = LATER + timedelta(days=1)
+    assert listed.left_batches(now, settings()) == ([BATCH] if expected else [])

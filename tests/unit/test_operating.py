@@ -37,6 +37,17 @@ OUTCOME = Ended("a.txt.json", OutcomeStatus.FAILED, NOW, 1, "0x9", "0x1")
 RECORD = BatchRecord(kind=BatchKind.WAITING, members=[Member(SOURCE, "0x5")], received_date_time=NOW, due=NOW)
 
 
+OTHER = msgspec.structs.replace(SOURCE, name="b.txt")
+SHARED = BatchRecord(
+    kind=BatchKind.JOB,
+    members=[Member(OTHER, "0x4", transactions_count=5), Member(SOURCE, "0x5", transactions_count=2)],
+    job=SubmittedJob("j", 2, 7),
+    received_date_time=NOW,
+    submitted_date_time=NOW,
+    due=NOW,
+)
+
+
 def record(kind: BatchKind, *, submitted: bool = True) -> BatchRecord:
     """Return a record of a batch."""
     job = SubmittedJob("j", 1, 7) if kind is BatchKind.JOB else None
@@ -148,6 +159,7 @@ def test_what_is_no_outcome_has_no_source(data: bytes) -> None:
     [
         (FileMessage(file="a.txt", replaces="0x9"), ("a.txt",)),
         (BatchMessage(batch=BATCH, etag="0x7", record=RECORD), ("a.txt",)),
+        (BatchMessage(batch=BATCH, etag="0x7", record=SHARED), ("b.txt", "a.txt")),
         # The record was too long for a message.
         (BatchMessage(batch=BATCH, etag="0x7"), ()),
     ],
@@ -201,6 +213,7 @@ def test_a_shortened_name_is_not_taken_for_the_files() -> None:
         (in_flight(), "submitting", 0),
         (in_flight(record(BatchKind.WAITING, submitted=False)), "retrying submission", 0),
         (in_flight(record(BatchKind.JOB)), "job running", 7),
+        (in_flight(SHARED), "job running", 2),
         (in_flight(record(BatchKind.LEDGER, submitted=False)), "submitting", 0),
         (in_flight(record(BatchKind.LEDGER, submitted=False), ledger_of(0)), "submitting", 0),
         (in_flight(record(BatchKind.LEDGER, submitted=False), ledger_of(1)), "submitting, 1 job so far", 2),

@@ -1,18 +1,17 @@
 """Each protection is needed: without it a recorded history breaks a promise of the protocol."""
 
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final
 
 import pytest
 
 from shared.message import FileMessage
 from shared.pipeline.sweeping import MAX_TIMES_BEHIND
+from tests.unit.protocol.batch_histories import BATCH_HISTORIES, History
 from tests.unit.protocol.protections import Protection
+from tests.unit.protocol.values import Text
 from tests.unit.protocol.workers import Answer
-from tests.unit.protocol.world import Text
 from tests.unit.test_protocol_model import Protocol
 
-History: TypeAlias = Callable[[Protocol], None]
 NAME: Final = "a.txt"
 ALL: Final = 50
 """More calls than any worker makes."""
@@ -432,41 +431,6 @@ def is_missing_while_the_queue_seems_to_be_behind(protocol: Protocol) -> None:
     assert sweep_behind(protocol, MAX_TIMES_BEHIND + 1) > 0
 
 
-def upload_two(protocol: Protocol, text: Text = Text.SMALL) -> None:
-    """Upload the file and another one, which holds a text of its own."""
-    upload(protocol)
-    protocol.upload("b.txt", text, is_same=False, is_heard=True)
-
-
-def is_late_for_its_batch(protocol: Protocol) -> None:
-    """A batch leaves without it and has ended; while its own job runs, its event comes once more."""
-    upload_two(protocol)
-    protocol.deliver_events_together(has_late=True)
-    protocol.work(which=0, steps=ALL)
-    protocol.wait(seconds=10, jobs_end=True)
-    protocol.deliver_message(which=0, again=False)
-    protocol.work(which=0, steps=ALL)
-    protocol.wait(seconds=130, jobs_end=False)
-    protocol.world.events.append("b.txt")
-    protocol.deliver_event(which=0, again=False)
-    protocol.work(which=0, steps=ALL)
-
-
-def shares_a_request_that_is_refused(protocol: Protocol) -> None:
-    """Because of the other file."""
-    upload_two(protocol, Text.REFUSED)
-    protocol.deliver_events_together(has_late=False)
-    protocol.work(which=0, steps=ALL)
-
-
-def shares_a_job_that_fails(protocol: Protocol) -> None:
-    """Because of the other file."""
-    upload_two(protocol, Text.FAILING)
-    protocol.deliver_events_together(has_late=False)
-    protocol.work(which=0, steps=ALL)
-    protocol.wait(seconds=10, jobs_end=True)
-
-
 HISTORIES: Final[list[tuple[Protection, History]]] = [
     (Protection.CLAIM_CONDITION, is_claimed_by_two_workers),
     (Protection.FENCE, is_recorded_late),
@@ -494,9 +458,6 @@ HISTORIES: Final[list[tuple[Protection, History]]] = [
     (Protection.MAX_TRIES, kills_each_worker),
     (Protection.TRIES_STAY, kills_or_refuses_each_worker),
     (Protection.MAX_BATCH_TRIES, kills_each_worker_after_waiting),
-    (Protection.LATE_CLAIM, is_late_for_its_batch),
-    (Protection.DISSOLVE, shares_a_request_that_is_refused),
-    (Protection.VOID_FIRST, shares_a_job_that_fails),
     (Protection.REVIVAL, loses_its_message),
     (Protection.MISSING_FILES, has_no_event),
     (Protection.ORPHANS, loses_its_worker),
@@ -505,6 +466,7 @@ HISTORIES: Final[list[tuple[Protection, History]]] = [
     (Protection.VOID_RECORDS, loses_its_worker),
     (Protection.BACKLOG_GUARD, is_missing_while_the_queue_is_behind),
     (Protection.GUARD_GIVES_WAY, is_missing_while_the_queue_seems_to_be_behind),
+    *BATCH_HISTORIES,
 ]
 
 

@@ -1,31 +1,38 @@
-"""The model of `finishing` and `calling`: how a version ends, and what comes after a call that failed."""
+"""The model of `finishing`: how a version ends."""
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from typing import TypeVar
 
 from azure.core.exceptions import AzureError
 
-from shared.message import FileMessage, is_expired
-from shared.ner.errors import NerError
 from shared.outcome import OutcomeStatus
-from shared.pipeline.decisions import Fail, after_call, after_refusal, after_unsure
 from shared.pipeline.finishing import MAX_CONFLICTS
+from shared.pipeline.rescheduling import Turn
 from shared.precedence import Verdict, may_write
-from shared.state.batch import BatchKind, BatchRecord, Member
+from shared.state.batch import BatchKind, Member
 from shared.storage.blobs import OutcomeConflictError
 from tests.unit.protocol.protections import Protection
-from tests.unit.protocol.workers import (
-    JOB_TIMEOUT_SECONDS,
-    PATIENCE_SECONDS,
-    POLL_MAX_SECONDS,
-    POLL_MIN_SECONDS,
-    Steps,
-    Worker,
-)
-from tests.unit.protocol.world import Payment, Text
+from tests.unit.protocol.values import Part
+from tests.unit.protocol.workers import Steps, Worker
 
+M = TypeVar("M")
 T = TypeVar("T")
+
+
+def for_each(me: Worker, members: Iterable[M], step: Callable[[M], Steps[T]]) -> Steps[list[T]]:
+    """Take a step for all members of a batch; if it fails for one of them, still take it for the others."""
+    results: list[T] = []
+    failed: Exception | None = None
+    for member in members:
+        try:
+            results.append((yield from step(member)))
+        except (AzureError, OutcomeConflictError) as error:
+            if not me.has(Protection.OTHERS_FIRST):
+                raise
+            failed = failed or error
+    if failed is not None:
+        raise failed
+    return results
 
 
 def fail(me: Worker, member: Member) -> Steps[None]:
@@ -34,10 +41,10 @@ def fail(me: Worker, member: Member) -> Steps[None]:
 
 
 def finish(
-    me: Worker, member: Member, status: OutcomeStatus, jobs: list[str], read: Callable[[], None] | None = None
+    me: Worker, member: Member, status: OutcomeStatus, parts: list[Part], read: Callable[[], None] | None = None
 ) -> Steps[None]:
     """End a version with an outcome, for which something may have to be read, and release its claim."""
-    decided = yield from write_if_newest(me, member, status, jobs, read)
+    decided = yield from write_if_newest(me, member, status, parts, read)
     if decided is not Verdict.SUPERSEDED or not me.has(Protection.CLAIM_STAYS):
         yield from release_claim(me, member)
 
@@ -55,7 +62,7 @@ def release_claim(me: Worker, member: Member) -> Steps[None]:
 
 
 def write_if_newest(
-    me: Worker, member: Member, status: OutcomeStatus, jobs: list[str], read: Callable[[], None] | None
+    me: Worker, member: Member, status: OutcomeStatus, parts: list[Part], read: Callable[[], None] | None
 ) -> Steps[Verdict]:
     """Write an outcome, unless the version has ended or been replaced."""
     source, replaced = member.source, member.outcome_etag
@@ -65,7 +72,7 @@ def write_if_newest(
         if read is not None:
             yield from me.call(read)
         try:
-            yield from me.call(me.world.write_outcome, source, status, member.digest, jobs, replaced)
+            yield from me.call(me.world.write_outcome, source, status, member.digest, parts, replaced)
         except OutcomeConflictError:
             present = yield from me.call(me.world.present_outcome, source.name)
             if present is not None and present.source_etag == source.etag:
@@ -91,104 +98,30 @@ def holds(me: Worker, member: Member) -> Steps[bool]:
     return found is not None and found.etag == member.claim_etag
 
 
-def give_up_version(me: Worker, batch: str, record: BatchRecord, baton: str | None) -> Steps[None]:
+def give_up_version(me: Worker, turn: Turn) -> Steps[None]:
     """End a batch whose files were replaced or deleted."""
-    for member in record.members:
+    for member in turn.record.members:
         if not me.has(Protection.CLAIM_STAYS):
             yield from release_claim(me, member)
-    yield from end_batch(me, batch, record, baton)
+    yield from end_batch(me, turn)
 
 
-def end_batch(me: Worker, batch: str, record: BatchRecord, baton: str | None) -> Steps[None]:
+def fail_members(me: Worker, turn: Turn) -> Steps[None]:
+    """End all versions of a batch without entities."""
+    yield from for_each(me, turn.record.members, lambda member: fail(me, member))
+
+
+def fail_batch(me: Worker, turn: Turn) -> Steps[None]:
+    """End a batch whose versions get no entities."""
+    yield from fail_members(me, turn)
+    yield from end_batch(me, turn)
+
+
+def end_batch(me: Worker, turn: Turn) -> Steps[None]:
     """Delete what was kept about a batch whose members have ended."""
-    if record.kind is BatchKind.LEDGER:
-        yield from me.call(me.world.ledgers.pop, batch, None)
-        yield from me.call(me.world.results.discard, batch)
+    baton = turn.baton if me.has(Protection.OWN_RECORD) else None
+    if turn.record.kind is BatchKind.LEDGER:
+        yield from me.call(me.world.ledgers.pop, turn.batch, None)
+        yield from me.call(me.world.results.discard, turn.batch)
         baton = None
-    if not me.has(Protection.OWN_RECORD):
-        baton = None
-    yield from me.call(me.world.delete_batch, batch, baton)
-
-
-def after_failed_call(
-    me: Worker, batch: str, record: BatchRecord, baton: str | None, error: NerError, *, since: datetime | None = None
-) -> Steps[None]:
-    """After a call that the service refused: continue the batch later, or end it."""
-    decided = after_call(
-        error,
-        record,
-        me.world.now,
-        timeout_seconds=JOB_TIMEOUT_SECONDS,
-        least=POLL_MIN_SECONDS,
-        most=POLL_MAX_SECONDS,
-        jitter=0.5,
-        since=since,
-    )
-    is_submitted = record.submitted_date_time is not None
-    if isinstance(decided, Fail):
-        is_refused = not decided.overdue and not is_submitted
-        if record.is_of_several and is_refused and me.has(Protection.DISSOLVE):
-            yield from dissolve(me, batch, record, baton)
-            return
-        for member in record.members if is_refused else ():
-            text = me.world.texts[member.source]
-            assert text is Text.REFUSED, f"{member.source.name} fails because of another file"
-        yield from fail_all(me, batch, record, baton)
-        return
-    if error.is_unanswered and record.submitted_date_time is None and me.has(Protection.UNANSWERED_DELAYS):
-        again = after_unsure(record, me.world.now, PATIENCE_SECONDS)
-        if again is None:
-            yield from fail_all(me, batch, record, baton)
-            return
-        record = again
-    yield from me.reschedule(batch, record, baton, decided.seconds)
-
-
-def dissolve(
-    me: Worker, batch: str, record: BatchRecord, baton: str | None, *, after_deaths: bool = False
-) -> Steps[None]:
-    """Let each file of a batch continue alone."""
-    void = BatchRecord(kind=BatchKind.VOID, received_date_time=record.received_date_time, due=me.world.now)
-    if me.has(Protection.VOID_FIRST) and (yield from me.write_batch(batch, void, baton)) is None:
-        return
-    if record.job is not None:
-        me.world.repaid.update(payments_of(record))
-    dissolved = None if after_deaths else batch
-    messages = [
-        FileMessage(file=member.source.name, dissolved=dissolved, due=me.world.now) for member in record.members
-    ]
-    yield from for_each(messages, lambda message: me.call(me.world.send, message))
-
-
-def payments_of(record: BatchRecord) -> list[Payment]:
-    """Return what a request of a batch is paid for."""
-    return [Payment(member.source.name, member.source.etag, 0) for member in record.members]
-
-
-def for_each(items: Iterable[T], step: Callable[[T], Steps[None]]) -> Steps[None]:
-    """Take a step for all items; if storage refuses it for one of them, still take it for the others."""
-    refused: Exception | None = None
-    for item in items:
-        try:
-            yield from step(item)
-        except (AzureError, OutcomeConflictError) as error:
-            refused = refused or error
-    if refused is not None:
-        raise refused
-
-
-def fail_all(me: Worker, batch: str, record: BatchRecord, baton: str | None) -> Steps[None]:
-    """End a batch whose members gave no entities."""
-    yield from for_each(record.members, lambda member: fail(me, member))
-    if baton is not None:
-        yield from end_batch(me, batch, record, baton)
-
-
-def after_refused_call(me: Worker, batch: str, record: BatchRecord, baton: str) -> Steps[None]:
-    """After a call that storage refused, or did not answer: continue the batch later."""
-    now = me.world.now
-    if record.submitted_date_time is None and is_expired(record.since, now, JOB_TIMEOUT_SECONDS):
-        yield from fail_all(me, batch, record, baton)
-        return
-    seconds = after_refusal(record, now, least=POLL_MIN_SECONDS, most=POLL_MAX_SECONDS, jitter=0.5)
-    yield from me.reschedule(batch, record, baton, seconds)
+    yield from me.call(me.world.delete_batch, turn.batch, baton)

@@ -1,33 +1,25 @@
 """The model of `polling` and `running`: the next step of a batch, and what comes after a refusal of storage."""
 
-from typing import NamedTuple
-
-import msgspec
 from azure.core.exceptions import AzureError
 
 from shared.message import BatchMessage, FileMessage, decode_message, is_expired
 from shared.ner.errors import NerError
 from shared.outcome import OutcomeStatus
 from shared.pipeline.decisions import before_last_try
+from shared.pipeline.rescheduling import Turn
 from shared.pipeline.running import REFUSALS, TRY_AGAIN_SECONDS
 from shared.settings import LAST_SHARE
-from shared.state.batch import BatchKind, BatchRecord, Member, SubmittedJob
+from shared.state.batch import BatchKind, Member, SubmittedJob
 from shared.state.claim import MAX_TRIES
-from tests.unit.protocol.finishing import (
-    after_failed_call,
-    after_refused_call,
-    dissolve,
-    end_batch,
-    fail,
-    fail_all,
-    finish,
-    for_each,
-    give_up_version,
-    holds,
-)
+from tests.unit.protocol.calling import after_failed_call, after_refused_call
+from tests.unit.protocol.dissolving import dissolve
+from tests.unit.protocol.finishing import end_batch, fail, fail_batch, finish, for_each, give_up_version, holds
+from tests.unit.protocol.gate import File
 from tests.unit.protocol.ledgers import collect, post_all
+from tests.unit.protocol.posting import post_files
 from tests.unit.protocol.protections import Protection
-from tests.unit.protocol.submitting import post_files, submit, submit_together
+from tests.unit.protocol.submitting import submit
+from tests.unit.protocol.values import JobState, Part
 from tests.unit.protocol.workers import (
     JOB_TIMEOUT_SECONDS,
     PATIENCE_SECONDS,
@@ -37,31 +29,20 @@ from tests.unit.protocol.workers import (
     Steps,
     Worker,
 )
-from tests.unit.protocol.world import JobState, Text, Upload
 
 
-class Turn(NamedTuple):
-    """What a worker works on: the record of a batch, and its baton."""
-
-    record: BatchRecord
-    baton: str | None
-
-
-def on_events(me: Worker, names: list[str], *, has_late: bool = False) -> Steps[None]:
-    """Submit files that the host tells of at the same time; the last one may be late for its batch."""
-    wanted = [FileMessage(file=name) for name in names]
+def on_event(me: Worker, name: str) -> Steps[None]:
+    """Submit a file that the host tells of."""
+    wanted = FileMessage(file=name)
     try:
-        found = yield from submit_together(me, wanted, has_late=has_late)
-        refused = [each for each, _ in found]
+        yield from submit(me, wanted)
     except REFUSALS:
         me.forget()
-        refused = wanted
-    me.deadline = me.world.in_seconds(PATIENCE_SECONDS * LAST_SHARE) if refused else me.deadline
-    for each in refused:
+        me.deadline = me.world.in_seconds(PATIENCE_SECONDS * LAST_SHARE)
         try:
-            yield from me.call(me.world.send, each, TRY_AGAIN_SECONDS)
+            yield from me.call(me.world.send, wanted, TRY_AGAIN_SECONDS)
         except (AzureError, TimeoutError):
-            continue
+            return
 
 
 def on_message(me: Worker, text: str, *, comes_again: bool) -> Steps[None]:
@@ -78,10 +59,12 @@ def on_message(me: Worker, text: str, *, comes_again: bool) -> Steps[None]:
     try:
         turn = yield from find_turn(me, message)
         if turn and (comes_again or turn.record.tries):
-            turn = yield from count_try(me, message.batch, turn, comes_again=comes_again)
+            if comes_again or turn.record.tries > 1:
+                yield from me.take_suspect_turn()
+            turn = yield from count_try(me, turn, comes_again=comes_again)
         if turn:
             message = BatchMessage(batch=message.batch, etag=turn.baton, record=turn.record)
-            yield from poll(me, message.batch, turn)
+            yield from poll(me, turn)
     except REFUSALS:
         me.forget()
         me.deadline = me.world.in_seconds(PATIENCE_SECONDS * LAST_SHARE)
@@ -89,12 +72,12 @@ def on_message(me: Worker, text: str, *, comes_again: bool) -> Steps[None]:
 
 
 def back_off(me: Worker, message: BatchMessage) -> Steps[None]:
-    """Continue a batch later."""
+    """Continue a batch later, unless another worker has its baton."""
     record, baton = message.record, message.etag
     if baton is None:
         if record is not None:
-            later = msgspec.structs.replace(record, due=me.world.in_seconds(POLL_MAX_SECONDS))
-            yield from me.send(message.batch, later, None)
+            due = me.world.in_seconds(POLL_MAX_SECONDS)
+            yield from me.send(Turn(message.batch, record, None).changed(due=due))
         return
     stored = yield from me.call(me.world.batches.get, message.batch)
     if stored is None or stored.value.kind is BatchKind.VOID:
@@ -103,128 +86,138 @@ def back_off(me: Worker, message: BatchMessage) -> Steps[None]:
         return
     if stored.etag != baton or record is None or not me.has(Protection.JOB_IN_MESSAGE):
         record = stored.value
-    yield from after_refused_call(me, message.batch, record, stored.etag)
+    yield from after_refused_call(me, Turn(message.batch, record, stored.etag))
 
 
 def find_turn(me: Worker, message: BatchMessage) -> Steps[Turn | None]:
     """Return what a message says is next; None if another worker continues the batch, or it has ended."""
     if message.record is not None:
-        return Turn(message.record, message.etag)
+        me.works_on(message.record.members)
+        return Turn(message.batch, message.record, message.etag)
     stored = yield from me.call(me.world.batches.get, message.batch)
-    return None if stored is None or stored.etag != message.etag else Turn(stored.value, stored.etag)
+    return None if stored is None or stored.etag != message.etag else Turn(message.batch, *stored)
 
 
-def count_try(me: Worker, batch: str, turn: Turn, *, comes_again: bool) -> Steps[Turn | None]:
+def count_try(me: Worker, turn: Turn, *, comes_again: bool) -> Steps[Turn | None]:
     """Count this worker, since another one may have died of the same step; end a batch that too many have died of."""
     record = turn.record
-    if record.is_of_several and (record.kind is BatchKind.WAITING or record.tries > MAX_TRIES):
-        yield from dissolve(me, batch, record, turn.baton, after_deaths=True)
-        return None
-    if record.tries >= MAX_TRIES and record.is_of_several:
-        later = msgspec.structs.replace(record, tries=record.tries + 1)
-        yield from me.reschedule(batch, later, turn.baton, before_last_try(MAX_TRIES - 1, PATIENCE_SECONDS))
+    may_dissolve = record.is_of_several and me.has(Protection.DISSOLVE_DEAD)
+    is_waiting = record.kind is BatchKind.WAITING and me.has(Protection.DISSOLVE_WAITING)
+    if may_dissolve and (is_waiting or record.tries > MAX_TRIES):
+        yield from dissolve(me, turn, after_deaths=True)
         return None
     if record.tries >= MAX_TRIES and me.has(Protection.MAX_BATCH_TRIES):
-        yield from fail_all(me, batch, record, turn.baton or "")
+        if may_dissolve:
+            delay = before_last_try(MAX_TRIES - 1, PATIENCE_SECONDS)
+            yield from me.reschedule_in(turn.changed(tries=record.tries + 1), delay)
+        else:
+            yield from fail_batch(me, turn)
         return None
-    record = msgspec.structs.replace(record, tries=max(record.tries, int(comes_again)))
-    baton = yield from me.take_baton(batch, record, turn.baton)
-    return None if baton is None else Turn(record, baton)
+    return (yield from me.take_baton(turn.changed(tries=max(record.tries, int(comes_again)))))
 
 
-def poll(me: Worker, batch: str, turn: Turn) -> Steps[None]:
+def poll(me: Worker, turn: Turn) -> Steps[None]:
     """Do what is next about a batch."""
-    record, baton = turn
+    record = turn.record
     is_early = record.not_before is not None and me.world.now < record.not_before
     if (me.world.closed or is_early) and not is_expired(record.since, me.world.now, JOB_TIMEOUT_SECONDS):
-        yield from me.reschedule(batch, record, baton, THROTTLED_SECONDS)
+        yield from me.reschedule_in(turn, THROTTLED_SECONDS if me.world.closed else 0)
         return
     match record.kind:
         case BatchKind.WAITING:
-            yield from continue_posting(me, batch, record, baton)
+            yield from post_later(me, turn)
         case BatchKind.JOB if record.job is not None:
-            yield from poll_job(me, batch, record, baton, record.job)
+            yield from poll_job(me, turn, record.job)
         case BatchKind.LEDGER:
-            yield from continue_with_ledger(me, batch, record, baton)
+            yield from continue_with_ledger(me, turn)
         case _:
             pass
 
 
-def poll_job(me: Worker, batch: str, record: BatchRecord, baton: str | None, submitted: SubmittedJob) -> Steps[None]:
+def poll_job(me: Worker, turn: Turn, submitted: SubmittedJob) -> Steps[None]:
     """Ask for a job: end its batch if it has ended, else ask again later."""
     try:
-        state = yield from me.call_service(me.world.jobs.__getitem__, submitted.job_id)
+        state = yield from me.call_service(me.world.look, submitted.job_id)
     except NerError as error:
-        yield from after_failed_call(me, batch, record, baton, error)
+        yield from after_failed_call(me, turn, error)
         return
-    is_late = is_expired(record.since, me.world.now, JOB_TIMEOUT_SECONDS)
-    if state is JobState.RUNNING and not is_late:
-        yield from me.reschedule(batch, record.after_progress(), baton, POLL_SECONDS)
-        return
-    if state is JobState.FAILED and record.is_of_several:
-        yield from dissolve(me, batch, record, baton)
-        return
-
-    def end(member: Member) -> Steps[None]:
-        if state is JobState.SUCCEEDED or state is JobState.CANCELLED:
-            return finish(me, member, OutcomeStatus.SUCCEEDED, [submitted.job_id])
-        text = me.world.texts[member.source]
-        assert state is JobState.RUNNING or text is Text.FAILING, "a file fails because of another one"
-        return fail(me, member)
-
-    yield from for_each(record.members, end)
-    yield from end_batch(me, batch, record, baton)
-    if state is JobState.RUNNING:
+    if state is not JobState.RUNNING:
+        yield from after_job(me, turn, submitted, state)
+    elif is_expired(turn.record.since, me.world.now, JOB_TIMEOUT_SECONDS):
+        yield from fail_batch(me, turn)
         yield from me.cancel(submitted.job_id)
+    else:
+        yield from me.reschedule_in(turn.after_progress(), POLL_SECONDS)
 
 
-def continue_posting(me: Worker, batch: str, record: BatchRecord, baton: str | None) -> Steps[None]:
-    """Post what the service could not take before."""
-    if is_expired(record.since, me.world.now, JOB_TIMEOUT_SECONDS):
-        yield from fail_all(me, batch, record, baton or "")
+def after_job(me: Worker, turn: Turn, submitted: SubmittedJob, state: JobState) -> Steps[None]:
+    """End a batch whose job has ended: each file with its own part of the results."""
+    record, has_failed = turn.record, state is JobState.FAILED
+    if has_failed and record.is_of_several and me.has(Protection.DISSOLVE_FAILED):
+        yield from dissolve(me, turn)
         return
-    taken = yield from me.take_baton(batch, record, baton)
+
+    def end(share: tuple[Member, Part]) -> Steps[None]:
+        member, part = share
+        if has_failed:
+            yield from fail(me, member)
+        else:
+            yield from finish(me, member, OutcomeStatus.SUCCEEDED, [part])
+
+    yield from for_each(me, zip(record.members, me.world.parts(submitted.job_id), strict=False), end)
+    yield from end_batch(me, turn)
+
+
+def post_later(me: Worker, turn: Turn) -> Steps[None]:
+    """Post what the service could not take before."""
+    if is_expired(turn.record.since, me.world.now, JOB_TIMEOUT_SECONDS):
+        yield from fail_batch(me, turn)
+        return
+    taken = yield from me.take_baton(turn)
     if taken is None:
         return
-    files = yield from read_again(me, batch, record, taken)
+    files = yield from read_again(me, taken)
     if files:
-        record = msgspec.structs.replace(record, members=[member for member, _ in files])
-        yield from post_files(me, batch, record, taken, [upload for _, upload in files])
+        members = [file.member for file in files]
+        yield from post_files(me, taken.changed(members=members) if me.has(Protection.MEMBERS_SENT) else taken, files)
 
 
-def read_again(me: Worker, batch: str, record: BatchRecord, baton: str) -> Steps[list[tuple[Member, Upload]]]:
-    """Return the files of a batch that can still be posted; none if it has ended, or is continued later."""
-    found: list[tuple[Member, Upload]] = []
+def read_again(me: Worker, turn: Turn) -> Steps[list[File]]:
+    """Return the files of a batch that can still be posted; empty if the batch has ended, or is continued later."""
+    received = turn.record.received_date_time
+
+    def read(member: Member) -> Steps[File | None]:
+        upload = yield from me.call(me.world.read_upload, member.source.name, member.source.etag)
+        return None if upload is None else File(member, upload, received)
+
     try:
-        for member in record.members:
-            upload = yield from me.call(me.world.read_upload, member.source.name, member.source.etag)
-            if upload is not None:
-                found.append((member, upload))
+        found = yield from for_each(me, turn.record.members, read)
     except AzureError:
-        yield from after_refused_call(me, batch, record, baton)
+        yield from after_refused_call(me, turn)
         return []
-    if not found:
-        yield from give_up_version(me, batch, record, baton)
-    return found
+    files = [file for file in found if file]
+    if not files:
+        yield from give_up_version(me, turn)
+    return files
 
 
-def continue_with_ledger(me: Worker, batch: str, record: BatchRecord, baton: str | None) -> Steps[None]:
+def continue_with_ledger(me: Worker, turn: Turn) -> Steps[None]:
     """Post or collect what is left of a file of many jobs."""
-    if not me.has(Protection.LEDGER_CLAIM) and not (yield from holds(me, record.members[0])):
-        yield from give_up_version(me, batch, record, baton)
+    member = turn.record.members[0]
+    if not me.has(Protection.LEDGER_CLAIM) and not (yield from holds(me, member)):
+        yield from give_up_version(me, turn)
         return
-    ledger = yield from me.call(me.world.read_ledger, batch)
-    if me.has(Protection.LEDGER_CLAIM) and not (yield from holds(me, record.members[0])):
-        yield from give_up_version(me, batch, record, baton)
+    ledger = yield from me.call(me.world.read_ledger, turn.batch)
+    if me.has(Protection.LEDGER_CLAIM) and not (yield from holds(me, member)):
+        yield from give_up_version(me, turn)
         return
     if ledger.next_start is None:
-        yield from collect(me, batch, record, baton, ledger)
+        yield from collect(me, turn, ledger)
         return
-    if is_expired(record.since, me.world.now, JOB_TIMEOUT_SECONDS):
-        yield from fail_all(me, batch, record, baton or "")
+    if is_expired(turn.record.since, me.world.now, JOB_TIMEOUT_SECONDS):
+        yield from fail_batch(me, turn)
         return
-    taken = yield from me.take_baton(batch, record, baton)
-    if taken is None:
-        return
-    if (yield from read_again(me, batch, record, taken)):
-        yield from post_all(me, batch, record, taken, ledger if me.has(Protection.LEDGER_CLAIM) else None)
+    taken = yield from me.take_baton(turn)
+    files = (yield from read_again(me, taken)) if taken else []
+    if taken and files:
+        yield from post_all(me, taken, ledger if me.has(Protection.LEDGER_CLAIM) else None)

@@ -3,18 +3,18 @@
 from datetime import timedelta
 from typing import Any
 
-import msgspec
 from azure.core.exceptions import AzureError
 
 from shared.message import BatchMessage, FileMessage, decode_message
 from shared.pipeline.decisions import Finding, ListedClaim, before_last_try, is_behind, look_at_file
+from shared.pipeline.rescheduling import Turn
 from shared.pipeline.sweeping import MAX_TIMES_BEHIND, VOID_TIMEOUTS
 from shared.state.batch import BatchKind, is_overdue
 from shared.state.claim import Claim, is_old
 from shared.state.sweeping import Place, SweepState
 from tests.unit.protocol.protections import Protection
+from tests.unit.protocol.values import Stored
 from tests.unit.protocol.workers import GRACE_SECONDS, OVERDUE_SECONDS, PATIENCE_SECONDS, Steps, Worker
-from tests.unit.protocol.world import Stored
 
 
 def sweep(me: Worker, *, is_short: bool = False) -> Steps[None]:
@@ -48,7 +48,7 @@ def poll_is_behind(me: Worker) -> Steps[bool]:
 
 
 def revive_batches(me: Worker, *, is_short: bool) -> Steps[set[str]]:
-    """Send a message to each overdue batch, delete what is left of old ones; return the claims in recorded ones."""
+    """Send a message to each overdue batch, delete what is left of old ones; return what is recorded."""
     world, now, revived = me.world, me.world.now, 0
     live: set[str] = set()
     recorded: set[str] = set()
@@ -61,6 +61,7 @@ def revive_batches(me: Worker, *, is_short: bool) -> Steps[set[str]]:
                 yield from repair(me.call(world.delete_batch, batch, etag))
             continue
         live.update(member.claim_etag for member in record.members)
+        live.add(batch)
         recorded.add(batch)
         if is_overdue(record.due, now, OVERDUE_SECONDS) and me.has(Protection.REVIVAL) and not (is_short and revived):
             yield from repair(revive(me, batch))
@@ -75,10 +76,16 @@ def revive_batches(me: Worker, *, is_short: bool) -> Steps[set[str]]:
 def revive(me: Worker, batch: str) -> Steps[None]:
     """Send a message to a batch whose own must be lost."""
     stored = yield from me.call(me.world.batches.get, batch)
-    if stored is not None and is_overdue(stored.value.due, me.world.now, OVERDUE_SECONDS):
-        tries = stored.value.tries if stored.value.kind is BatchKind.WAITING else max(stored.value.tries, 1)
-        revived = msgspec.structs.replace(stored.value, tries=tries)
-        yield from me.reschedule(batch, revived, stored.etag, before_last_try(tries, PATIENCE_SECONDS))
+    if stored is None or not is_overdue(stored.value.due, me.world.now, OVERDUE_SECONDS):
+        return
+    record = stored.value
+    tries = record.tries if record.kind is BatchKind.WAITING else max(record.tries, 1)
+    if tries > record.tries:
+        me.works_on(record.members)
+        me.befall()
+        me.works_on([])
+    delay = before_last_try(tries, PATIENCE_SECONDS)
+    yield from me.reschedule(Turn(batch, record, stored.etag).changed(due=me.world.in_seconds(delay), tries=tries))
 
 
 def repair(steps: Steps[Any]) -> Steps[None]:
@@ -107,7 +114,7 @@ def walk_files(me: Worker, live: set[str], place: Place | None, *, is_short: boo
             outcome.present.source_etag if outcome else None,
             ListedClaim(claim.value.batch, claim.value.claimed_date_time, claim.value.source.etag) if claim else None,
             now,
-            is_in_batch=claim is not None and claim.etag in live,
+            is_in_batch=claim is not None and is_in_batch(me, claim, live),
             grace_seconds=GRACE_SECONDS,
             patience_seconds=PATIENCE_SECONDS,
             since=None,
@@ -125,4 +132,9 @@ def walk_files(me: Worker, live: set[str], place: Place | None, *, is_short: boo
 
 def is_orphan(me: Worker, claim: Stored[Claim], live: set[str]) -> bool:
     """Return whether the worker of a claim has ended without a record."""
-    return claim.etag not in live and is_old(claim.value.claimed_date_time, me.world.now, PATIENCE_SECONDS)
+    return not is_in_batch(me, claim, live) and is_old(claim.value.claimed_date_time, me.world.now, PATIENCE_SECONDS)
+
+
+def is_in_batch(me: Worker, claim: Stored[Claim], live: set[str]) -> bool:
+    """Return whether a claim is in a recorded batch."""
+    return (claim.etag if me.has(Protection.CLAIM_IN_RECORD) else claim.value.batch) in live

@@ -1,21 +1,23 @@
 """An invocation of the model: it stops before each call, where it may be overtaken, refused, stopped or die."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final, TypeAlias, TypeVar
 
-import msgspec
 from azure.core.exceptions import AzureError
 
 from shared.message import BatchMessage
 from shared.ner.errors import NerError, Remedy
+from shared.pipeline.rescheduling import Turn
 from shared.pipeline.services import MAX_DUE_SECONDS
 from shared.settings import DEADLINE_SHARE
-from shared.state.batch import BatchRecord
+from shared.state.batch import Member
+from tests.unit.protocol.gate import Gate
 from tests.unit.protocol.protections import Protection
-from tests.unit.protocol.world import Payment, World
+from tests.unit.protocol.values import Payment, Version
+from tests.unit.protocol.world import World
 
 PATIENCE_SECONDS: Final = 120
 GRACE_SECONDS: Final = 60
@@ -44,6 +46,20 @@ class Answer(Enum):
 Steps: TypeAlias = Generator[None, Answer, T]
 
 
+class Process:
+    """What the invocations of a process share; they die together.
+
+    Attributes:
+        gate: forms their batches.
+        suspect: the one that works on what workers may have died of.
+    """
+
+    def __init__(self, world: World) -> None:
+        """Begin with an empty gate."""
+        self.gate = Gate(world, DEADLINE_SECONDS)
+        self.suspect: Worker | None = None
+
+
 @dataclass(eq=False)
 class Worker:
     """An invocation.
@@ -52,14 +68,19 @@ class Worker:
         steps: its work, which stops before each call.
         come_again: what the host does if it fails or dies.
         deadline: when it ends itself.
+        has_ended: whether it has.
+        versions: what it works on.
         unrecorded: what the service was paid for, and no record says so yet.
     """
 
     world: World
+    process: Process
     come_again: Callable[[], None]
     started: datetime = field(init=False)
     deadline: datetime = field(init=False)
     steps: Steps[None] = field(init=False)
+    has_ended: bool = False
+    versions: set[Version] = field(default_factory=set)
     unrecorded: list[Payment] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -71,9 +92,27 @@ class Worker:
         """Return whether the worker has a protection."""
         return protection not in self.world.without
 
+    def works_on(self, members: Iterable[Member]) -> None:
+        """Note what the worker works on."""
+        self.versions = {Version(member.source.name, member.digest) for member in members}
+
+    def befall(self) -> None:
+        """Note that something went wrong that may count against what the worker works on."""
+        self.world.befallen.update(self.versions)
+
+    def take_suspect_turn(self) -> Steps[None]:
+        """Wait until no other worker of the process works on what workers may have died of."""
+        if not self.has(Protection.SUSPECTS):
+            return
+        while (other := self.process.suspect) is not None and other is not self and not other.has_ended:
+            yield
+        self.process.suspect = self
+
     def call(self, carry_out: Callable[..., T], *values: Any) -> Steps[T]:
         """Call storage; raises AzureError."""
         answer = yield
+        if answer is not Answer.GOOD:
+            self.befall()
         if answer is Answer.REFUSED:
             raise AzureError("refused")
         result = carry_out(*values)
@@ -84,6 +123,8 @@ class Worker:
     def call_service(self, carry_out: Callable[..., T], *values: Any) -> Steps[T]:
         """Call the service; raises NerError."""
         answer = yield
+        if answer is not Answer.GOOD:
+            self.befall()
         if self.world.throttled:
             raise NerError("TooManyRequests", "", Remedy.WAIT, throttled=True)
         if answer is Answer.REFUSED:
@@ -97,9 +138,10 @@ class Worker:
         """Post a request; return the id of its job."""
 
         def accept() -> str:
-            self.unrecorded = payments
             job_id = self.world.accept(payments)
+            self.unrecorded = payments
             if self.world.silent:
+                self.befall()
                 raise NerError("Timeout", "", Remedy.WAIT, is_unanswered=True)
             return job_id
 
@@ -121,45 +163,54 @@ class Worker:
         self.world.forgotten.update(self.unrecorded)
         self.unrecorded = []
 
-    def write_batch(self, batch: str, record: BatchRecord, known: str | None) -> Steps[str | None]:
-        """Write a batch's record in place of the one with the etag `known`; return the baton, None if that is lost."""
+    def write_batch(self, turn: Turn, note: Callable[[], None] | None = None) -> Steps[str | None]:
+        """Write a batch's record in place of the one that is stored; return the baton, None if that is lost.
+
+        `note` is called as soon as the record is written, even if the answer is lost.
+        """
 
         def write() -> str | None:
-            stored = self.world.batches.get(batch)
-            etag = known
+            stored = self.world.batches.get(turn.batch)
+            known = turn.baton
             if not self.has(Protection.RECORD_CONDITION):
-                etag = stored.etag if stored else None
-            baton = self.world.write_batch(batch, record, etag)
+                known = stored.etag if stored else None
+            baton = self.world.write_batch(turn.batch, turn.record, known)
             if baton is not None:
                 self.unrecorded = []
+                if note is not None:
+                    note()
             return baton
 
         return (yield from self.call(write))
 
-    def send(self, batch: str, record: BatchRecord, baton: str | None) -> Steps[None]:
+    def send(self, turn: Turn) -> Steps[None]:
         """Send the message of a batch; the record says when it is due."""
-        delay = (record.due - self.world.now).total_seconds()
-        yield from self.call(self.world.send, BatchMessage(batch=batch, etag=baton, record=record), delay)
+        delay = (turn.record.due - self.world.now).total_seconds()
+        message = BatchMessage(batch=turn.batch, etag=turn.baton, record=turn.record)
+        yield from self.call(self.world.send, message, delay)
 
-    def reschedule(self, batch: str, record: BatchRecord, baton: str | None, seconds: float) -> Steps[bool]:
-        """Continue a batch in that many seconds; return False if another worker has its baton."""
-        due = self.world.in_seconds(min(seconds, MAX_DUE_SECONDS))
-        if record.not_before is not None:
-            due = max(due, min(record.not_before, self.world.in_seconds(MAX_DUE_SECONDS)))
-        record = msgspec.structs.replace(record, due=due)
-        etag = yield from self.write_batch(batch, record, baton)
+    def reschedule_in(self, turn: Turn, seconds: float) -> Steps[bool]:
+        """Continue a batch in that many seconds, or when its text may be submitted again."""
+        due, latest = self.world.in_seconds(min(seconds, MAX_DUE_SECONDS)), self.world.in_seconds(MAX_DUE_SECONDS)
+        if turn.record.not_before is not None:
+            due = max(due, min(turn.record.not_before, latest))
+        return (yield from self.reschedule(turn.changed(due=due)))
+
+    def reschedule(self, turn: Turn) -> Steps[bool]:
+        """Write a batch's record, then send its message; return False if another worker has the baton."""
+        etag = yield from self.write_batch(turn)
         if etag is None:
             return False
-        yield from self.send(batch, record, etag)
+        yield from self.send(turn._replace(baton=etag))
         return True
 
-    def take_baton(self, batch: str, record: BatchRecord, baton: str | None) -> Steps[str | None]:
-        """Make sure that no other worker continues a batch; return the new baton, None if another worker does."""
+    def take_baton(self, turn: Turn) -> Steps[Turn | None]:
+        """Make sure that no other worker continues a batch, before a step that is paid or that may kill this worker."""
         if not self.has(Protection.BATON_BEFORE_POST):
-            return baton
-        return (yield from self.begin_step(batch, record, baton))
+            return turn
+        return (yield from self.begin_step(turn))
 
-    def begin_step(self, batch: str, record: BatchRecord, baton: str | None) -> Steps[str | None]:
-        """Record that a worker has begun the next step of a batch."""
-        begun = msgspec.structs.replace(record, due=self.world.now, tries=record.tries + 1)
-        return (yield from self.write_batch(batch, begun, baton))
+    def begin_step(self, turn: Turn) -> Steps[Turn | None]:
+        """Record that a worker has begun the next step of a batch; return None if another worker continues it."""
+        taken = yield from self.write_batch(turn.changed(due=self.world.now, tries=turn.record.tries + 1))
+        return None if taken is None else turn._replace(baton=taken)

@@ -1,14 +1,16 @@
 """What outlives every worker: the storage account, the queue, the service and the clock, as a few dictionaries."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import Enum
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, TypeVar
+
+from azure.core.exceptions import AzureError
 
 from shared import outcome as outcomes
 from shared.message import Message, encode_message
+from shared.ner.errors import NerError, Remedy
 from shared.outcome import OutcomeStatus
 from shared.precedence import PresentOutcome
 from shared.source import Source, read_instant
@@ -19,75 +21,25 @@ from shared.state.sweeping import SweepState
 from shared.storage.blobs import OutcomeConflictError
 from shared.storage.ledgers import LedgerConflictError, ResultsGoneError
 from tests.unit.protocol.protections import Protection
+from tests.unit.protocol.values import (
+    DiedError,
+    JobState,
+    Outcome,
+    Part,
+    Payment,
+    Queued,
+    Stored,
+    Text,
+    Upload,
+    Version,
+)
 
 BEGIN: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-FILES: Final = ("a.txt", "b.txt")
+FILES: Final = ("a.txt", "b.txt", "c.txt")
 REQUESTS: Final = 2
 """Requests that a large text needs."""
 
 T = TypeVar("T")
-
-
-class Text(Enum):
-    """What a version holds."""
-
-    SMALL = "small"
-    """One request."""
-    LARGE = "large"
-    """REQUESTS requests, so it needs a ledger."""
-    BAD = "bad"
-    """No text: it ends before anything is sent."""
-    REFUSED = "refused"
-    """The service refuses each request that has it."""
-    FAILING = "failing"
-    """Each job that has it fails."""
-
-
-class Upload(NamedTuple):
-    """A version in the input container, and what it holds; equal digests stand for equal texts."""
-
-    source: Source
-    text: Text
-    digest: str
-
-
-class Stored(NamedTuple, Generic[T]):
-    """A blob and its etag."""
-
-    value: T
-    etag: str
-
-
-class Outcome(NamedTuple):
-    """An outcome blob, and the jobs whose entities it holds."""
-
-    present: PresentOutcome
-    jobs: list[str]
-
-
-class Queued(NamedTuple):
-    """A queue message: its text, when it becomes visible, and how often it was delivered before."""
-
-    text: str
-    visible: datetime
-    deliveries: int = 0
-
-
-class Payment(NamedTuple):
-    """What the service is paid for: a request of a version."""
-
-    name: str
-    etag: str
-    request: int
-
-
-class JobState(Enum):
-    """How far the service has come with a job."""
-
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
 
 
 @dataclass
@@ -99,11 +51,18 @@ class World:
         events: names of files whose event has yet to be delivered.
         paid: how often each request was accepted by the service.
         forgotten: of these, those of which no worker could record the job.
-        repaid: of these, those whose batch of several files was dissolved after it had been paid.
-        texts: what each version holds.
+        dissolved: of these, those whose job of several files was given up for one of each.
+        uploads: all versions that there were, by etag.
+        first_uploads: when a text was first uploaded.
+        befallen: how often something may have counted against a text that was no other text's fault.
+        hurt_by: texts that killed a worker with this one in hand.
+        failed_alone: texts with a job of their own that failed.
+        suspects: etags of claims of versions that were taken over from a worker that may have died of them.
         throttled: whether the service refuses all calls now.
         closed: whether the workers know that, and make no calls.
         silent: whether the service's answers to submissions get lost.
+        window_seconds: how long a batch waits for files that have no seat yet.
+        leased: files whose outcome another program does not let be written.
         written: when something was last written beside a record, by its batch.
     """
 
@@ -120,14 +79,21 @@ class World:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     sweep: SweepState | None = None
     jobs: dict[str, JobState] = field(default_factory=dict)
+    requests: dict[str, list[Payment]] = field(default_factory=dict)
     paid: Counter[Payment] = field(default_factory=Counter)
     forgotten: Counter[Payment] = field(default_factory=Counter)
-    repaid: Counter[Payment] = field(default_factory=Counter)
-    texts: dict[Source, Text] = field(default_factory=dict)
-    failing: set[str] = field(default_factory=set)
+    dissolved: Counter[Payment] = field(default_factory=Counter)
+    uploads: dict[str, Upload] = field(default_factory=dict)
+    first_uploads: dict[Version, datetime] = field(default_factory=dict)
+    befallen: Counter[Version] = field(default_factory=Counter)
+    hurt_by: dict[Version, set[Version]] = field(default_factory=dict)
+    failed_alone: set[Version] = field(default_factory=set)
+    suspects: set[str] = field(default_factory=set)
     throttled: bool = False
     closed: bool = False
     silent: bool = False
+    window_seconds: float = 0.0
+    leased: set[str] = field(default_factory=set)
     written: dict[str, datetime] = field(default_factory=dict)
 
     def in_seconds(self, seconds: float) -> datetime:
@@ -139,11 +105,24 @@ class World:
         self.writes += 1
         return f"{self.writes:06}"
 
+    def new_batch(self) -> str:
+        """Return a name for a batch."""
+        return f"{self.new_etag():0>32}"
+
     def upload(self, name: str, text: Text, digest: str) -> None:
         """Upload a version in place of the one before."""
         source = Source("incoming", name, self.new_etag(), self.now, 1)
-        self.inputs[name] = Upload(source, text, digest)
-        self.texts[source] = text
+        self.inputs[name] = self.uploads[source.etag] = Upload(source, text, digest)
+        self.first_uploads.setdefault(Version(name, digest), self.now)
+
+    def version_of(self, etag: str) -> Version:
+        """Return the text of a version, by its etag."""
+        upload = self.uploads[etag]
+        return Version(upload.source.name, upload.digest)
+
+    def texts_of(self, payments: Iterable[Payment]) -> dict[Text, Version]:
+        """Return what the files of a request hold, and one text of each kind."""
+        return {self.uploads[payment.etag].text: self.version_of(payment.etag) for payment in payments}
 
     def newest(self, name: str) -> Source | None:
         """Return the version that the input container holds."""
@@ -185,16 +164,18 @@ class World:
         return self.outcomes[name].present if name in self.outcomes else None
 
     def write_outcome(
-        self, source: Source, status: OutcomeStatus, digest: str, jobs: list[str], replaced: str | None
+        self, source: Source, status: OutcomeStatus, digest: str, parts: list[Part], replaced: str | None
     ) -> None:
-        """Write the outcome of a version on condition; raises OutcomeConflictError."""
+        """Write the outcome of a version on condition; raises OutcomeConflictError, or AzureError if it is leased."""
+        if source.name in self.leased:
+            raise AzureError("leased")
         present = self.present_outcome(source.name)
         if (present.etag if present else None) != replaced and Protection.OUTCOME_CONDITION not in self.without:
             raise OutcomeConflictError
         described = outcomes.metadata(status, source, digest)
         written = read_instant(described["source_last_modified"])
         found = PresentOutcome(self.new_etag(), described["source_etag"], written, described.get("digest", ""))
-        self.outcomes[source.name] = Outcome(found, jobs)
+        self.outcomes[source.name] = Outcome(found, status, parts)
 
     def read_ledger(self, batch: str) -> Ledger:
         """Return a ledger; an empty one if there is none."""
@@ -237,24 +218,42 @@ class World:
             (queued for queued in self.queue if queued.visible <= self.now), key=lambda queued: queued.visible
         )
 
-    def accept(self, payments: Iterable[Payment]) -> str:
+    def accept(self, payments: Sequence[Payment]) -> str:
         """Accept a request: it is paid from now on. Return the job's id."""
-        payments = list(payments)
+        texts = self.texts_of(payments)
+        if Text.DEADLY in texts:
+            raise DiedError(texts[Text.DEADLY])
+        if Text.REFUSED in texts:
+            raise NerError("InvalidRequest", "", Remedy.NONE)
         self.paid.update(payments)
         job_id = f"job-{len(self.jobs) + 1}"
-        bad = {(source.name, source.etag) for source, text in self.texts.items() if text is Text.FAILING}
-        if any((payment.name, payment.etag) in bad for payment in payments):
-            self.failing.add(job_id)
         self.jobs[job_id] = JobState.RUNNING
+        self.requests[job_id] = list(payments)
         return job_id
+
+    def look(self, job_id: str) -> JobState:
+        """Return the state of a job, with its results."""
+        texts = self.texts_of(self.requests[job_id])
+        if self.jobs[job_id] is JobState.SUCCEEDED and Text.DEADLY_RESULTS in texts:
+            raise DiedError(texts[Text.DEADLY_RESULTS])
+        return self.jobs[job_id]
+
+    def parts(self, job_id: str) -> list[Part]:
+        """Return what a job has of each of its files."""
+        return [Part(job_id, payment) for payment in self.requests[job_id]]
 
     def cancel(self, job_id: str) -> None:
         """Cancel a job that runs."""
         if self.jobs[job_id] is JobState.RUNNING:
             self.jobs[job_id] = JobState.CANCELLED
 
-    def end_jobs(self) -> None:
-        """Let all jobs that run end, and well unless they have a text that makes them fail."""
+    def end_jobs(self, *, fail: bool = False) -> None:
+        """Let all jobs that run end, well unless they are to fail."""
         for job_id, state in self.jobs.items():
-            if state is JobState.RUNNING:
-                self.jobs[job_id] = JobState.FAILED if job_id in self.failing else JobState.SUCCEEDED
+            if state is not JobState.RUNNING:
+                continue
+            payments = self.requests[job_id]
+            fails = fail or Text.FAILING in self.texts_of(payments)
+            self.jobs[job_id] = JobState.FAILED if fails else JobState.SUCCEEDED
+            if fails and len(payments) == 1:
+                self.failed_alone.add(self.version_of(payments[0].etag))

@@ -78,7 +78,7 @@ def place_of(wire_id: str, documents_count: int) -> tuple[int | None, str]:
     if documents_count == 1:
         return 0, wire_id
     number, colon, document_id = wire_id.partition(":")
-    if not colon or not number.isascii() or not number.isdigit() or int(number) >= documents_count:
+    if not colon or len(number) != 2 or not number.isascii() or not number.isdigit() or int(number) >= documents_count:
         return None, wire_id
     return int(number), document_id
 

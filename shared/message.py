@@ -33,13 +33,15 @@ class FileMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag
     """A file whose newest version is to be submitted, unless it is in flight or has its outcome.
 
     `replaces` is the ETag of an outcome of that version that is to be replaced. `dissolved` is a batch of several files
-    that the file was in, and which it leaves. `due` is when the message was sent, and should be received.
+    that the file was in, and which it leaves; `unsure` is that of its record. `due` is when the message was sent, and
+    should be received.
     """
 
     version: Literal[2] = 2
     file: Name
     replaces: str | None = None
     dissolved: BatchId | None = None
+    unsure: Annotated[int, msgspec.Meta(ge=0)] = 0
     due: Instant | None = None
     trace_parent: TraceParent | None = None
 

@@ -6,6 +6,7 @@ import msgspec
 
 from shared.merging import place_of
 from shared.ner.model import DocumentResult, Job, JobStatus, Problem, Statistics
+from shared.state.batch import Member
 
 
 def failed_as_a_whole(job: Job, documents_count: int) -> bool:
@@ -15,7 +16,7 @@ def failed_as_a_whole(job: Job, documents_count: int) -> bool:
     return is_failed and not job.documents and len(explained) < documents_count
 
 
-def split(job: Job, counts: Sequence[int]) -> list[Job]:
+def split(job: Job, members: Sequence[Member], documents_count: int) -> list[Job]:
     """Return a job that ended as one job for each of its files, as if the service had processed each alone.
 
     Errors of the job itself go to files that lack results and have no errors of their own to explain it. If there are
@@ -23,19 +24,25 @@ def split(job: Job, counts: Sequence[int]) -> list[Job]:
 
     Args:
         job: the job, of documents as `numbered` sends them.
-        counts: how many documents each file has, in the order of the request.
+        members: the files whose parts are wanted.
+        documents_count: how many documents the request had.
     """
-    if len(counts) == 1:
+    if len(members) == 1 and members[0].documents_count >= documents_count:
         return [job]
-    places = [(file, index) for file, count in enumerate(counts) for index in range(count)]
-    documents: list[list[DocumentResult]] = [[] for _ in counts]
+    counts = [member.documents_count for member in members]
+    places = {
+        member.first_document + index: (file, index)
+        for file, member in enumerate(members)
+        for index in range(member.documents_count)
+    }
+    documents: list[dict[int, DocumentResult]] = [{} for _ in counts]
     problems: list[list[Problem]] = [[] for _ in counts]
     missing = [set(range(count)) for count in counts]
     general: list[Problem] = []
 
     def own(wire_id: str) -> tuple[int, int, str] | None:
-        place, document_id = place_of(wire_id, len(places))
-        if place is None:
+        place, document_id = place_of(wire_id, documents_count)
+        if place not in places:
             return None
         file, index = places[place]
         return file, index, document_id if counts[file] == 1 else f"{index:02}:{document_id}"
@@ -43,12 +50,12 @@ def split(job: Job, counts: Sequence[int]) -> list[Job]:
     for document in job.documents:
         if (found := own(document.id)) is not None:
             file, index, document_id = found
-            documents[file].append(msgspec.structs.replace(document, id=document_id))
+            documents[file][index] = msgspec.structs.replace(document, id=document_id)
             missing[file].discard(index)
     for problem in job.problems:
-        if problem.document_id is None or (found := own(problem.document_id)) is None:
+        if problem.document_id is None or place_of(problem.document_id, documents_count)[0] is None:
             general.append(problem)
-        else:
+        elif (found := own(problem.document_id)) is not None:
             file, index, document_id = found
             problems[file].append(msgspec.structs.replace(problem, document_id=document_id))
             missing[file].discard(index)
@@ -58,9 +65,9 @@ def split(job: Job, counts: Sequence[int]) -> list[Job]:
         msgspec.structs.replace(
             job,
             status=job.status if own_problems or lacking or is_unexplained else JobStatus.SUCCEEDED,
-            documents=results,
+            documents=list(results.values()),
             problems=own_problems + (general if lacking or is_unexplained else []),
-            statistics=statistics_of(results),
+            statistics=statistics_of(list(results.values())),
         )
         for results, own_problems, lacking in zip(documents, problems, missing, strict=True)
     ]

@@ -17,7 +17,7 @@ from shared.pipeline.dissolving import dissolve
 from shared.pipeline.finishing import REFUSED, end_batch, fail_batch, fail_members
 from shared.pipeline.rescheduling import Turn, reschedule_in
 from shared.pipeline.services import Services
-from shared.state.batch import Member, SubmittedJob
+from shared.state.batch import BatchRecord, Member, SubmittedJob
 from shared.storage.errors import reason_of
 
 log = logging.getLogger("ner")
@@ -26,7 +26,7 @@ CALL_SHARE: Final = 0.5
 """The part of NER_SUBMIT_TIMEOUT_SECONDS that one submit call may take; the rest is for recording its result."""
 LONGEST_DISPLAY_NAME: Final = 256
 LONG_SECONDS: Final = 3600.0
-"""After so long, errors of the service may be due to a single text."""
+"""After so long, or half of NER_JOB_TIMEOUT_SECONDS, errors of the service may be due to a single text."""
 
 
 async def submit_request(services: Services, request: Request, members: Sequence[Member]) -> str:
@@ -77,19 +77,16 @@ async def after_failed_call(
             decided = Fail(overdue=False)
         else:
             turn = turn._replace(record=again)
+    longest = min(LONG_SECONDS, settings.job_timeout_seconds / 2)
+    why = why_dissolved(turn.record, error, decided, services.now(), longest)
+    if why:
+        await dissolve(services, turn, f"{why}: {error.for_log}")
+        return
     if isinstance(decided, Fail):
-        if turn.record.is_of_several and not is_submitted and not decided.overdue and not error.is_unanswered:
-            await dissolve(services, turn, f"the service refused their request: {error.for_log}")
-            return
         problem = Problem(error.code, outcomes.explain(error, overdue=decided.overdue))
         await fail_members(services, turn, problem, jobs)
         if turn.baton is not None:
             await end_batch(services, turn)
-        return
-    is_servers = error.remedy is Remedy.WAIT and not error.throttled and not error.is_unanswered
-    waited = (services.now() - turn.record.since).total_seconds()
-    if turn.record.is_of_several and is_servers and not is_submitted and waited >= LONG_SECONDS:
-        await dissolve(services, turn, f"one of them may be what the service fails to accept: {error.for_log}")
         return
     if error.remedy is Remedy.MEND_SETTINGS:
         log.error("%s: waiting until the app settings are fixed: %s", turn.names, error.for_log)
@@ -99,6 +96,21 @@ async def after_failed_call(
         turn = turn.changed(problem=Problem(error.code, outcomes.explain(error, overdue=True)))
     # The worker is alive, and an outage is not a failure.
     await reschedule_in(services, turn.changed(tries=0), decided.seconds)
+
+
+def why_dissolved(
+    record: BatchRecord, error: NerError, decided: Later | Fail, now: datetime, longest_seconds: float
+) -> str:
+    """Return why a batch of several files does not continue as one after a failed call; empty if it does."""
+    if not record.is_of_several or record.submitted_date_time is not None:
+        return ""
+    if isinstance(decided, Fail):
+        return "" if decided.overdue or error.is_unanswered else "the service refused their request"
+    if error.is_unanswered:
+        return "one of them may be what the service does not answer" if record.unsure > 1 else ""
+    is_servers = error.remedy is Remedy.WAIT and not error.throttled
+    is_long = (now - record.since).total_seconds() >= longest_seconds
+    return "one of them may be what the service fails at" if is_servers and is_long else ""
 
 
 async def after_refused_call(

@@ -86,9 +86,7 @@ async def take_over(
         return None
     if decided is Claiming.ASK:
         if claim.digest and claim.digest == known.claim.digest and claim.replaces is None:
-            # Files of one batch may be saved again together; one after another, they do not get in each other's way.
-            async with services.same_texts:
-                return await take_over_job(services, claim, known)
+            return await take_over_job(services, claim, known)
     else:
         claim = succeed(services, claim, known.claim, is_death=decided is not Claiming.LEAVE_BATCH)
     return await replace_claim(services, claim, known)
@@ -112,7 +110,8 @@ def succeed(services: Services, claim: Claim, known: Claim, *, is_death: bool) -
         batch=new_batch_id(),
         claimed_date_time=services.now(),
         tries=known.tries + is_death,
-        received_date_time=known.received_date_time,
+        # A file that leaves a batch waits anew, since its neighbours may have used up the time.
+        received_date_time=known.received_date_time if is_death else claim.received_date_time,
         # A request to replace an outcome outlives the worker that received it.
         replaces=claim.replaces or known.replaces,
     )
@@ -134,17 +133,19 @@ async def take_over_job(services: Services, claim: Claim, known: StoredClaim) ->
     etag = await services.state.write_claim(claim, known.etag)
     if etag is None:
         return None
-    for _ in range(MAX_TAKE_OVERS):
-        if stored is None:
-            return StoredClaim(claim, etag)
-        if not has_job(stored.record, known.etag):
-            break
-        trace_parent = services.telemetry.trace_parent
-        record = with_version(stored.record, known.etag, claim, etag, services.now(), trace_parent=trace_parent)
-        if await reschedule(services, Turn(batch, record, stored.etag)):
-            log.info("%r: has the same text as its last version, whose job it takes over", claim.source.name)
-            return None
-        stored = await services.state.read_batch(batch)
+    async with services.same_texts:
+        # Files of one batch may be saved again together; one after another, they do not get in each other's way.
+        for _ in range(MAX_TAKE_OVERS):
+            stored = await services.state.read_batch(batch)
+            if stored is None:
+                return StoredClaim(claim, etag)
+            if not has_job(stored.record, known.etag):
+                break
+            trace_parent = services.telemetry.trace_parent
+            record = with_version(stored.record, known.etag, claim, etag, services.now(), trace_parent=trace_parent)
+            if await reschedule(services, Turn(batch, record, stored.etag)):
+                log.info("%r: has the same text as its last version, whose job it takes over", claim.source.name)
+                return None
     log.info("%r: other workers keep changing its batch, leaving it to them or the sweep", claim.source.name)
     return None
 

@@ -7,7 +7,7 @@ from shared.message import FileMessage
 from shared.pipeline.finishing import for_each
 from shared.pipeline.gate import OPEN_SECONDS
 from shared.pipeline.rescheduling import Turn
-from shared.pipeline.services import Services
+from shared.pipeline.services import MAX_DUE_SECONDS, Services
 from shared.state.batch import BatchKind, BatchRecord, Member
 
 log = logging.getLogger("ner")
@@ -34,13 +34,15 @@ async def dissolve(services: Services, turn: Turn, why: str, *, after_deaths: bo
         return
     log.warning("%s: submitting each of these files alone, because %s", turn.names, why)
     age_of_old_claims = timedelta(seconds=services.settings.submit_timeout_seconds + OPEN_SECONDS)
-    delay = max((received + age_of_old_claims - now).total_seconds(), 0.0) if after_deaths else 0.0
+    due = received + age_of_old_claims if after_deaths else turn.record.not_before or now
+    delay = min(max((due - now).total_seconds(), 0.0), MAX_DUE_SECONDS)
 
     async def send(member: Member) -> None:
         await services.queue.send(
             FileMessage(
                 file=member.source.name,
                 dissolved=None if after_deaths else turn.batch,
+                unsure=turn.record.unsure,
                 due=services.in_seconds(delay),
                 trace_parent=member.trace_parent,
             ),

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+import msgspec
 from azure.core.exceptions import AzureError
 
 from shared.packing import REQUEST_LIMITS
@@ -23,7 +24,15 @@ MAX_BYTES: Final = REQUEST_LIMITS.elements
 ON_THE_WAY_SECONDS: Final = 1.0
 """How long a batch waits for a file that is on the way; if its calls to storage are slower, the file goes alone."""
 OPEN_SECONDS: Final = 2 * LONGEST_WINDOW_SECONDS
-"""How long seats can be taken: the claims of a batch are about equally old."""
+"""How long seats can be taken, by invocations that have begun no longer ago: the claims of a batch are about equally
+old, and whichever invocation sends it has time for that."""
+OPEN_SHARE: Final = 0.125
+"""The same as a part of the time of an invocation, if that is shorter."""
+
+MAX_RECORD_BYTES: Final = 40_000
+"""Of a batch's record, so that a queue message can carry it."""
+MEMBER_BYTES: Final = 700
+"""What a record has of a file besides its name, at most."""
 
 Send = Callable[[BatchId, list[File]], Awaitable[None]]
 """Sends the files of a batch."""
@@ -32,23 +41,25 @@ Send = Callable[[BatchId, list[File]], Awaitable[None]]
 class Gate:
     """Forms batches. For one process; not for several threads."""
 
-    def __init__(self, window: Callable[[], float], longest_seconds: float) -> None:
+    def __init__(self, window: Callable[[], float], deadline_seconds: float) -> None:
         """Begin with an empty batch.
 
         Args:
             window: returns how long a batch whose first file takes its place now waits for more, in seconds.
-            longest_seconds: how long after its first seat was taken a batch must be sent; claims are valid longer.
+            deadline_seconds: what an invocation has, from its beginning on.
         """
         self.window = window
-        self.longest_seconds = longest_seconds
+        self.open_seconds = min(OPEN_SECONDS, deadline_seconds * OPEN_SHARE)
+        self.longest_seconds = deadline_seconds - self.open_seconds
         self.next: Group | None = None
         self.forming: set[Group] = set()
 
     @contextmanager
-    def seat(self, length: int | None, documents_count: int = 1) -> Iterator["Seat"]:
+    def seat(self, name: str, length: int | None, documents_count: int = 1) -> Iterator["Seat"]:
         """Take a seat for a file.
 
         Args:
+            name: of the file.
             length: bytes of the file; None for a seat in a batch of its own.
             documents_count: how many documents it has, as far as that is known.
         """
@@ -56,9 +67,9 @@ class Gate:
             group = Group(self)
             group.is_full = True
         else:
-            group = self.group_for(length, documents_count)
+            group = self.group_for(name, length, documents_count)
         self.forming.add(group)
-        seat = Seat(group, length or 0, documents_count)
+        seat = Seat(group, name, length or 0, documents_count)
         try:
             yield seat
         finally:
@@ -69,10 +80,10 @@ class Gate:
         for group in self.forming:
             group.files = [file for file in group.files if file.member.claim_etag != claim_etag]
 
-    def group_for(self, length: int, documents_count: int) -> "Group":
-        """Return the batch that has a seat for a file of that many bytes and documents."""
+    def group_for(self, name: str, length: int, documents_count: int) -> "Group":
+        """Return the batch that has a seat for such a file."""
         known = self.next
-        if known is not None and known.is_open(length, documents_count):
+        if known is not None and known.is_open(name, length, documents_count):
             return known
         if known is not None:
             known.is_full = True
@@ -88,7 +99,9 @@ class Group:
         batch: its ID.
         files: those that have taken their places.
         seats: how many seats were taken.
-        size: bytes of the files that have taken seats, and `documents_count` how many documents they have.
+        size: bytes of the files that have taken seats.
+        record_size: about how many bytes of the batch's record they take.
+        documents_count: how many documents they have.
         expected: how many files are on the way.
         is_full: whether no more seats can be taken.
         has_sender: whether a file has taken its place: the invocation of the first one sends the batch.
@@ -103,6 +116,7 @@ class Group:
         self.files: list[File] = []
         self.seats = 0
         self.size = 0
+        self.record_size = 0
         self.documents_count = 0
         self.expected = 0
         self.is_full = False
@@ -115,10 +129,10 @@ class Group:
         self.end_of_waiting = 0.0
         self.timer: asyncio.TimerHandle | None = None
 
-    def is_open(self, length: int, documents_count: int) -> bool:
-        """Return whether there is a seat for a file of that many bytes and documents."""
-        is_recent = asyncio.get_running_loop().time() < self.begun + OPEN_SECONDS
-        has_room = self.size + length <= MAX_BYTES
+    def is_open(self, name: str, length: int, documents_count: int) -> bool:
+        """Return whether there is a seat for such a file."""
+        is_recent = asyncio.get_running_loop().time() < self.begun + self.gate.open_seconds
+        has_room = self.size + length <= MAX_BYTES and self.record_size + record_size(name) <= MAX_RECORD_BYTES
         return is_recent and has_room and not self.is_full and self.has_room_for(documents_count)
 
     def has_room_for(self, documents_count: int) -> bool:
@@ -191,14 +205,15 @@ class Group:
 class Seat:
     """A file's seat in a batch."""
 
-    def __init__(self, group: Group, length: int, documents_count: int) -> None:
-        """Take it, for a file of that many bytes and documents."""
+    def __init__(self, group: Group, name: str, length: int, documents_count: int) -> None:
+        """Take it, for such a file."""
         self.group = group
         self.documents_count = documents_count
         self.is_expected = True
         self.is_first = False
         group.seats += 1
         group.size += length
+        group.record_size += record_size(name)
         group.documents_count += documents_count
         group.is_full |= group.documents_count >= REQUEST_LIMITS.documents
         group.expected += 1
@@ -241,3 +256,8 @@ class Seat:
             await self.group.send(send)
         else:
             await asyncio.shield(self.group.is_sent)
+
+
+def record_size(name: str) -> int:
+    """Return how many bytes of a batch's record a file takes, at most."""
+    return MEMBER_BYTES + len(msgspec.json.encode(name))

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 
 from azure.core.exceptions import AzureError
@@ -38,6 +38,7 @@ from shared.pipeline.texts import File, read_text, ready
 from shared.shares import failed_as_a_whole, split
 from shared.state.batch import BatchKind, Member, SubmittedJob
 from shared.state.claim import MAX_TRIES
+from shared.storage.blobs import OutcomeConflictError
 from shared.storage.errors import reason_of
 
 log = logging.getLogger("ner")
@@ -124,7 +125,10 @@ async def poll_job(services: Services, turn: Turn, submitted: SubmittedJob) -> N
         services.delays.learn(submitted.transactions_count, job.seconds)
         await after_job(services, turn, submitted, job)
     elif is_expired(record.since, services.now(), services.settings.job_timeout_seconds):
-        await fail_batch(services, turn, TIMED_OUT)
+        if record.is_of_several:
+            await dissolve(services, turn, f"their job {submitted.job_id} does not end")
+        else:
+            await fail_batch(services, turn, TIMED_OUT)
         await cancel(services, turn.names, submitted.job_id)
     else:
         await reschedule_in(services, turn.after_progress(), next_poll(services, submitted, age.total_seconds()))
@@ -132,24 +136,48 @@ async def poll_job(services: Services, turn: Turn, submitted: SubmittedJob) -> N
 
 async def after_job(services: Services, turn: Turn, submitted: SubmittedJob, job: Job) -> None:
     """End a batch whose job has ended: each file with its own part of the results."""
-    record = turn.record
-    if record.is_of_several and failed_as_a_whole(job, submitted.documents_count):
-        await dissolve(services, turn, f"their job {job.job_id} failed")
+    if turn.record.is_of_several and failed_as_a_whole(job, submitted.documents_count):
+        await after_failed_job(services, turn, submitted, job)
         return
-    parts = split(job, [member.documents_count for member in record.members])
-    shares = [
-        (member, share, part)
-        for member, part in zip(record.members, parts, strict=True)
-        for share in record.jobs_of(member)
-    ]
+    members = turn.record.members
+    results = await asyncio.gather(*end_all(services, turn, members, submitted, job), return_exceptions=True)
+    refused = [(member, result) for member, result in zip(members, results, strict=True) if result is not None]
+    if not refused:
+        await end_batch(services, turn)
+        return
+    _, error = refused[0]
+    if len(refused) == len(members) or not isinstance(error, AzureError | OutcomeConflictError):
+        raise error
+    # Those that have ended are left alone from now on: a consumer may already have taken their outcomes away.
+    await after_refused_call(services, turn.changed(members=[member for member, _ in refused]), error)
 
-    async def end(share: tuple[Member, SubmittedJob, Job]) -> None:
-        member, submitted, part = share
-        with services.telemetry.of_member("finish", turn.batch, record, member):
-            await finish(services, member, outcomes.from_job(member.source, services.api, submitted, part))
 
-    await for_each(shares, end)
-    await end_batch(services, turn)
+def end_all(
+    services: Services, turn: Turn, members: Sequence[Member], submitted: SubmittedJob, job: Job
+) -> Iterator[Awaitable[None]]:
+    """Yield what ends each of these members of a batch."""
+
+    async def end(member: Member, share: SubmittedJob, part: Job) -> None:
+        with services.telemetry.of_member("finish", turn.batch, turn.record, member):
+            await finish(services, member, outcomes.from_job(member.source, services.api, share, part))
+
+    parts = split(job, members, submitted.documents_count)
+    for member, part in zip(members, parts, strict=True):
+        for share in turn.record.jobs_of(member):
+            yield end(member, share, part)
+
+
+async def after_failed_job(services: Services, turn: Turn, submitted: SubmittedJob, job: Job) -> None:
+    """Let each file of a job that failed as a whole continue alone; those that were deleted have only this job."""
+    members = turn.record.members
+    newest = await for_each(members, lambda member: services.blobs.newest(member.source.name))
+    deleted = [member for member, source in zip(members, newest, strict=True) if source is None]
+    await asyncio.gather(*end_all(services, turn, deleted, submitted, job))
+    rest = [member for member in members if member not in deleted]
+    if rest:
+        await dissolve(services, turn.changed(members=rest), f"their job {job.job_id} failed")
+    else:
+        await end_batch(services, turn)
 
 
 Post = Callable[[Services, Turn, Sequence[File]], Awaitable[None]]

@@ -16,7 +16,7 @@ from shared.pipeline.finishing import cancel
 from shared.pipeline.ledger_posting import post_all
 from shared.pipeline.rescheduling import Turn, send, take_baton
 from shared.pipeline.services import Services
-from shared.pipeline.texts import File, joined
+from shared.pipeline.texts import File, joined, placed
 from shared.state.batch import BatchKind, SubmittedJob
 from shared.state.ledger import Ledger
 from shared.storage.errors import describe
@@ -26,6 +26,8 @@ log = logging.getLogger("ner")
 
 async def post_files(services: Services, turn: Turn, files: Sequence[File]) -> None:
     """Post the texts of a batch, whose members are these files: as one job, or one file's as many with a ledger."""
+    files = placed(files)
+    turn = turn.changed(members=[file.member for file in files])
     request = joined(files)
     if request is not None:
         await post(services, turn, request)

@@ -17,6 +17,7 @@ from shared.pipeline.services import Services, open_services, utc_now
 from shared.pipeline.submitting import submit
 from shared.pipeline.sweeping import DEFAULT_INTERVAL, sweep
 from shared.settings import Settings
+from shared.state.batch import BatchKind
 from shared.state.sweeping import Swept
 from shared.storage.blobs import OutcomeConflictError
 from shared.storage.errors import reason_of
@@ -133,6 +134,8 @@ class Pipeline:
             try:
                 async with self.deadline(), AsyncExitStack() as stack:
                     turn = await find_turn(services, message)
+                    # Before a text is posted, the baton is taken, so what dies of that does not come again.
+                    comes_again = comes_again and turn is not None and turn.record.kind is not BatchKind.WAITING
                     if turn and (comes_again or turn.record.tries):
                         # One lost message is no sign of a death.
                         if comes_again or turn.record.tries > 1:

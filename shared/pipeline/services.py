@@ -12,7 +12,7 @@ from shared.delays import Delays
 from shared.ner.client import NerClient
 from shared.ner.dialects import STRING_INDEX_TYPE, dialect_for
 from shared.pipeline.decisions import window_seconds
-from shared.pipeline.gate import OPEN_SECONDS, Gate
+from shared.pipeline.gate import Gate
 from shared.pipeline.learning import Exchange
 from shared.settings import Settings
 from shared.state.batch import BatchRecord
@@ -119,7 +119,7 @@ def open_services(
         queue=Queue(account, settings),
         ner=ner,
         delays=delays,
-        gate=Gate(window, max(longest - OPEN_SECONDS, longest / 2)),
+        gate=Gate(window, longest),
         telemetry=telemetry,
         now=now,
         api={"version": settings.api_version, **model, "stringIndexType": STRING_INDEX_TYPE},

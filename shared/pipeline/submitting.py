@@ -20,7 +20,7 @@ from shared.ner.model import Problem
 from shared.pipeline.claiming import is_newest, take_claim
 from shared.pipeline.copying import copy_outcome
 from shared.pipeline.finishing import GAVE_UP, MAX_CONFLICTS, NOT_SUBMITTED, fail, finish
-from shared.pipeline.gate import OPEN_SECONDS, Seat
+from shared.pipeline.gate import Seat
 from shared.pipeline.posting import post_files
 from shared.pipeline.rescheduling import Turn, reschedule
 from shared.pipeline.services import Services
@@ -62,13 +62,13 @@ async def submit(services: Services, wanted: FileMessage) -> None:
     async with services.reading_turn(is_large=is_large), AsyncExitStack() as stack:
         # One call has brought a small file. A large one is claimed before it is read: its worker might die of that.
         data = await upload.read() if is_readable and not is_large else None
-        # The invocation that sends a batch must not have begun much earlier than the others.
-        goes_alone = wanted.dissolved is not None or time.monotonic() - begun > OPEN_SECONDS
-        seat = stack.enter_context(services.gate.seat(None if goes_alone else length))
+        goes_alone = wanted.dissolved is not None or is_late(services, begun)
+        seat = stack.enter_context(services.gate.seat(wanted.file, None if goes_alone else length))
         claim = new_claim(services, wanted, upload.source, data, seat.batch)
         held = await take_claim(services, claim, seat, stack, dissolved=wanted.dissolved)
         if held is not None:
-            await submit_claimed(services, held, upload if is_large else None, data, seat, stack=stack)
+            unread = upload if is_large else None
+            await submit_claimed(services, held, unread, data, seat, stack=stack, unsure=wanted.unsure, begun=begun)
 
 
 def new_claim(services: Services, wanted: FileMessage, source: Source, data: bytes | None, batch: BatchId) -> Claim:
@@ -92,6 +92,8 @@ async def submit_claimed(
     seat: Seat,
     *,
     stack: AsyncExitStack,
+    unsure: int,
+    begun: float,
 ) -> None:
     """Submit a version that this worker has claimed, unless it ends without being sent.
 
@@ -102,6 +104,8 @@ async def submit_claimed(
         data: what was read; None if nothing was.
         seat: of the file, in the batch that it was claimed for.
         stack: of this invocation, for further seats.
+        unsure: how many submissions of the version may have been accepted.
+        begun: when the invocation began, by the monotonic clock.
     """
     try:
         file = await prepare(services, held, upload, data)
@@ -110,21 +114,30 @@ async def submit_claimed(
         raise
     if file is None:
         return
+    file = file._replace(unsure=unsure)
     if held.claim.batch != seat.batch:
         # A worker may have died of it, so it goes alone.
         await begin(services, held.claim.batch, [file])
         return
     # If the batch has left, or has no room for its documents, the file goes with the next one, and at last alone.
-    lengths = [file.member.source.length if file.text.is_one_request else None, None]
+    name, length = file.member.source.name, file.member.source.length
+    lengths = [length if file.text.is_one_request and not is_late(services, begun) else None, None]
     while not seat.take(file):
-        seat = stack.enter_context(services.gate.seat(lengths.pop(0), file.member.documents_count))
-        etag = await services.state.write_claim(msgspec.structs.replace(held.claim, batch=seat.batch), held.etag)
+        seat = stack.enter_context(services.gate.seat(name, lengths.pop(0), file.member.documents_count))
+        # The claims of a batch are about equally old: none of them is taken over before it has been sent.
+        claim = msgspec.structs.replace(held.claim, batch=seat.batch, claimed_date_time=services.now())
+        etag = await services.state.write_claim(claim, held.etag)
         if etag is None:
-            log.info("%r: another worker has claimed this file, nothing to do", file.member.source.name)
+            log.info("%r: another worker has claimed this file, nothing to do", name)
             return
-        held = StoredClaim(msgspec.structs.replace(held.claim, batch=seat.batch), etag)
+        held = StoredClaim(claim, etag)
         file = file._replace(member=msgspec.structs.replace(file.member, claim_etag=etag))
     await seat.sent(partial(begin, services))
+
+
+def is_late(services: Services, begun: float) -> bool:
+    """Return whether an invocation has begun too long ago to send the files of others, which have more time."""
+    return time.monotonic() - begun > services.gate.open_seconds
 
 
 async def prepare(services: Services, held: StoredClaim, upload: Upload | None, data: bytes | None) -> File | None:
@@ -234,6 +247,7 @@ async def begin(services: Services, batch: BatchId, files: list[File]) -> None:
             members=members,
             received_date_time=min(file.received for file in files),
             due=services.in_seconds(closed),
+            unsure=max(file.unsure for file in files),
             trace_parent=services.telemetry.trace_parent,
         )
         turn = Turn(batch, record, None)

@@ -40,11 +40,13 @@ class File(NamedTuple):
         member: its version, as a member of its batch.
         text: what can be sent of it.
         received: when the app first saw the version.
+        unsure: how many submissions of it may have been accepted, as in BatchRecord.
     """
 
     member: Member
     text: Text
     received: datetime
+    unsure: int = 0
 
 
 def read_text(settings: Settings, source: Source, data: bytes | None) -> Text:
@@ -68,6 +70,15 @@ def ready(member: Member, text: Text, received: datetime) -> File:
         first = text.first
         counts = {"documents_count": len(first.documents), "transactions_count": first.transactions_count}
     return File(msgspec.structs.replace(member, source=text.source, **counts), text, received)
+
+
+def placed(files: Sequence[File]) -> list[File]:
+    """Return files whose members say where their documents begin in the request that they share."""
+    found, first = [], 0
+    for file in files:
+        found.append(file._replace(member=msgspec.structs.replace(file.member, first_document=first)))
+        first += file.member.documents_count
+    return found
 
 
 def joined(files: Sequence[File]) -> Request | None:

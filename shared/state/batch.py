@@ -52,7 +52,8 @@ class Member(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
     `claim_etag` is that of its claim, `outcome_etag` that of the outcome that its own may replace; None if there was
     none at the claim. `digest` is a hash of what was sent and how: equal ones give equal entities. The counts are of
-    what one request has of the file, as in SubmittedJob. `trace_parent` is the file's own trace.
+    what one request has of the file, as in SubmittedJob; `first_document` is where its documents begin in the request.
+    `trace_parent` is the file's own trace.
     """
 
     source: Source
@@ -61,6 +62,7 @@ class Member(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     digest: str = ""
     documents_count: Annotated[int, msgspec.Meta(ge=1)] = 1
     transactions_count: Annotated[int, msgspec.Meta(ge=0)] = 0
+    first_document: Annotated[int, msgspec.Meta(ge=0)] = 0
     trace_parent: TraceParent | None = None
 
 
@@ -103,8 +105,10 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
         """Return what the batch's job has of a member; empty if there is no job."""
         if self.job is None:
             return []
+        if member.documents_count >= self.job.documents_count:
+            return [self.job]
         counts = {"documents_count": member.documents_count, "transactions_count": member.transactions_count}
-        return [msgspec.structs.replace(self.job, **counts) if self.is_of_several else self.job]
+        return [msgspec.structs.replace(self.job, **counts)]
 
     def after_progress(self) -> "BatchRecord":
         """Return the record after a successful step: earlier failures no longer count."""

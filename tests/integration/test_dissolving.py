@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+import msgspec
 import pytest
 
-from shared.message import FileMessage, decode_message
+from shared.message import BatchMessage, FileMessage, decode_message, encode_message
 from shared.ner.client import NerClient
 from shared.outcome import OutcomeStatus
 from shared.pipeline.decisions import LAST_TRY_TIMEOUTS
@@ -101,14 +102,23 @@ async def test_a_slow_worker_of_several_files_cancels_its_own_job_only(way: Way)
     await other.aclose()
 
 
-async def test_a_waiting_batch_is_dissolved_after_the_first_death(way: Way) -> None:
+async def test_a_waiting_batch_is_dissolved_after_the_first_death(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then each file is tried alone, and only the one that kills its workers is given up."""
     drop(way)
     way.switch(jobSeconds=0, faults=[{"status": 503, "method": "POST", "times": 1}])
     await submit(way)
     body, _ = next_batch(way)
-    way.pass_time(way.settings.submit_timeout_seconds)
-    await way.pipeline.poll(body, comes_again=True)
+
+    async def die(*_arguments: object) -> None:
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NerClient, "submit", die)
+        with pytest.raises(asyncio.CancelledError):
+            await way.pipeline.poll(body)
+    await way.sweep()
+    body, _ = next_batch(way)
+    await way.pipeline.poll(body)
     messages = [decode_message(message.content) for message in way.queue.peek_messages(max_messages=32)]
     assert sorted(message.file for message in messages if isinstance(message, FileMessage)) == list(NAMES)
     await way.poll_until_empty()
@@ -147,17 +157,6 @@ async def test_a_job_is_not_paid_again_until_several_workers_have_died(
     assert documents(way.ner_emulator) - before == 4
 
 
-async def test_files_of_a_waiting_batch_continue_without_the_sweep_after_a_death(way: Way) -> None:
-    """Even if the batch is young: their messages come once their claims are old."""
-    drop(way)
-    way.switch(jobSeconds=0, faults=[{"status": 503, "method": "POST", "times": 1}])
-    await submit(way)
-    body, _ = next_batch(way)
-    await way.pipeline.poll(body, comes_again=True)
-    await way.poll_until_empty()
-    assert statuses(way) == ["succeeded"] * 4
-
-
 @pytest.mark.parametrize(
     ("world", "number"),
     [
@@ -179,7 +178,11 @@ async def test_whatever_stops_a_worker_that_dissolves_a_batch_loses_no_file(
     await host.event()
     delivery = await host.next()
     assert delivery is not None
-    delivery.deaths = 1
+    message = decode_message(delivery.body)
+    assert isinstance(message, BatchMessage)
+    assert message.record is not None
+    died = msgspec.structs.replace(message, record=msgspec.structs.replace(message.record, tries=1))
+    delivery.body = encode_message(died).encode()
     host.waiting.append(delivery)
     seen: list[Call] = []
 

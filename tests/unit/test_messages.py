@@ -108,6 +108,7 @@ def test_the_properties_of_a_message_of_a_file_are_the_contract() -> None:
         "file": "a/é 🍷.txt",
         "replaces": "0x8E",
         "dissolved": BATCH,
+        "unsure": 0,
         "due": "2026-01-02T03:04:05.678000Z",
         "traceParent": TRACE_PARENT,
     }

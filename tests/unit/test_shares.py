@@ -1,5 +1,7 @@
 """What each file gets of a job of several files: its own results and errors, and nothing of its neighbours'."""
 
+from datetime import UTC, datetime
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -8,7 +10,10 @@ from hypothesis import strategies as st
 from shared.merging import numbered, results_of, transactions_of
 from shared.ner.model import Document, DocumentResult, Job, JobStatus, Problem
 from shared.shares import failed_as_a_whole, split
-from shared.state.batch import SubmittedJob
+from shared.source import Source
+from shared.state.batch import Member, SubmittedJob
+
+SOURCE = Source("incoming", "a.txt", "0x1", datetime(2026, 1, 2, tzinfo=UTC), 1)
 
 
 def shared_job(
@@ -26,10 +31,20 @@ def shared_job(
     return Job("id", status, documents=results[::-1])
 
 
+def parts_of(job: Job, counts: list[int]) -> list[Job]:
+    """Return the parts of files with so many documents each."""
+    firsts = [sum(counts[:file]) for file in range(len(counts))]
+    members = [
+        Member(SOURCE, "claim", documents_count=count, first_document=first)
+        for count, first in zip(counts, firsts, strict=True)
+    ]
+    return split(job, members, sum(counts))
+
+
 def outcomes_of(job: Job, counts: list[int]) -> list[tuple[list[str | None], list[Problem], JobStatus]]:
     """Return what each file gets of a shared job: the ids of its results, its errors and how its part ended."""
     found = []
-    for part, count in zip(split(job, counts), counts, strict=True):
+    for part, count in zip(parts_of(job, counts), counts, strict=True):
         results, problems = results_of(SubmittedJob("id", count, count), part)
         found.append(([result.id if result else None for result in results], problems, part.status))
     return found
@@ -46,11 +61,11 @@ def test_each_file_gets_its_own_documents_of_a_shared_job(counts: list[int]) -> 
 def test_a_file_pays_for_its_own_documents() -> None:
     """By the service's count of each, if it gives one; else by the app's own."""
     job = shared_job([1, 2])
-    assert [transactions_of(SubmittedJob("id", 2, 9), part) for part in split(job, [1, 2])] == [3, 6]
+    assert [transactions_of(SubmittedJob("id", 2, 9), part) for part in parts_of(job, [1, 2])] == [3, 6]
     silent = msgspec.structs.replace(
         job, documents=[msgspec.structs.replace(each, statistics=msgspec.UNSET) for each in job.documents]
     )
-    assert [transactions_of(SubmittedJob("id", 2, 9), part) for part in split(silent, [1, 2])] == [9, 9]
+    assert [transactions_of(SubmittedJob("id", 2, 9), part) for part in parts_of(silent, [1, 2])] == [9, 9]
 
 
 @pytest.mark.parametrize("status", [JobStatus.SUCCEEDED, JobStatus.PARTIALLY_SUCCEEDED, JobStatus.FAILED])

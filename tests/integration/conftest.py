@@ -8,7 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -253,11 +253,21 @@ class ProxiedWay(Way):
         self.queue.close()
 
 
+USUAL_GATE: Final = {name: getattr(gate, name) for name in ("ON_THE_WAY_SECONDS", "OPEN_SECONDS")}
+
+
 @pytest.fixture(autouse=True)
 def _patient_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let files that arrive together share a batch, however slow the machine is."""
-    monkeypatch.setattr(gate, "ON_THE_WAY_SECONDS", 60.0)
-    monkeypatch.setattr(gate, "OPEN_SECONDS", 60.0)
+    for name in USUAL_GATE:
+        monkeypatch.setattr(gate, name, 60.0)
+
+
+@pytest.fixture
+def _usual_gate(_patient_gate: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let batches leave without files that are late, as they do in the app."""
+    for name, seconds in USUAL_GATE.items():
+        monkeypatch.setattr(gate, name, seconds)
 
 
 @pytest.fixture

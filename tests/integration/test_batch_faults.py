@@ -247,6 +247,7 @@ async def test_the_documents_of_a_file_are_counted_when_it_is_read_again(way: Wa
     ]
 
 
+@pytest.mark.usefixtures("_usual_gate")
 async def test_a_late_file_that_has_little_time_left_harms_no_other(make_way: Callable[..., Way]) -> None:
     """Its claim took long, so its batch has left; it must not be the one that sends the next batch."""
     way = make_way(NER_SUBMIT_TIMEOUT_SECONDS="5")  # an invocation takes 4 s at most
@@ -289,6 +290,7 @@ async def test_a_late_file_that_has_little_time_left_harms_no_other(make_way: Ca
         await way.pipeline.aclose()
 
 
+@pytest.mark.usefixtures("_usual_gate")
 async def test_an_old_claim_of_a_late_file_does_not_void_the_batch_of_others(way: Way) -> None:
     """The claim that names the next batch is as valid as those of the others in it."""
     drop(way)

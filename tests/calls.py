@@ -3,6 +3,7 @@
 The hooks are the SDK and the HTTP client, so that the app's code may change. What happens there may itself make calls.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -13,6 +14,9 @@ import pytest
 from azure.core.exceptions import ServiceRequestError
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.blob.aio import BlobClient
+
+from shared.pipeline.running import Pipeline
+from shared.storage.blobs import Upload
 
 Action: TypeAlias = Callable[[], Awaitable[object]]
 
@@ -128,3 +132,25 @@ async def nothing() -> None:
 async def refuse() -> None:
     """Be a storage account that does not answer."""
     raise ServiceRequestError("refused by the test")
+
+
+@contextmanager
+def arriving_together(pipeline: Pipeline, count: int) -> Iterator[None]:
+    """Let no file take its seat in a batch before so many have been opened, as if all answers came at the same time."""
+    blobs, original, left = pipeline.services.blobs, pipeline.services.blobs.open_upload, count
+    have_come = asyncio.Event()
+
+    async def open_upload(name: str, etag: str | None = None) -> Upload | None:
+        nonlocal left
+        try:
+            upload = await original(name, etag)
+        finally:
+            left -= 1
+            if left <= 0:
+                have_come.set()
+        await have_come.wait()
+        return upload
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blobs, "open_upload", open_upload)
+        yield

@@ -17,6 +17,7 @@ from azure.storage.queue import QueueMessage
 
 from local.watch import read_outcome
 from shared.outcome import Outcome
+from tests.calls import arriving_together
 from tests.emulator import move_clock
 from tests.integration.conftest import LEASE_SECONDS, TEXT, ProxiedWay
 from tests.proxy import Call, documents_in, passing
@@ -177,7 +178,9 @@ class Host:
         pipeline = self.way.pipeline
         match delivery.kind:
             case "event":
-                await asyncio.gather(*(pipeline.submit(name) for name in (self.way.name, *self.others)))
+                names = (self.way.name, *self.others)
+                with arriving_together(pipeline, len(names)):
+                    await asyncio.gather(*(pipeline.submit(name) for name in names))
             case "message":
                 await pipeline.poll(delivery.body, comes_again=delivery.tries + delivery.deaths > 1)
             case "sweep":

@@ -19,6 +19,7 @@ from azure.storage.queue import QueueClient, QueueMessage, TextBase64DecodePolic
 from local.stack import create_containers_and_queues
 from local.watch import read_outcome
 from shared.outcome import Outcome
+from shared.pipeline import gate
 from shared.pipeline.running import Pipeline
 from shared.settings import Settings
 from shared.state.batch import BATCHES
@@ -250,6 +251,13 @@ class ProxiedWay(Way):
         await self.pipeline.aclose()
         await self.proxies.aclose()
         self.queue.close()
+
+
+@pytest.fixture(autouse=True)
+def _patient_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let files that arrive together share a batch, however slow the machine is."""
+    monkeypatch.setattr(gate, "ON_THE_WAY_SECONDS", 60.0)
+    monkeypatch.setattr(gate, "OPEN_SECONDS", 60.0)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from azure.core.exceptions import HttpResponseError
 from shared.message import BatchMessage, FileMessage, decode_message
 from shared.outcome import Outcome, OutcomeStatus
 from shared.state.batch import BatchKind, BatchRecord
-from tests.calls import before_blob_call
+from tests.calls import arriving_together, before_blob_call
 from tests.emulator import CLIENT, documents, stats
 from tests.integration.conftest import TEXT, ProxiedWay, Way
 from tests.proxy import END_OF_HEAD, Answer
@@ -27,9 +27,10 @@ def drop(way: Way, names: Iterable[str] = NAMES, text: bytes = TEXT) -> None:
         way.upload(text + b" " + way.name.encode())
 
 
-async def submit(way: Way, names: Iterable[str] = NAMES) -> None:
+async def submit(way: Way, names: Collection[str] = NAMES) -> None:
     """Tell the app of files at the same time, as the host does."""
-    await asyncio.gather(*(way.pipeline.submit(name) for name in names))
+    with arriving_together(way.pipeline, len(names)):
+        await asyncio.gather(*(way.pipeline.submit(name) for name in names))
 
 
 def outcome_of(way: Way, name: str) -> Outcome | None:
@@ -420,17 +421,22 @@ async def test_small_files_of_several_documents_share_requests(way: Way) -> None
 
 async def test_a_version_that_is_replaced_before_its_batch_leaves_is_not_sent(way: Way) -> None:
     """The newer one takes its claim, and its place."""
-    way.pipeline.services.gate.window = lambda: 2.0
+    gate = way.pipeline.services.gate
+    gate.window = lambda: 60.0
     way.switch(jobSeconds=0)
     drop(way)
     before = documents(way.ner_emulator)
     first = asyncio.create_task(submit(way))
-    while not any(len(group.files) == len(NAMES) for group in way.pipeline.services.gate.forming):
+    while not any(len(group.files) == len(NAMES) for group in gate.forming):
         await asyncio.sleep(0.01)
+    (group,) = gate.forming
     way.name = NAMES[0]
     way.upload(b"Play some jazz in Leeds.")
-    await way.pipeline.submit(NAMES[0])
-    await first
+    newer = asyncio.create_task(way.pipeline.submit(NAMES[0]))
+    while not any(file.member.source.etag == way.etag for file in group.files):
+        await asyncio.sleep(0.01)
+    group.leave()
+    await asyncio.gather(first, newer)
     await way.poll_until_empty()
     assert statuses(way) == ["succeeded"] * 4
     assert documents(way.ner_emulator) - before == 4

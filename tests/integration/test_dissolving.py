@@ -13,7 +13,7 @@ from shared.outcome import OutcomeStatus
 from shared.pipeline.decisions import LAST_TRY_TIMEOUTS
 from shared.state.batch import BATCHES
 from shared.state.claim import MAX_TRIES
-from tests.calls import after_submission, before_blob_call
+from tests.calls import after_submission, arriving_together, before_blob_call
 from tests.emulator import documents
 from tests.integration.conftest import ProxiedWay, Way
 from tests.integration.test_batches import NAMES, drop, job_statuses, next_batch, statuses, submit
@@ -63,7 +63,7 @@ async def test_a_worker_that_dies_before_the_record_leaves_files_that_continue_a
         raise asyncio.CancelledError
 
     state = f"{way.settings.state_container}/batches/"
-    with before_blob_call("upload_blob", state, die):
+    with before_blob_call("upload_blob", state, die), arriving_together(way.pipeline, len(NAMES)):
         results = await asyncio.gather(*(way.pipeline.submit(name) for name in NAMES), return_exceptions=True)
     assert [type(result) for result in results if result] == [asyncio.CancelledError]
     if not is_heard:

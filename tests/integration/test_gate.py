@@ -7,10 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from shared.message import FileMessage, decode_message
-from shared.pipeline import gate
 from shared.pipeline.running import Pipeline
 from shared.state.batch import BatchKind
-from tests.calls import after_submission, before_blob_call, refuse
+from tests.calls import after_submission, arriving_together, before_blob_call, refuse
 from tests.emulator import documents
 from tests.integration.conftest import TEXT, Way
 from tests.integration.test_batches import NAMES, drop, members, next_batch, statuses, submit
@@ -50,7 +49,7 @@ async def test_a_request_that_hangs_does_not_hold_up_the_next_one(way: Way) -> N
     assert way.in_flight() == 0
 
 
-async def test_a_file_that_is_taken_over_does_not_hold_up_the_others(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_that_is_taken_over_does_not_hold_up_the_others(way: Way) -> None:
     """It goes alone, so no batch waits for it, however long its request takes."""
     drop(way)
     way.switch(jobSeconds=0)
@@ -62,7 +61,6 @@ async def test_a_file_that_is_taken_over_does_not_hold_up_the_others(way: Way, m
     with before_blob_call("get_blob_properties", results, die), pytest.raises(asyncio.CancelledError):
         await way.pipeline.submit(NAMES[0])
     way.pass_time(way.settings.submit_timeout_seconds)
-    monkeypatch.setattr(gate, "ON_THE_WAY_SECONDS", 3600.0)
     async with hanging_submission(way, NAMES[0]):
         await asyncio.wait_for(submit(way, NAMES[1:]), 30)
     await way.poll_until_empty()
@@ -82,7 +80,8 @@ async def test_files_that_come_later_share_a_batch_as_well(state: str, way: Way)
     bodies = [way.message().content.encode() for _ in NAMES]
     found = [decode_message(body) for body in bodies]
     assert sorted(message.file for message in found if isinstance(message, FileMessage)) == list(NAMES)
-    await asyncio.gather(*(way.pipeline.poll(body) for body in bodies))
+    with arriving_together(way.pipeline, len(bodies)):
+        await asyncio.gather(*(way.pipeline.poll(body) for body in bodies))
     body, record = next_batch(way)
     assert (record.kind, members(record)) == (BatchKind.JOB, list(NAMES))
     way.end_jobs()

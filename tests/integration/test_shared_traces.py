@@ -12,6 +12,7 @@ import pytest
 from shared.outcome import OutcomeStatus
 from shared.pipeline.running import Pipeline
 from shared.telemetry_export import OpenTelemetry
+from tests.calls import arriving_together
 from tests.collector import Collector, attributes, collecting
 from tests.integration.conftest import Way
 from tests.integration.test_batches import NAMES, drop, next_batch, statuses
@@ -40,7 +41,8 @@ async def collector(way: Way, monkeypatch: pytest.MonkeyPatch) -> Collector:
     async with told(way, monkeypatch) as (pipeline, collector):
         drop(way)
         way.switch(jobSeconds=0)
-        await asyncio.gather(*(pipeline.submit(name) for name in NAMES))
+        with arriving_together(pipeline, len(NAMES)):
+            await asyncio.gather(*(pipeline.submit(name) for name in NAMES))
         body, _ = next_batch(way)
         await pipeline.poll(body)
     assert statuses(way) == [OutcomeStatus.SUCCEEDED.value] * len(NAMES)
@@ -101,7 +103,8 @@ async def test_files_that_end_without_entities_have_their_own_traces(way: Way, m
     async with told(way, monkeypatch) as (pipeline, collector):
         drop(way)
         way.switch(faults=[{"status": 404, "method": "GET"}])
-        await asyncio.gather(*(pipeline.submit(name) for name in NAMES))
+        with arriving_together(pipeline, len(NAMES)):
+            await asyncio.gather(*(pipeline.submit(name) for name in NAMES))
         way.pass_time(way.settings.job_timeout_seconds)
         await pipeline.poll(next_batch(way)[0])
         assert statuses(way) == [OutcomeStatus.FAILED.value] * len(NAMES)
@@ -117,7 +120,8 @@ async def test_each_line_about_a_batch_names_it(way: Way, monkeypatch: pytest.Mo
     async with told(way, monkeypatch) as (pipeline, collector):
         drop(way)
         way.switch(faults=[{"status": 503}])
-        await asyncio.gather(*(pipeline.submit(name) for name in NAMES))
+        with arriving_together(pipeline, len(NAMES)):
+            await asyncio.gather(*(pipeline.submit(name) for name in NAMES))
         body, record = next_batch(way)
         way.switch(jobSeconds=1000)
         await pipeline.poll(body)
@@ -137,7 +141,8 @@ async def test_files_that_leave_their_batch_stay_in_their_traces(way: Way, monke
     async with told(way, monkeypatch) as (pipeline, collector):
         drop(way)
         way.switch(faults=[{"status": 400, "method": "POST"}])
-        await asyncio.gather(*(pipeline.submit(name) for name in NAMES))
+        with arriving_together(pipeline, len(NAMES)):
+            await asyncio.gather(*(pipeline.submit(name) for name in NAMES))
         way.switch(jobSeconds=0)
         for _ in range(2 * len(NAMES)):
             await pipeline.poll(way.message().content.encode())
@@ -160,7 +165,8 @@ async def test_a_version_that_takes_over_a_job_ends_in_its_own_trace(
     async with told(way, monkeypatch) as (pipeline, collector):
         drop(way, names)
         way.switch(jobSeconds=1000)
-        await asyncio.gather(*(pipeline.submit(name) for name in names))
+        with arriving_together(pipeline, len(names)):
+            await asyncio.gather(*(pipeline.submit(name) for name in names))
         drop(way, names[:1])
         await pipeline.submit(names[0])
         way.end_jobs()

@@ -11,7 +11,7 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 
 from shared.merging import place_of
-from shared.message import BatchMessage, FileMessage, decode_message, encode_message
+from shared.message import BatchMessage, decode_message, encode_message
 from shared.ner.model import DocumentResult, Job, JobStatus, Problem
 from shared.pipeline.running import RefusedError
 from tests.calls import after_submission, before_blob_call, refuse
@@ -245,49 +245,6 @@ async def test_the_documents_of_a_file_are_counted_when_it_is_read_again(way: Wa
         ["one", "two"],
         ["b.txt"],
     ]
-
-
-@pytest.mark.usefixtures("_usual_gate")
-async def test_a_late_file_that_has_little_time_left_harms_no_other(make_way: Callable[..., Way]) -> None:
-    """Its claim took long, so its batch has left; it must not be the one that sends the next batch."""
-    way = make_way(NER_SUBMIT_TIMEOUT_SECONDS="5")  # an invocation takes 4 s at most
-    drop(way)
-    way.switch(jobSeconds=0)
-    gate, claim = way.pipeline.services.gate, f"{way.settings.state_container}/claims/"
-    has_been_claimed, writes = asyncio.Event(), 0
-
-    async def take_long() -> None:
-        nonlocal writes
-        writes += 1
-        while writes == 2 and (gate.next is None or gate.next.expected < 3):
-            await asyncio.sleep(0.001)
-        if writes > 1:
-            return
-        await asyncio.sleep(2.5)
-        way.switch(jobSeconds=0, latencySeconds=1.6)  # of a call of the service
-        has_been_claimed.set()
-
-    async def first_to_be_placed() -> None:
-        while gate.next is None or not gate.next.files:
-            await asyncio.sleep(0.001)
-
-    async def submit_later(name: str) -> None:
-        await has_been_claimed.wait()
-        await way.pipeline.submit(name)
-
-    try:
-        with (
-            before_blob_call("upload_blob", claim, take_long, times=None, ending=f"{BAD}.json"),
-            before_blob_call("upload_blob", claim, first_to_be_placed, ending=f"{GOOD[1]}.json"),
-            before_blob_call("upload_blob", claim, first_to_be_placed, ending=f"{GOOD[2]}.json"),
-        ):
-            await asyncio.gather(
-                way.pipeline.submit(BAD), way.pipeline.submit(GOOD[0]), *(submit_later(name) for name in GOOD[1:])
-            )
-        messages = [decode_message(message.content) for message in way.queue.peek_messages(max_messages=32)]
-        assert not {message.file for message in messages if isinstance(message, FileMessage)} & set(GOOD)
-    finally:
-        await way.pipeline.aclose()
 
 
 @pytest.mark.usefixtures("_usual_gate")

@@ -294,7 +294,7 @@ async def test_if_another_invocation_is_cancelled_its_file_is_sent_nevertheless(
 
 
 async def test_a_batch_has_only_the_time_that_its_oldest_claim_has(clock: LoopClock) -> None:
-    """It counts from the first seat, and that was taken at most so many seconds after its invocation began."""
+    """Its deadline counts from its first seat."""
     gate = make_gate(deadline_seconds=100.0)
 
     async def hang(_batch: BatchId, _files: list[File]) -> None:

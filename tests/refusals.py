@@ -96,6 +96,12 @@ class Site:
         return (*self.before, self.kind)
 
 
+def first_and_last(sites: Sequence[Site]) -> list[Site]:
+    """Return the first and the last call of each kind: of many files in a batch, those between make the same calls."""
+    counts = Counter(site.kind for site in sites)
+    return [site for site in sites if site.number in (1, counts[site.kind])]
+
+
 def kind_of(call: Call, settings: Settings) -> str:
     """Return what a call is on the wire: its operation, where it goes, and the condition that it depends on."""
     if call.service is not Service.BLOB:
@@ -174,9 +180,15 @@ class Choice:
         kinds: of these calls.
     """
 
-    def __init__(self, *, lasting: bool) -> None:
-        """Begin; `lasting` for answers that can stay for hours, each to the first call of its kind."""
+    def __init__(self, *, lasting: bool, by_family: bool = False) -> None:
+        """Begin.
+
+        Args:
+            lasting: for answers that can stay for hours, each to the first call of its kind.
+            by_family: to choose one of a family for calls to the service, too, and not all.
+        """
         self.lasting = lasting
+        self.by_family = by_family
         self.used: Counter[str] = Counter()
         self.contexts: set[tuple[str, str, str]] = set()
         self.kinds: set[str] = set()
@@ -197,7 +209,7 @@ class Choice:
         families: dict[str, list[Row]] = {}
         for row in site.rows:
             if row.lasts or not self.lasting:
-                own = row.name if site.call.service is Service.NER else family(row)
+                own = row.name if site.call.service is Service.NER and not self.by_family else family(row)
                 families.setdefault(own, []).append(row)
         rows = [min(rows, key=self.count) for rows in families.values()]
         outstanding = sorted((row for row in rows if family(row) in OUTSTANDING), key=self.count)

@@ -275,6 +275,13 @@ async def throttled(host: Host, data: bytes, _newer: bytes) -> None:
 
 async def several(host: Host, data: bytes, _newer: bytes) -> None:
     """Three files at the same time, which share a batch."""
+    drop_several(host, data)
+    await host.event()
+    await host.end()
+
+
+def drop_several(host: Host, data: bytes) -> None:
+    """Upload the file and two others."""
     way = host.way
     own, names = way.name, [f"{number} {way.name}" for number in (2, 3)]
     for way.name in names:
@@ -282,8 +289,6 @@ async def several(host: Host, data: bytes, _newer: bytes) -> None:
         host.others[way.name] = way.etag
     way.name = own
     way.upload(data)
-    await host.event()
-    await host.end()
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,23 @@
 """Batches of several files that are dissolved: each file continues alone, so that one of them harms no other."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
 
 from shared.message import FileMessage, decode_message
 from shared.ner.client import NerClient
+from shared.outcome import OutcomeStatus
 from shared.pipeline.decisions import LAST_TRY_TIMEOUTS
+from shared.state.batch import BATCHES
 from shared.state.claim import MAX_TRIES
 from tests.calls import after_submission, before_blob_call
 from tests.emulator import documents
-from tests.integration.conftest import Way
+from tests.integration.conftest import ProxiedWay, Way
 from tests.integration.test_batches import NAMES, drop, job_statuses, next_batch, statuses, submit
+from tests.proxy import Answer, Call
+from tests.walks import CASES, Host, drop_several
 
 
 @pytest.mark.parametrize("refused", [1, 2])
@@ -151,3 +156,46 @@ async def test_files_of_a_waiting_batch_continue_without_the_sweep_after_a_death
     await way.pipeline.poll(body, comes_again=True)
     await way.poll_until_empty()
     assert statuses(way) == ["succeeded"] * 4
+
+
+@pytest.mark.parametrize(
+    ("world", "number"),
+    [
+        *((world, number) for world in ("comes again", "never comes again") for number in (0, 1, 2, 4)),
+        *(("refused", number) for number in (1, 2, 4)),
+    ],
+)
+async def test_whatever_stops_a_worker_that_dissolves_a_batch_loses_no_file(
+    world: str, number: int, make_proxied_way: Callable[..., Awaitable[ProxiedWay]]
+) -> None:
+    """It makes a call for the void record and one for each file; it dies before the first one or after any of them."""
+    case = next(case for case in CASES if case.is_of_several)
+    way = await make_proxied_way()
+    way.name = case.file_name(f"dissolved {number} {world}")
+    await way.pipeline.sweep()
+    host = Host(way, forgets=world == "never comes again")
+    way.pipeline.services.delays.throttle(1.0)
+    drop_several(host, case.data)
+    await host.event()
+    delivery = await host.next()
+    assert delivery is not None
+    delivery.deaths = 1
+    host.waiting.append(delivery)
+    seen: list[Call] = []
+
+    def stop(call: Call) -> Answer | None:
+        if host.killed:
+            return Answer()
+        if call.blob.startswith(BATCHES) or call.operation == "Put Message":
+            seen.append(call)
+            if len(seen) == max(number, 1):
+                return Answer(403) if world == "refused" else Answer(never=True, carried_out=number > 0, then=host.kill)
+        return None
+
+    way.proxies.rule = stop
+    await host.end()
+    assert [call.operation for call in seen[:number]] == ["Put Blob", *["Put Message"] * 3][:number]
+    assert [outcome.status if outcome else None for outcome in host.outcomes()] == [OutcomeStatus.SUCCEEDED] * 3
+    assert way.in_flight() == 0
+    assert way.documents() == 3
+    await way.aclose()

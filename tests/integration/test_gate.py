@@ -8,6 +8,7 @@ import pytest
 
 from shared.message import FileMessage, decode_message
 from shared.pipeline import gate
+from shared.pipeline.running import Pipeline
 from shared.state.batch import BatchKind
 from tests.calls import after_submission, before_blob_call, refuse
 from tests.emulator import documents
@@ -121,3 +122,16 @@ async def test_a_file_of_many_jobs_shares_no_batch(way: Way) -> None:
     await way.sweep()
     await way.poll_until_empty()
     assert statuses(way, names) == ["succeeded"] * 3
+
+
+async def test_the_window_grows_with_the_calls_of_the_process(way: Way) -> None:
+    """And is as long as can be once the service has refused a call."""
+    pipeline = Pipeline(way.settings)
+    services = pipeline.services
+    assert services.gate.window() == 0.0
+    for _ in range(500):
+        services.ner.rate.add()
+    assert services.gate.window() == 1.0
+    services.delays.throttle(1.0)
+    assert services.gate.window() == 2.0
+    await pipeline.aclose()

@@ -6,7 +6,7 @@ not by the code that makes them. What the host would do about a function that fa
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
@@ -19,7 +19,19 @@ from shared.outcome import Outcome
 from tests.azure_answers import BY_NAME
 from tests.integration.conftest import ProxiedWay
 from tests.proxy import Call, Service
-from tests.refusals import ANY, EVERYTHING, Choice, Refusal, Refused, Row, Site, family, sites_of
+from tests.refusals import (
+    ANY,
+    EVERY,
+    EVERYTHING,
+    Choice,
+    Refusal,
+    Refused,
+    Row,
+    Site,
+    family,
+    first_and_last,
+    sites_of,
+)
 from tests.walks import CASES, Case, Host, journal, journals
 
 AT_ONCE: Final = 16
@@ -32,6 +44,9 @@ MAX_REFUSED_PER_HOUR: Final = 60
 """While a refusal lasts, one call a minute at most, besides what is tried in the first minutes."""
 MAX_SUBMISSIONS: Final = 5
 """Of one request, whatever was refused."""
+LIKE_A_SINGLE_FILE: Final = ("Create Container", "Get Blob state", "Get Job", "Put Message", "Delete Blob state .json")
+"""How the kinds of calls begin that a batch of several files makes like one of a single file, whose walks try them: the
+first two are left out, and the others too if the refusal lasts."""
 TEXTS: Final = ("Blue Heron", "A table for")
 
 MakeWay = Callable[..., Awaitable[ProxiedWay]]
@@ -240,14 +255,18 @@ unrefused: dict[str, Expected] = {}
 
 async def trials_of(make_proxied_way: MakeWay, case: Case, *, lasting: bool) -> list[Trial]:
     """Return the trials of a case; what the cases before it have tried is not tried again."""
-    choice = Choice(lasting=lasting)
+    choice = Choice(lasting=lasting, by_family=case.is_of_several)
     trials: list[Trial] = []
     # The calls of several files come in any order, and mean something else for each other.
     before = [other for other in CASES[: CASES.index(case)] if not case.is_of_several and not other.is_of_several]
     for other in (*before, case):
         if other.name not in unrefused:
             unrefused[other.name] = await walk_unrefused(make_proxied_way, other)
-        chosen = [(site, row) for site in unrefused[other.name].sites for row in choice.choose(site)]
+        sites: Sequence[Site] = unrefused[other.name].sites
+        if case.is_of_several and not EVERY:
+            left_out = LIKE_A_SINGLE_FILE if lasting else LIKE_A_SINGLE_FILE[:2]
+            sites = [site for site in first_and_last(sites) if not site.kind.startswith(left_out)]
+        chosen = [(site, row) for site in sites for row in choice.choose(site)]
         trials = [Trial(case, site, row, lasting) for site, row in chosen]
     return trials
 

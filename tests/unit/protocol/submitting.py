@@ -36,7 +36,7 @@ def submit(me: Worker, wanted: FileMessage) -> Steps[None]:
             replaces=wanted.replaces,
             digest=upload.digest,
         )
-        held = yield from take_claim(me, claim, wanted.dissolved)
+        held = yield from take_claim(me, claim, seat, wanted.dissolved)
         if held is not None:
             yield from submit_claimed(me, held, upload, seat)
     finally:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from shared.message import BatchMessage, Message, decode_message
-from shared.pipeline.decisions import MAX_UNSURE
 from shared.state.claim import MAX_TRIES
 from tests.unit.protocol.protections import Protection
 from tests.unit.protocol.values import Text
@@ -195,17 +194,6 @@ def is_dissolved_while_other_workers_receive_messages(protocol: Protocol) -> Non
     assert paid(protocol, B) == 2
 
 
-def is_posted_in_silence_together(protocol: Protocol) -> None:
-    """The service accepts all that it is sent, and its answers never come."""
-    protocol.be_silent(is_silent=True)
-    upload(protocol)
-    for _ in range(100):
-        if protocol.world.visible:
-            run_messages(protocol)
-        protocol.wait(seconds=2000, jobs_end=False)
-    assert max(protocol.world.paid.values()) <= MAX_UNSURE
-
-
 BATCH_HISTORIES: Final[list[tuple[Protection, History]]] = [
     (Protection.LATE_CLAIM, is_late_for_its_batch),
     (Protection.LATE_CLAIM, is_late_for_its_batch_which_has_ended),
@@ -221,5 +209,4 @@ BATCH_HISTORIES: Final[list[tuple[Protection, History]]] = [
     (Protection.DISSOLVE_WAITING, waits_with_a_deadly_file),
     (Protection.DISSOLVE_DEAD, has_deadly_results),
     (Protection.VOID_FIRST, is_dissolved_while_other_workers_receive_messages),
-    (Protection.UNANSWERED_STAYS, is_posted_in_silence_together),
 ]

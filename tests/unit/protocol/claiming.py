@@ -80,7 +80,7 @@ def succeed(me: Worker, claim: Claim, known: Claim, *, is_death: bool) -> Claim:
         batch=me.world.new_batch() if me.has(Protection.ALONE) else claim.batch,
         claimed_date_time=me.world.now,
         tries=known.tries + is_death,
-        received_date_time=known.received_date_time,
+        received_date_time=known.received_date_time if is_death else claim.received_date_time,
         replaces=claim.replaces or known.replaces,
     )
 

@@ -3,6 +3,7 @@
 from shared.message import FileMessage
 from shared.pipeline.gate import OPEN_SECONDS
 from shared.pipeline.rescheduling import Turn
+from shared.pipeline.services import MAX_DUE_SECONDS
 from shared.state.batch import BatchKind, BatchRecord, Member
 from tests.unit.protocol.finishing import for_each
 from tests.unit.protocol.protections import Protection
@@ -16,7 +17,8 @@ def dissolve(me: Worker, turn: Turn, *, after_deaths: bool = False) -> Steps[Non
     dissolved = None if after_deaths or not me.has(Protection.LEAVE_BATCH) else turn.batch
     void = BatchRecord(kind=BatchKind.VOID, received_date_time=received, due=now)
     age = (now - received).total_seconds()
-    delay = max(PATIENCE_SECONDS + OPEN_SECONDS - age, 0.0) if after_deaths else 0.0
+    wait = (turn.record.not_before - now).total_seconds() if turn.record.not_before else 0.0
+    delay = min(max(PATIENCE_SECONDS + OPEN_SECONDS - age if after_deaths else wait, 0.0), MAX_DUE_SECONDS)
 
     def note() -> None:
         if turn.record.kind is BatchKind.JOB:
@@ -24,7 +26,9 @@ def dissolve(me: Worker, turn: Turn, *, after_deaths: bool = False) -> Steps[Non
 
     def send(member: Member) -> Steps[None]:
         due = me.world.in_seconds(delay)
-        yield from me.call(me.world.send, FileMessage(file=member.source.name, dissolved=dissolved, due=due), delay)
+        name, unsure = member.source.name, turn.record.unsure
+        message = FileMessage(file=name, dissolved=dissolved, unsure=unsure, due=due)
+        yield from me.call(me.world.send, message, delay)
 
     if not me.has(Protection.VOID_FIRST):
         yield from for_each(me, members, send)

@@ -193,10 +193,10 @@ def test_an_operator_looks_at_any_account(values: dict[str, str], blobs: BlobSer
     before = datetime.now(UTC) - timedelta(hours=1)
     source = Source(settings.input_container, "lost\n[red].txt", "0x1", before, 9)
     claim = Claim(source=source, batch=new_batch_id(), claimed_date_time=before, received_date_time=before)
-    member = Member(source, claim_etag="0x2")
-    record = BatchRecord(kind=BatchKind.WAITING, members=[member], received_date_time=before, due=before)
     state = blobs.create_container(settings.state_container)
-    state.upload_blob(claim_name(source.name), encode_claim(claim), metadata=claim.metadata())
+    claimed = state.upload_blob(claim_name(source.name), encode_claim(claim), metadata=claim.metadata())
+    member = Member(source, claim_etag=claimed.get_blob_properties().etag.strip('"'))
+    record = BatchRecord(kind=BatchKind.WAITING, members=[member], received_date_time=before, due=before)
     state.upload_blob(batch_name(claim.batch), encode_batch(record), metadata=record.metadata())
     result = local("status", environ=values)
     assert result.returncode == 0, result.stderr

@@ -163,6 +163,15 @@ class Protocol(RuleBasedStateMachine):
         self.take_turns(workers, steps)
         self.world.closed = before
 
+    @precondition(lambda self: self.world.claims.keys() & self.world.inputs.keys())
+    @rule(which=WHICH, steps=st.integers(0, 12), process=PROCESS)
+    def save_again(self, which: int, steps: int, process: int | None = None) -> None:
+        """Upload the text of a file in work once more; the worker that its event comes to makes some calls."""
+        names = sorted(self.world.claims.keys() & self.world.inputs.keys())
+        name = names[which % len(names)]
+        self.upload(name, Text.SMALL, is_same=True, is_heard=False)
+        self.advance(self.deliver_event_of(name, process), steps=steps)
+
     @rule(name=st.sampled_from(FILES))
     def delete(self, name: str) -> None:
         """Delete a file."""

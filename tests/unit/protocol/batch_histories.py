@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from shared.message import BatchMessage, Message, decode_message
-from shared.pipeline.decisions import MAX_UNSURE
 from shared.state.claim import MAX_TRIES
 from tests.unit.protocol.protections import Protection
 from tests.unit.protocol.values import Text
@@ -61,6 +60,22 @@ def is_late_for_its_batch(protocol: Protocol) -> None:
     protocol.work(which=0, steps=ALL)
 
 
+def is_late_for_its_batch_which_has_ended(protocol: Protocol) -> None:
+    """As above, but the batch has ended when the event comes again, so that nothing is left of it."""
+    upload(protocol, steps=0)
+    protocol.work(which=1, steps=2)
+    protocol.work(which=0, steps=3)
+    protocol.wait(seconds=10, jobs_end=False)
+    protocol.work(which=0, steps=ALL)
+    protocol.wait(seconds=10, jobs_end=True)
+    protocol.deliver_message(which=0, again=False)
+    protocol.work(which=1, steps=ALL)
+    protocol.work(which=0, steps=ALL)
+    protocol.wait(seconds=130, jobs_end=False)
+    protocol.deliver_event_of(B, None)
+    protocol.work(which=0, steps=ALL)
+
+
 def is_left_behind_by_its_batch(protocol: Protocol) -> None:
     """A file has been claimed when its worker is cancelled; it need not wait for the end of the batch's job."""
     upload(protocol, steps=2)
@@ -77,9 +92,12 @@ def arrives_with_a_suspect(protocol: Protocol) -> None:
     """A file arrives together with one that has killed a worker."""
     upload(protocol, Text.DEADLY)
     protocol.wait(seconds=130, jobs_end=False)
+    protocol.throttle(throttled=False, closed=False, busy=True)
     workers = [protocol.deliver_event_of(A, 0)]
     protocol.upload(B, Text.SMALL, is_same=False, is_heard=False)
     workers.append(protocol.deliver_event_of(B, 0))
+    protocol.take_turns(workers, ALL)
+    protocol.wait(seconds=10, jobs_end=False)
     protocol.take_turns(workers, ALL)
 
 
@@ -176,19 +194,9 @@ def is_dissolved_while_other_workers_receive_messages(protocol: Protocol) -> Non
     assert paid(protocol, B) == 2
 
 
-def is_posted_in_silence_together(protocol: Protocol) -> None:
-    """The service accepts all that it is sent, and its answers never come."""
-    protocol.be_silent(is_silent=True)
-    upload(protocol)
-    for _ in range(100):
-        if protocol.world.visible:
-            run_messages(protocol)
-        protocol.wait(seconds=2000, jobs_end=False)
-    assert max(protocol.world.paid.values()) <= MAX_UNSURE
-
-
 BATCH_HISTORIES: Final[list[tuple[Protection, History]]] = [
     (Protection.LATE_CLAIM, is_late_for_its_batch),
+    (Protection.LATE_CLAIM, is_late_for_its_batch_which_has_ended),
     (Protection.LEFT_BEHIND, is_left_behind_by_its_batch),
     (Protection.CLAIM_IN_RECORD, is_left_behind_by_its_batch),
     (Protection.ALONE, arrives_with_a_suspect),
@@ -201,5 +209,4 @@ BATCH_HISTORIES: Final[list[tuple[Protection, History]]] = [
     (Protection.DISSOLVE_WAITING, waits_with_a_deadly_file),
     (Protection.DISSOLVE_DEAD, has_deadly_results),
     (Protection.VOID_FIRST, is_dissolved_while_other_workers_receive_messages),
-    (Protection.UNANSWERED_STAYS, is_posted_in_silence_together),
 ]

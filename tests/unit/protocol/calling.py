@@ -39,8 +39,11 @@ def after_failed_call(me: Worker, turn: Turn, error: NerError, *, since: datetim
             decided = Fail(overdue=False)
         else:
             turn = turn._replace(record=again)
+            if turn.record.is_of_several and again.unsure > 1:
+                yield from dissolve(me, turn)
+                return
     if isinstance(decided, Fail):
-        may_be_paid = is_submitted or (error.is_unanswered and me.has(Protection.UNANSWERED_STAYS))
+        may_be_paid = is_submitted or error.is_unanswered
         if (
             turn.record.is_of_several
             and not may_be_paid

@@ -8,12 +8,13 @@ from shared.pipeline.rescheduling import Turn
 from shared.source import Source
 from shared.state.batch import BatchKind, BatchRecord
 from shared.state.claim import Claim, is_old
+from tests.unit.protocol.gate import Seat
 from tests.unit.protocol.protections import Protection
 from tests.unit.protocol.values import Stored
 from tests.unit.protocol.workers import PATIENCE_SECONDS, Steps, Worker
 
 
-def take_claim(me: Worker, claim: Claim, dissolved: str | None) -> Steps[Stored[Claim] | None]:
+def take_claim(me: Worker, claim: Claim, seat: Seat, dissolved: str | None) -> Steps[Stored[Claim] | None]:
     """Claim a file for a version; None if another worker has the version, or a newer one."""
     for _ in range(MAX_ATTEMPTS):
         etag = yield from write_claim(me, claim, None)
@@ -21,7 +22,7 @@ def take_claim(me: Worker, claim: Claim, dissolved: str | None) -> Steps[Stored[
             return Stored(claim, etag)
         known = yield from me.call(me.world.claims.get, claim.source.name)
         if known is not None:
-            return (yield from take_over(me, claim, known, dissolved))
+            return (yield from take_over(me, claim, known, seat, dissolved))
     return None
 
 
@@ -39,7 +40,9 @@ def write_claim(me: Worker, claim: Claim, known: str | None, *, is_suspect: bool
     return (yield from me.call(write))
 
 
-def take_over(me: Worker, claim: Claim, known: Stored[Claim], dissolved: str | None) -> Steps[Stored[Claim] | None]:
+def take_over(
+    me: Worker, claim: Claim, known: Stored[Claim], seat: Seat, dissolved: str | None
+) -> Steps[Stored[Claim] | None]:
     """Claim a file in place of a claim that is there, if no worker has this version."""
     is_in_batch = None
     if is_old(known.value.claimed_date_time, claim.claimed_date_time, PATIENCE_SECONDS):
@@ -54,6 +57,7 @@ def take_over(me: Worker, claim: Claim, known: Stored[Claim], dissolved: str | N
         return None
     is_death = decided in (Claiming.FENCE, Claiming.TAKE_OVER)
     if is_death:
+        seat.leave()
         yield from me.take_suspect_turn()
     if decided is Claiming.FENCE and me.has(Protection.FENCE) and not (yield from put_up_fence(me, known.value)):
         return None
@@ -76,7 +80,7 @@ def succeed(me: Worker, claim: Claim, known: Claim, *, is_death: bool) -> Claim:
         batch=me.world.new_batch() if me.has(Protection.ALONE) else claim.batch,
         claimed_date_time=me.world.now,
         tries=known.tries + is_death,
-        received_date_time=known.received_date_time,
+        received_date_time=known.received_date_time if is_death else claim.received_date_time,
         replaces=claim.replaces or known.replaces,
     )
 

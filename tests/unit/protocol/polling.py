@@ -11,15 +11,16 @@ from shared.pipeline.running import REFUSALS, TRY_AGAIN_SECONDS
 from shared.settings import LAST_SHARE
 from shared.state.batch import BatchKind, Member, SubmittedJob
 from shared.state.claim import MAX_TRIES
+from shared.storage.blobs import OutcomeConflictError
 from tests.unit.protocol.calling import after_failed_call, after_refused_call
 from tests.unit.protocol.dissolving import dissolve
-from tests.unit.protocol.finishing import end_batch, fail, fail_batch, finish, for_each, give_up_version, holds
+from tests.unit.protocol.finishing import end_batch, fail, fail_batch, finish, give_up_version, holds
 from tests.unit.protocol.gate import File
 from tests.unit.protocol.ledgers import collect, post_all
 from tests.unit.protocol.posting import post_files
 from tests.unit.protocol.protections import Protection
 from tests.unit.protocol.submitting import submit
-from tests.unit.protocol.values import JobState, Part
+from tests.unit.protocol.values import JobState
 from tests.unit.protocol.workers import (
     JOB_TIMEOUT_SECONDS,
     PATIENCE_SECONDS,
@@ -58,6 +59,7 @@ def on_message(me: Worker, text: str, *, comes_again: bool) -> Steps[None]:
         return
     try:
         turn = yield from find_turn(me, message)
+        comes_again = comes_again and turn is not None and turn.record.kind is not BatchKind.WAITING
         if turn and (comes_again or turn.record.tries):
             if comes_again or turn.record.tries > 1:
                 yield from me.take_suspect_turn()
@@ -144,7 +146,10 @@ def poll_job(me: Worker, turn: Turn, submitted: SubmittedJob) -> Steps[None]:
     if state is not JobState.RUNNING:
         yield from after_job(me, turn, submitted, state)
     elif is_expired(turn.record.since, me.world.now, JOB_TIMEOUT_SECONDS):
-        yield from fail_batch(me, turn)
+        if turn.record.is_of_several and me.has(Protection.DISSOLVE_FAILED):
+            yield from dissolve(me, turn)
+        else:
+            yield from fail_batch(me, turn)
         yield from me.cancel(submitted.job_id)
     else:
         yield from me.reschedule_in(turn.after_progress(), POLL_SECONDS)
@@ -157,15 +162,25 @@ def after_job(me: Worker, turn: Turn, submitted: SubmittedJob, state: JobState) 
         yield from dissolve(me, turn)
         return
 
-    def end(share: tuple[Member, Part]) -> Steps[None]:
-        member, part = share
+    parts, refused = me.world.parts(submitted.job_id), list[Member]()
+
+    def end(member: Member) -> Steps[None]:
         if has_failed:
             yield from fail(me, member)
         else:
-            yield from finish(me, member, OutcomeStatus.SUCCEEDED, [part])
+            yield from finish(me, member, OutcomeStatus.SUCCEEDED, [parts[member.first_document]])
 
-    yield from for_each(me, zip(record.members, me.world.parts(submitted.job_id), strict=False), end)
-    yield from end_batch(me, turn)
+    for member in record.members:
+        try:
+            yield from end(member)
+        except (AzureError, OutcomeConflictError):
+            if not me.has(Protection.OTHERS_FIRST) or len(record.members) == 1:
+                raise
+            refused.append(member)
+    if refused:
+        yield from after_refused_call(me, turn.changed(members=refused))
+    else:
+        yield from end_batch(me, turn)
 
 
 def post_later(me: Worker, turn: Turn) -> Steps[None]:
@@ -190,12 +205,20 @@ def read_again(me: Worker, turn: Turn) -> Steps[list[File]]:
         upload = yield from me.call(me.world.read_upload, member.source.name, member.source.etag)
         return None if upload is None else File(member, upload, received)
 
-    try:
-        found = yield from for_each(me, turn.record.members, read)
-    except AzureError:
+    files, refused = list[File](), 0
+    for member in turn.record.members:
+        try:
+            file = yield from read(member)
+        except AzureError:
+            refused += 1
+        else:
+            files += [file] if file else []
+    if refused and refused < len(turn.record.members):
+        yield from dissolve(me, turn)
+        return []
+    if refused:
         yield from after_refused_call(me, turn)
         return []
-    files = [file for file in found if file]
     if not files:
         yield from give_up_version(me, turn)
     return files

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 from azure.core.exceptions import AzureError
 
 from shared.ner.errors import NerError
@@ -20,6 +21,10 @@ from tests.unit.protocol.workers import PATIENCE_SECONDS, POLL_SECONDS, Steps, W
 
 def post_files(me: Worker, turn: Turn, files: Sequence[File]) -> Steps[None]:
     """Post the texts of a batch: as one job, or one file's as many with a ledger."""
+    if me.has(Protection.MEMBERS_SENT):
+        placed = [msgspec.structs.replace(file.member, first_document=place) for place, file in enumerate(files)]
+        files = [file._replace(member=member) for file, member in zip(files, placed, strict=True)]
+        turn = turn.changed(members=placed)
     if all(file.is_one_request for file in files):
         yield from post(me, turn, files)
     elif len(files) > 1:

@@ -40,7 +40,6 @@ class Protection(Enum):
     DISSOLVE_DEAD = "a batch of several is dissolved before it would be given up because workers died"
     LEAVE_BATCH = "the message of a file whose batch was refused or failed says so, and takes over its young claim"
     VOID_FIRST = "a batch is void before the messages of its files are sent"
-    UNANSWERED_STAYS = "a batch that may have been accepted is not dissolved"
     UNANSWERED_DELAYS = "a text that may have been accepted is posted again after growing delays"
     MAX_TRIES = "a version is given up after a few workers died"
     TRIES_STAY = "a claim of which nothing was sent is given back with the workers that died before"

@@ -36,14 +36,14 @@ def submit(me: Worker, wanted: FileMessage) -> Steps[None]:
             replaces=wanted.replaces,
             digest=upload.digest,
         )
-        held = yield from take_claim(me, claim, wanted.dissolved)
+        held = yield from take_claim(me, claim, seat, wanted.dissolved)
         if held is not None:
-            yield from submit_claimed(me, held, upload, seat)
+            yield from submit_claimed(me, held, upload, seat, wanted.unsure)
     finally:
         seat.leave()
 
 
-def submit_claimed(me: Worker, held: Stored[Claim], upload: Upload, seat: Seat) -> Steps[None]:
+def submit_claimed(me: Worker, held: Stored[Claim], upload: Upload, seat: Seat, unsure: int) -> Steps[None]:
     """Submit a version that this worker has claimed, unless it ends without being sent."""
     try:
         file = yield from prepare(me, held, upload)
@@ -63,7 +63,7 @@ def submit_claimed(me: Worker, held: Stored[Claim], upload: Upload, seat: Seat) 
             if etag is None:
                 return
             file = file._replace(member=msgspec.structs.replace(file.member, claim_etag=etag))
-    yield from begin(me, batch, [file])
+    yield from begin(me, batch, [file], unsure)
 
 
 def wait_until_sent(me: Worker, seat: Seat) -> Steps[None]:
@@ -159,7 +159,7 @@ def copy_outcome(me: Worker, member: Member) -> Steps[None]:
     yield from me.call(world.write_outcome, member.source, status, member.digest, copied.parts, etag)
 
 
-def begin(me: Worker, batch: str, files: list[File]) -> Steps[None]:
+def begin(me: Worker, batch: str, files: list[File], unsure: int = 0) -> Steps[None]:
     """Send the files of a new batch to the service, or let them wait while it is throttling."""
     members = [file.member for file in files]
     me.works_on(members)
@@ -168,6 +168,7 @@ def begin(me: Worker, batch: str, files: list[File]) -> Steps[None]:
         members=members,
         received_date_time=min(file.received for file in files),
         due=me.world.in_seconds(THROTTLED_SECONDS if me.world.closed else 0),
+        unsure=unsure,
     )
     turn = Turn(batch, record, None)
     if me.world.closed:

@@ -201,9 +201,9 @@ def secrets(way: ProxiedWay, log: list[str]) -> Iterator[str]:
 
 
 def unbounded(refusal: Refusal) -> Iterator[str]:
-    """Yield whether there were too many refused calls for the time that passed."""
-    count = len(refusal.refused)
-    if count > MAX_REFUSED_FIRST + MAX_REFUSED_PER_HOUR * LASTS_SECONDS / 3600:
+    """Yield whether there were too many refused calls for the time that passed: each file of a batch makes its own."""
+    count, files_count = len(refusal.refused), 1 + len(refusal.host.others)
+    if count > files_count * (MAX_REFUSED_FIRST + MAX_REFUSED_PER_HOUR * LASTS_SECONDS / 3600):
         yield f"{count} refused calls in {LASTS_SECONDS / 3600:g} hours"
 
 

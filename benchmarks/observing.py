@@ -21,7 +21,7 @@ ENDED_WORDS = ": wrote the outcome"
 """After a file's name in the log of each app, once it has ended."""
 ENDED = re.compile(rf"^(?P<time>\S+ \S+) INFO \w+: '(?P<name>[^']+)'{ENDED_WORDS}", re.MULTILINE)
 
-SUBMITTED = re.compile(r"^\S+ \S+ INFO ner: (?P<names>'.*'): submitted as job (?P<job>\S+)$", re.MULTILINE)
+SUBMITTED = re.compile(r"^\S+ \S+ INFO ner: (?P<names>'.*'): submitted as job (?P<job>\S+) of batch \S+$", re.MULTILINE)
 NAME = re.compile(r"'([^']+)'")
 
 

@@ -227,8 +227,8 @@ def test_files_that_ended_are_counted_by_the_words_of_each_app() -> None:
 def test_files_of_a_job_are_found_in_the_log() -> None:
     """The service lists a job under the name of one of its files."""
     log = (
-        "2026-11-26 03:00:00,000 INFO ner: 'a.txt', 'b 2.txt': submitted as job 11-aa\n"
-        "2026-11-26 03:00:00,100 INFO ner: 'c.txt': submitted as job 22-bb\n"
+        "2026-11-26 03:00:00,000 INFO ner: 'a.txt', 'b 2.txt': submitted as job 11-aa of batch 1\n"
+        "2026-11-26 03:00:00,100 INFO ner: 'c.txt': submitted as job 22-bb of batch 2\n"
         "2026-11-26 03:00:00,200 INFO ner: 'c.txt': wrote the outcome: 1 document\n"
     )
     assert list(submitted_in(log)) == [(["a.txt", "b 2.txt"], "11-aa"), (["c.txt"], "22-bb")]

@@ -39,7 +39,7 @@ QUEUES: Final = "AzureFunctionsJobHost__extensions__queues__"
 BLOBS: Final = "AzureFunctionsJobHost__extensions__blobs__"
 SWEEP: Final[dict[str, dict[str, str]]] = {
     "as shipped": {},
-    **{f"`maxDegreeOfParallelism` {many}": {f"{BLOBS}maxDegreeOfParallelism": str(many)} for many in (8, 64, 128)},
+    **{f"`maxDegreeOfParallelism` {many}": {f"{BLOBS}maxDegreeOfParallelism": str(many)} for many in (8, 32, 128)},
     **{
         f"`batchSize` {size}, `newBatchThreshold` {threshold}": {
             f"{QUEUES}batchSize": str(size),

@@ -20,7 +20,7 @@ def test_ours_has_the_values_that_the_docs_explain() -> None:
     assert seconds(queues.max_polling_interval) == 2.0
     assert seconds(queues.visibility_timeout) == 30.0
     assert queues.message_encoding == "base64"
-    assert configuration.extensions.blobs.max_degree_of_parallelism == 32
+    assert configuration.extensions.blobs.max_degree_of_parallelism == 64
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     sections = msgspec.json.decode((ROOT / "host.json").read_bytes())["extensions"]
     assert all(f"| `{name}` |" in page for name in sections["queues"] | sections["blobs"])

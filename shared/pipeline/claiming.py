@@ -110,7 +110,7 @@ def succeed(services: Services, claim: Claim, known: Claim, *, is_death: bool) -
         batch=new_batch_id(),
         claimed_date_time=services.now(),
         tries=known.tries + is_death,
-        # A file that leaves a batch waits anew, since its neighbours may have used up the time.
+        # A file that leaves a batch begins a new wait: its neighbours may have used up the time of the last one.
         received_date_time=known.received_date_time if is_death else claim.received_date_time,
         # A request to replace an outcome outlives the worker that received it.
         replaces=claim.replaces or known.replaces,

@@ -139,6 +139,20 @@ class Group:
         """Return whether the request has room for more documents."""
         return self.documents_count + documents_count <= REQUEST_LIMITS.documents
 
+    def reserve(self, name: str, length: int, documents_count: int) -> None:
+        """Take a seat for such a file, which is on the way now."""
+        self.seats += 1
+        self.size += length
+        self.record_size += record_size(name)
+        self.documents_count += documents_count
+        self.is_full |= self.documents_count >= REQUEST_LIMITS.documents
+        self.expected += 1
+
+    def release(self) -> None:
+        """Wait no longer for a file that was on the way."""
+        self.expected -= 1
+        self.consider()
+
     def add(self, file: File, expected_count: int) -> bool:
         """Let a file take its place; return False if the batch has left or has no room for its documents.
 
@@ -147,16 +161,16 @@ class Group:
             expected_count: how many documents its seat was taken for.
         """
         more = file.member.documents_count - expected_count
-        if self.leaves.is_set() or not self.has_room_for(more):
+        is_shareable = file.text.is_one_request or self.seats == 1
+        if self.leaves.is_set() or not self.has_room_for(more) or not is_shareable:
+            self.documents_count -= expected_count
             return False
-        if not file.text.is_one_request:
-            if self.seats > 1:
-                return False
-            self.is_full = True
+        self.is_full |= not file.text.is_one_request
         if not self.has_sender:
             now, window = asyncio.get_running_loop().time(), self.gate.window()
             self.end_of_window = now + window
             self.end_of_waiting = now + max(window, ON_THE_WAY_SECONDS)
+        self.has_sender = True
         self.files.append(file)
         self.documents_count += more
         self.is_full |= self.documents_count >= REQUEST_LIMITS.documents
@@ -211,12 +225,7 @@ class Seat:
         self.documents_count = documents_count
         self.is_expected = True
         self.is_first = False
-        group.seats += 1
-        group.size += length
-        group.record_size += record_size(name)
-        group.documents_count += documents_count
-        group.is_full |= group.documents_count >= REQUEST_LIMITS.documents
-        group.expected += 1
+        group.reserve(name, length, documents_count)
 
     @property
     def batch(self) -> BatchId:
@@ -231,9 +240,6 @@ class Seat:
         """
         self.is_first = not self.group.has_sender
         is_taken = self.group.add(file, self.documents_count)
-        self.group.has_sender |= is_taken
-        if not is_taken:
-            self.group.documents_count -= self.documents_count
         self.leave()
         return is_taken
 
@@ -241,8 +247,7 @@ class Seat:
         """Let the others wait no longer for this file."""
         if self.is_expected:
             self.is_expected = False
-            self.group.expected -= 1
-            self.group.consider()
+            self.group.release()
 
     async def sent(self, send: Send) -> None:
         """Wait until the batch has been sent, by this invocation if the file was the first to take its place.

@@ -157,14 +157,13 @@ def end_all(
 ) -> Iterator[Awaitable[None]]:
     """Yield what ends each of these members of a batch."""
 
-    async def end(member: Member, share: SubmittedJob, part: Job) -> None:
+    async def end(member: Member, part: Job) -> None:
+        outcome = outcomes.from_job(member.source, services.api, submitted.share_of(member), part)
         with services.telemetry.of_member("finish", turn.batch, turn.record, member):
-            await finish(services, member, outcomes.from_job(member.source, services.api, share, part))
+            await finish(services, member, outcome)
 
-    parts = split(job, members, submitted.documents_count)
-    for member, part in zip(members, parts, strict=True):
-        for share in turn.record.jobs_of(member):
-            yield end(member, share, part)
+    for member, part in zip(members, split(job, members, submitted.documents_count), strict=True):
+        yield end(member, part)
 
 
 async def after_failed_job(services: Services, turn: Turn, submitted: SubmittedJob, job: Job) -> None:
@@ -205,8 +204,7 @@ async def post_later(services: Services, turn: Turn, post: Post, *, jobs: Sequen
         taken = await take_baton(services, turn)
         files = await read_again(services, taken) if taken else []
         if taken and files:
-            members = [file.member for file in files]
-            await post(services, taken.changed(members=members), files)
+            await post(services, taken, files)
 
 
 async def give_up_batch(services: Services, turn: Turn) -> None:

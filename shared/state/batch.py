@@ -46,6 +46,13 @@ class SubmittedJob(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     start: Position = Position()
     end: Position | None = None
 
+    def share_of(self, member: "Member") -> "SubmittedJob":
+        """Return what the job has of a member of its batch; all of it if the member is alone."""
+        if member.documents_count >= self.documents_count:
+            return self
+        counts = {"documents_count": member.documents_count, "transactions_count": member.transactions_count}
+        return msgspec.structs.replace(self, **counts)
+
 
 class Member(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """A version of a file in a batch.
@@ -103,12 +110,7 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
 
     def jobs_of(self, member: Member) -> list[SubmittedJob]:
         """Return what the batch's job has of a member; empty if there is no job."""
-        if self.job is None:
-            return []
-        if member.documents_count >= self.job.documents_count:
-            return [self.job]
-        counts = {"documents_count": member.documents_count, "transactions_count": member.transactions_count}
-        return [msgspec.structs.replace(self.job, **counts)]
+        return [] if self.job is None else [self.job.share_of(member)]
 
     def after_progress(self) -> "BatchRecord":
         """Return the record after a successful step: earlier failures no longer count."""

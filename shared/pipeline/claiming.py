@@ -8,10 +8,9 @@ import msgspec
 
 from shared.pipeline.decisions import Claiming, has_job, who_submits, with_version
 from shared.pipeline.gate import Seat
-from shared.pipeline.rescheduling import Turn, reschedule
+from shared.pipeline.rescheduling import Turn, reschedule, void
 from shared.pipeline.services import Services
 from shared.source import Source
-from shared.state.batch import BatchKind, BatchRecord
 from shared.state.claim import BatchId, Claim, is_old, new_batch_id
 from shared.storage.state import StoredClaim
 
@@ -152,9 +151,7 @@ async def take_over_job(services: Services, claim: Claim, known: StoredClaim) ->
 
 async def put_up_fence(services: Services, claim: Claim) -> bool:
     """Void the batch of a claim, so that a slow worker can no longer record a job; return False if it has a record."""
-    now = services.now()
-    void = BatchRecord(kind=BatchKind.VOID, received_date_time=claim.received_date_time, due=now)
-    return await services.state.write_batch(claim.batch, void, None) is not None
+    return await void(services, claim.batch, claim.received_date_time, None)
 
 
 async def is_newest(services: Services, source: Source) -> bool:

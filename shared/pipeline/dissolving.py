@@ -6,9 +6,9 @@ from datetime import timedelta
 from shared.message import FileMessage
 from shared.pipeline.finishing import for_each
 from shared.pipeline.gate import OPEN_SECONDS
-from shared.pipeline.rescheduling import Turn
+from shared.pipeline.rescheduling import Turn, void
 from shared.pipeline.services import MAX_DUE_SECONDS, Services
-from shared.state.batch import BatchKind, BatchRecord, Member
+from shared.state.batch import Member
 
 log = logging.getLogger("ner")
 
@@ -28,8 +28,7 @@ async def dissolve(services: Services, turn: Turn, why: str, *, after_deaths: bo
         AzureError: storage refused a call; the sweep sends the messages that were not sent.
     """
     now, received = services.now(), turn.record.received_date_time
-    void = BatchRecord(kind=BatchKind.VOID, received_date_time=received, due=now)
-    if await services.state.write_batch(turn.batch, void, turn.baton) is None:
+    if not await void(services, turn.batch, received, turn.baton):
         log.info("%s: another worker continues this batch, nothing to do", turn.names)
         return
     log.warning("%s: submitting each of these files alone, because %s", turn.names, why)

@@ -110,6 +110,19 @@ async def holds(services: Services, member: Member) -> bool:
     return found is not None and found.etag == member.claim_etag
 
 
+async def try_each(members: Sequence[M], step: Callable[[M], Awaitable[T]]) -> list[T | BaseException]:
+    """Take a step for all members of a batch at once; return what it returned for each, or raised."""
+    return await asyncio.gather(*(step(member) for member in members), return_exceptions=True)
+
+
+def without_errors(results: Sequence[T | BaseException]) -> list[T]:
+    """Return results of `try_each`. Raises the first error among them."""
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
+
+
 async def for_each(members: Sequence[M], step: Callable[[M], Awaitable[T]]) -> list[T]:
     """Take a step for all members of a batch at once; if it fails for one of them, still take it for the others.
 
@@ -118,11 +131,7 @@ async def for_each(members: Sequence[M], step: Callable[[M], Awaitable[T]]) -> l
     """
     if len(members) == 1:
         return [await step(members[0])]
-    results = await asyncio.gather(*(step(member) for member in members), return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return [result for result in results if not isinstance(result, BaseException)]
+    return without_errors(await try_each(members, step))
 
 
 async def give_up_version(services: Services, turn: Turn) -> None:

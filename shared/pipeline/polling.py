@@ -28,6 +28,8 @@ from shared.pipeline.finishing import (
     for_each,
     give_up_version,
     holds,
+    try_each,
+    without_errors,
 )
 from shared.pipeline.ledger_posting import post_all
 from shared.pipeline.posting import post_files
@@ -232,7 +234,7 @@ async def read_again(services: Services, turn: Turn) -> list[File]:
                 await fail(services, member, Problem(error.code, error.message))
             return None
 
-    results = await asyncio.gather(*(read(member) for member in turn.record.members), return_exceptions=True)
+    results = await try_each(turn.record.members, read)
     refusals = [result for result in results if isinstance(result, AzureError)]
     if refusals and len(refusals) < len(results):
         await dissolve(services, turn, f"storage refused a call for one of them: {reason_of(refusals[0])}")
@@ -240,10 +242,7 @@ async def read_again(services: Services, turn: Turn) -> list[File]:
     if refusals:
         await after_refused_call(services, turn, refusals[0])
         return []
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    files = [result for result in results if isinstance(result, File)]
+    files = [file for file in without_errors(results) if file]
     if not files:
         await end_batch(services, turn)
     return files

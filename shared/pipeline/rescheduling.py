@@ -1,13 +1,14 @@
 """The baton: a batch's record is written first, then the message that carries its ETag is sent."""
 
 import logging
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
 
 from shared.message import BatchMessage
 from shared.pipeline.services import MAX_DUE_SECONDS, Services
-from shared.state.batch import BatchRecord
+from shared.state.batch import BatchKind, BatchRecord
 from shared.state.claim import BatchId
 
 log = logging.getLogger("ner")
@@ -81,6 +82,22 @@ async def take_baton(services: Services, turn: Turn) -> Turn | None:
         log.info("%s: another worker continues this batch, nothing to do", turn.names)
         return None
     return turn._replace(baton=taken)
+
+
+async def void(services: Services, batch: BatchId, received: datetime, baton: str | None) -> bool:
+    """Put a void record in the place of a batch's record, so that no worker continues it or records a job late.
+
+    Args:
+        services: connections.
+        batch: ID of the batch.
+        received: when the app first saw its files.
+        baton: ETag of the record; None if there must be none yet.
+
+    Returns:
+        False if another worker has written the record.
+    """
+    record = BatchRecord(kind=BatchKind.VOID, received_date_time=received, due=services.now())
+    return await services.state.write_batch(batch, record, baton) is not None
 
 
 def names_of(record: BatchRecord) -> str:

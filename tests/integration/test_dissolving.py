@@ -21,6 +21,11 @@ from tests.proxy import Answer, Call
 from tests.walks import CASES, Host, drop_several
 
 
+async def die(*_arguments: object) -> None:
+    """Be a call of which the worker dies."""
+    raise asyncio.CancelledError
+
+
 @pytest.mark.parametrize("refused", [1, 2])
 async def test_a_request_that_is_refused_is_sent_again_file_by_file(refused: int, way: Way) -> None:
     """Only a file whose own request is refused fails."""
@@ -109,9 +114,6 @@ async def test_a_waiting_batch_is_dissolved_after_the_first_death(way: Way, monk
     await submit(way)
     body, _ = next_batch(way)
 
-    async def die(*_arguments: object) -> None:
-        raise asyncio.CancelledError
-
     with monkeypatch.context() as patch:
         patch.setattr(NerClient, "submit", die)
         with pytest.raises(asyncio.CancelledError):
@@ -133,9 +135,6 @@ async def test_a_job_is_not_paid_again_until_several_workers_have_died(
     way.switch(jobSeconds=0)
     await submit(way)
     before = documents(way.ner_emulator)
-
-    async def die(*_arguments: object) -> None:
-        raise asyncio.CancelledError
 
     for _ in range(MAX_TRIES):
         body, _ = next_batch(way)

@@ -224,9 +224,9 @@ class Run:
         self.await_timeout()
         self.books.allow(Counter(), 0, self.refusing.forgotten)
         self.books.answered = self.refusing.answered
-        self.books.shared_requests = self.refusing.shared
         set_switches(self.emulator, jobSeconds=0.2)
         wait_for_the_end(self.account, self.books, lambda: stats(self.emulator))
+        self.books.shared_requests = self.refusing.shared
         assert [host.is_running for host in self.hosts] == [True], "one instance is up"
 
 
@@ -285,7 +285,10 @@ def main() -> int:
                 console.print(f"Again: make chaos FIRST={seed} SEEDS=1   Logs: {LOGS.relative_to(Path.cwd())}")
     if runs:
         show(runs, console)
-    return 1 if failed else 0
+    have_shared = any(run.books.shared_requests for run in runs)
+    if not have_shared:
+        console.print("No files shared a request, so the bursts have tested nothing.", style="red")
+    return 1 if failed or not have_shared else 0
 
 
 if __name__ == "__main__":

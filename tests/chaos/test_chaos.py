@@ -112,4 +112,3 @@ def test_nothing_is_lost_and_nothing_paid_twice(ner_emulator: str) -> None:
     show([run], Console())
     assert run.done[KILLED], "the worker was killed"
     assert run.done[TIMED_OUT], "the worker was killed by functionTimeout"
-    assert run.books.shared_requests, "files shared a request"

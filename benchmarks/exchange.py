@@ -147,7 +147,11 @@ def wait(children: Sequence[Child], count: int) -> dict[str, datetime]:
     """Wait until so many files have ended; return when each did."""
     end = time.monotonic() + LONGEST_SECONDS
     while True:
-        ended = {name: instant for child in children for name, instant in ended_in(child.log).items()}
+        ended = {
+            name: instant
+            for child in children
+            for name, instant in ended_in(child.log.read_text(encoding="utf-8")).items()
+        }
         if len(ended) == count:
             return ended
         for child in children:

@@ -19,15 +19,17 @@ SPREAD: Final = 0.5
 """Sigma of the lognormal distribution of the jobs' durations."""
 ENDED_WORDS = ": wrote the outcome"
 """After a file's name in the log of each app, once it has ended."""
-ENDED = re.compile(rf"^(?P<time>\S+ \S+) INFO \w+: '(?P<name>[^']+)'{ENDED_WORDS}", re.MULTILINE)
+REPEATED_WORDS = ": wrote no outcome, because this version already has one"
+"""The same in this app's log, if storage answered too late, and wrote the outcome at the first try."""
+ENDED = re.compile(rf"^(?P<time>\S+ \S+) INFO \w+: '(?P<name>[^']+)'(?:{ENDED_WORDS}|{REPEATED_WORDS})", re.MULTILINE)
 
 SUBMITTED = re.compile(r"^\S+ \S+ INFO ner: (?P<names>'.*'): submitted as job (?P<job>\S+) of batch \S+$", re.MULTILINE)
 NAME = re.compile(r"'([^']+)'")
 
 
-def ended_in(log: Path) -> dict[str, datetime]:
+def ended_in(log: str) -> dict[str, datetime]:
     """Return when each file ended that has, by the log of an app."""
-    return {match["name"]: instant_of(match["time"]) for match in ENDED.finditer(log.read_text(encoding="utf-8"))}
+    return {match["name"]: instant_of(match["time"]) for match in ENDED.finditer(log)}
 
 
 def calls_of(emulator: str) -> Counter[str]:

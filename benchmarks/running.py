@@ -125,19 +125,21 @@ class Run:
 
     def ended(self) -> dict[str, datetime]:
         """Return when each file ended that has."""
-        return observing.ended_in(self.host.log)
+        return observing.ended_in(self.host.log.read_text(encoding="utf-8"))
 
     def wait_for(self, count: int, before: int) -> None:
         """Wait until this many files have ended, not counting those before; print the number every PROGRESS_SECONDS."""
         begin = time.monotonic()
         deadline, next_line = begin + PATIENCE_SECONDS, begin + PROGRESS_SECONDS
-        seen, position = -before, 0
+        names: set[str] = set()
+        position = 0
         while True:
             with self.host.log.open("rb") as log:
                 log.seek(position)
                 # Whole lines only: the last one may still be being written.
                 lines, newline, _ = log.read().rpartition(b"\n")
-            seen += lines.count(f"'{observing.ENDED_WORDS}".encode())
+            names.update(observing.ended_in(lines.decode(errors="replace")))
+            seen = len(names) - before
             position += len(lines) + len(newline)
             if seen >= count:
                 return

@@ -16,6 +16,8 @@ BLOB_PORT: Final = 10000
 PORTS_COUNT: Final = 3
 LAST_TO_LISTEN: Final = b"Azurite Table service is successfully listening"
 """In its log. A port that takes connections would not do: the server on it may be another process's."""
+LOADED_FIRST: Final = ("stop_with_parent.cjs", "indexes.cjs")
+"""What Node.js loads before Azurite."""
 STOP_SECONDS: Final = 10.0
 """How long an Azurite whose parent was killed may take to write its data and to end."""
 
@@ -70,8 +72,7 @@ class Azurite(Child):
         ]
         command = [
             *node_command(Path(sys.prefix)),
-            "--require",
-            str(AZURITE_PACKAGE / "stop_with_parent.cjs"),
+            *(f"--require={AZURITE_PACKAGE / script}" for script in LOADED_FIRST),
             str(azurite_program()),
             # The SDK speaks newer API versions than Azurite lists; --loose takes the parameters that came with them.
             *("--skipApiVersionCheck", "--disableTelemetry", *([] if access_log else ["--silent"]), "--loose"),

@@ -41,7 +41,7 @@ def run(tmp_path: Path, *options: str) -> dict[str, object]:
     preload = tmp_path / "argument.cjs"
     preload.write_text(f"process.argv[1] = {json.dumps(str(azurite_program()))};\n", encoding="utf-8")
     command = [*node_command(Path(sys.prefix)), f"--require={preload}", *options, str(program)]
-    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)  # noqa: S603
+    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     answer: dict[str, object] = json.loads(found.stdout)
     return answer
 

@@ -42,8 +42,8 @@ from local.proxies import exempt_loopback
 log = logging.getLogger("host")
 
 TRIGGERS: Final = {"submit": "blobTrigger", "poll": "queueTrigger"}
-"""The functions of the program, and the trigger of the app's function that each calls. The two others get nothing here:
-they listen to the poison queues."""
+"""The functions of the program, and the trigger of the app's function that each calls. Its two other
+functions, which listen to the poison queues, have no counterpart."""
 STRINGS: Final = frozenset({"name", "BlobTrigger", "QueueTrigger", "Id", "PopReceipt"})
 """Metadata that the host sends as strings; it sends the rest as JSON."""
 LENGTH: Final = re.compile(rb"^content-length: *(\d+)", re.MULTILINE | re.IGNORECASE)

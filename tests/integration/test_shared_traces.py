@@ -61,7 +61,7 @@ def lines(collector: Collector, words: str) -> list[dict[str, Any]]:
 
 
 async def test_each_file_has_its_trace_and_the_batch_has_one(collector: Collector) -> None:
-    """A file's trace begins with its event and ends with its outcome. The trace of the batch has the calls, and links."""
+    """A file's trace begins with its event and ends with its outcome. The batch's trace has the calls, and links."""
     traces = defaultdict(list)
     for span in collector.spans:
         traces[span.trace_id].append(span)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
+from typing import Final
 
 from azure.core.exceptions import AzureError
 
@@ -38,12 +39,15 @@ from shared.pipeline.services import Services
 from shared.pipeline.submitting import BUSY_SECONDS, LARGE_FILE
 from shared.pipeline.texts import File, read_text, ready
 from shared.shares import failed_as_a_whole, split
-from shared.state.batch import BatchKind, Member, SubmittedJob
+from shared.state.batch import BatchKind, BatchRecord, Member, SubmittedJob
 from shared.state.claim import MAX_TRIES
 from shared.storage.blobs import OutcomeConflictError
 from shared.storage.errors import reason_of
 
 log = logging.getLogger("ner")
+
+SHARED_JOB_SHARE: Final = 0.5
+"""The part of NER_JOB_TIMEOUT_SECONDS that a job of several files may take."""
 
 
 async def find_turn(services: Services, message: BatchMessage) -> Turn | None:
@@ -127,7 +131,7 @@ async def poll_job(services: Services, turn: Turn, submitted: SubmittedJob) -> N
     if job.status.is_final:
         services.delays.learn(submitted.transactions_count, job.seconds)
         await after_job(services, turn, submitted, job)
-    elif is_expired(record.since, services.now(), services.settings.job_timeout_seconds):
+    elif is_expired(record.since, services.now(), longest_wait(services, record)):
         if record.is_of_several:
             await dissolve(services, turn, f"their job {submitted.job_id} has not ended in time")
         else:
@@ -135,6 +139,16 @@ async def poll_job(services: Services, turn: Turn, submitted: SubmittedJob) -> N
         await cancel(services, turn.names, submitted.job_id)
     else:
         await reschedule_in(services, turn.after_progress(), next_poll(services, submitted, age.total_seconds()))
+
+
+def longest_wait(services: Services, record: BatchRecord) -> float:
+    """Return how long a job may take, in seconds.
+
+    The service deletes a job after 24 hours, the default of NER_JOB_TIMEOUT_SECONDS. If several files share a job that
+    does not end, they must continue alone before that, because one of them may be what it does not end for.
+    """
+    share = SHARED_JOB_SHARE if record.is_of_several else 1.0
+    return services.settings.job_timeout_seconds * share
 
 
 async def after_job(services: Services, turn: Turn, submitted: SubmittedJob, job: Job) -> None:

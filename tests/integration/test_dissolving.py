@@ -53,6 +53,20 @@ async def test_a_job_that_fails_as_a_whole_is_tried_once_more_file_by_file(way: 
     assert documents(way.ner_emulator) - before == 8
 
 
+async def test_a_job_that_does_not_end_is_dissolved_before_the_service_deletes_it(way: Way) -> None:
+    """Each file then continues alone, with the whole time limit."""
+    drop(way)
+    way.switch(jobEnd="never")
+    before, begun, limit = documents(way.ner_emulator), way.now(), way.settings.job_timeout_seconds
+    await submit(way)
+    way.pass_time(limit / 2)
+    way.switch(jobSeconds=0)
+    await way.poll_until_empty()
+    assert statuses(way) == ["succeeded"] * 4
+    assert documents(way.ner_emulator) - before == 8
+    assert (way.now() - begun).total_seconds() < limit
+
+
 @pytest.mark.parametrize("is_heard", [False, True])
 async def test_a_worker_that_dies_before_the_record_leaves_files_that_continue_alone(
     way: Way, *, is_heard: bool

@@ -8,6 +8,7 @@ import msgspec
 from azure.core.exceptions import ResourceNotFoundError
 
 from local.account import Account
+from shared.content import content
 from shared.documents import DocumentError, read_documents
 from shared.names import result_name
 from shared.ner.model import Document, Entity, Problem
@@ -99,15 +100,17 @@ def read_texts(account: Account, outcome: Outcome) -> tuple[list[Document], str]
     source = outcome.source
     try:
         download = account.blobs.get_blob_client(source.container, source.name).download_blob(
-            max_concurrency=CONNECTIONS
+            max_concurrency=CONNECTIONS, decompress=False
         )
-        data = download.readall()
+        data = content(download.readall(), download.properties.content_settings.content_encoding)
     except ResourceNotFoundError:
         return [], "The file is no longer in the input container."
     if download.properties.etag.strip('"') != source.etag:
         return [], "The file has been replaced by a newer version, which has no outcome yet."
     try:
-        found = read_documents(source.name, data, language="", max_bytes=len(data))
+        found = read_documents(
+            source.name, data, language="", max_bytes=max(len(data), account.settings.max_blob_bytes)
+        )
         return [entry for entry in found.entries() if isinstance(entry, Document)], ""
     except DocumentError as error:
         return [], error.message

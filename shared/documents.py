@@ -3,14 +3,15 @@
 Every file that cannot be sent raises a `DocumentError` whose words the uploader reads in the outcome.
 """
 
-import mimetypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
+from shared.content import Content, ContentError, unpacked
 from shared.json_documents import Entries, ShapeError, json_lines, json_list
 from shared.ner.model import Document, Problem
+from shared.signatures import SAVE, Format, format_by_name, format_of
 from shared.text_encoding import EncodingError, decode
 
 MOST_PROBLEMS: Final = 1000
@@ -19,14 +20,11 @@ MOST_PROBLEMS: Final = 1000
 JSON_LINES: Final = "application/jsonl"
 JSON: Final = "application/json"
 
-# Only the table that comes with Python: what a machine adds must not decide what is text.
-MEDIA_TYPES = mimetypes.MimeTypes(filenames=())
-MEDIA_TYPES.add_type(JSON_LINES, ".jsonl")
-MEDIA_TYPES.add_type(JSON_LINES, ".ndjson")
-MEDIA_TYPES.add_type("text/markdown", ".md")
-# Dropped most often of what is not text, and unknown to older versions of Python.
-MEDIA_TYPES.add_type("application/vnd.openxmlformats-officedocument.wordprocessingml.document", ".docx")
-MEDIA_TYPES.add_type("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", ".xlsx")
+MEDIA_TYPES: Final = {".json": JSON, ".jsonl": JSON_LINES, ".ndjson": JSON_LINES}
+"""Of names that decide how a file is read; all others are text, if their contents are."""
+HOW_TO_SAVE: Final = (
+    'Save it as UTF-8 and upload it again: in Excel as "CSV UTF-8", in Notepad with "Save as" and the encoding UTF-8.'
+)
 
 
 class DocumentError(Exception):
@@ -66,17 +64,15 @@ def read_documents(name: str, data: bytes, *, language: str, max_bytes: int) -> 
         DocumentError: the file is too large, empty, not text, or not the JSON that its name promises.
     """
     check_length(len(data), max_bytes)
+    if isinstance(data, Content) and data.compression:
+        name, data = name.removesuffix(".gz"), uncompressed(data, max_bytes)
     media_type = check_media_type(name)
+    check_format(data)
     try:
         text, encoding = decode(data)
     except EncodingError as error:
-        raise DocumentError(
-            "BinaryFile" if error.is_binary else "UnsupportedEncoding",
-            f"{error.message}. "
-            + (
-                "Upload its text as a .txt or .md file." if error.is_binary else "Save it as UTF-8 and upload it again."
-            ),
-        ) from None
+        code = "BinaryFile" if error.is_binary else "UnsupportedEncoding"
+        raise DocumentError(code, f"{error.message}. {SAVE if error.is_binary else HOW_TO_SAVE}") from None
     if not text or text.isspace():
         raise DocumentError("EmptyFile", "The file contains no text. Add some and upload it again.")
     if media_type not in (JSON, JSON_LINES):
@@ -123,16 +119,44 @@ def check_length(length: int, max_bytes: int) -> None:
 
 
 def check_media_type(name: str) -> str | None:
-    """Return the media type that a name's ending says, None for an unknown ending, which may be text.
+    """Return the media type by which a file is read; None for one text.
 
     Raises:
-        DocumentError: the file is neither text nor JSON.
+        DocumentError: only files that are not text have such a name.
     """
-    media_type, encoding = MEDIA_TYPES.guess_type(PurePosixPath(name).name.lower())
-    is_text = media_type is None or media_type in (JSON, JSON_LINES) or media_type.startswith("text/")
-    if encoding is not None or not is_text:
+    found = format_by_name(name)
+    if found is not None:
+        message = f"The name is that of {described(found)}. {found.advice} If it is text, give it a name in .txt."
+        raise DocumentError("UnsupportedType", message)
+    return MEDIA_TYPES.get(PurePosixPath(name).suffix.lower())
+
+
+def check_format(data: bytes) -> None:
+    """Raise DocumentError if the first bytes of a file are those of another format than text."""
+    found = format_of(data)
+    if found is not None:
+        raise DocumentError("BinaryFile", f"The file is {described(found)}, not plain text. {found.advice}")
+
+
+def described(found: Format) -> str:
+    """Return a format as uploaders and programs know it."""
+    return f"{found.title} ({found.media_type})"
+
+
+def uncompressed(data: Content, max_bytes: int) -> bytes:
+    """Return what a compressed blob holds.
+
+    Raises:
+        DocumentError: it cannot be decompressed, or holds more than `max_bytes`.
+    """
+    try:
+        found = unpacked(data, max_bytes)
+    except ContentError as error:
+        raise DocumentError("UnsupportedType", error.message) from None
+    if len(found) > max_bytes:
         raise DocumentError(
-            "UnsupportedType",
-            f"A file of type {encoding or media_type} is not plain text. Upload its text as a .txt or .md file.",
+            "FileTooLarge",
+            f"The file has more bytes than NER_MAX_BLOB_BYTES allows ({max_bytes:,}) once it is decompressed. "
+            "Split it into smaller files.",
         )
-    return media_type
+    return found

@@ -1,4 +1,4 @@
-"""From bytes to text: byte order mark, else UTF-8, else the encoding that a detector finds; binary files are refused.
+"""From bytes to text: byte order mark, UTF-16, UTF-8, else a legacy encoding that is certain. All else is refused.
 
 Whatever the encoding, the text is `data.decode(encoding, "replace")`: anybody who has the file gets the text that the
 offsets count by that one line, since the outcome names the encoding. Each broken sequence becomes U+FFFD.
@@ -17,21 +17,28 @@ BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 REPLACEMENT: Final = "\ufffd"
+SLICE: Final = 1024 * 1024
+"""Bytes that are decoded in one step, so that other threads are not held up."""
 SAMPLE_LENGTH: Final = 65_536
 """Bytes, or characters, that binary data is recognised by."""
 MOST_CONTROLS: Final = 0.1
 """Part of the characters that may be controls in a text: a stray NUL is none's fault, a riddled file is binary."""
-TIE: Final = 0.7
-"""The commonest legacy encoding is taken unless another fits better than by this: short texts fit many."""
-
-# Code pages of DOS that next to no file still has; short texts would be taken for them.
-RARE: Final = tuple(f"cp{page}" for page in (737, 775, 855, 856, 857, 860, 861, 862, 863, 864, 865, 869))
+MAX_BROKEN: Final = 3
+"""Broken sequences in a file of UTF-8, however short; a longer one may have one for ten good sequences."""
 
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
-# The escapes of ISO-2022, the only common encoding that looks like ASCII and is not.
-ISO_2022 = re.compile(rb"\x1b[$(][@-J]|\x1b\$[()]")
+# A designation of a character set of two bytes. ESC ( B alone is what terminals use to end bold type.
+ISO_2022 = re.compile(rb"\x1b\$(?:[@AB]|[()][A-I@])|\x1b\([IJ]")
+HZ = re.compile(rb"~\{(?:[!-w][!-~])+~\}")
+BROKEN = re.compile("\ufffd+")
+# Western text in UTF-16, or the line ends of any.
+WIDE_PART = re.compile(rb"(?:[\t\n\r -~]\0){4}|(?:\0[\t\n\r -~]){4}|\r\0\n\0|\0\r\0\n")
+NARROW_PART = re.compile(rb"[\t\n\r -~]{12,}\Z|(?<=[\r\n])[\t\n\r -~]{24,}")
+UTF8_SEQUENCE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe1-\xef][\x80-\xbf]{2}|\xf0[\x90-\xbf][\x80-\xbf]{2}")
 BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
-PRINTABLE = re.compile(rb"[\t\n\r -~]")
+
+BINARY: Final = "The file is binary, not text"
+MIXED: Final = "The file has parts in different encodings"
 
 
 class Decoded(NamedTuple):
@@ -54,71 +61,136 @@ def decode(data: bytes) -> Decoded:
     """Return the text of a file.
 
     Raises:
-        EncodingError: the bytes are binary, or in an encoding that nobody could guess.
+        EncodingError: the bytes are binary, or their encoding is not certain.
     """
-    decoded = decode_marked(data) or decode_utf8(data) or decode_detected(data)
-    sample = decoded.text[:SAMPLE_LENGTH]
-    if len(CONTROL.findall(sample)) > MOST_CONTROLS * len(sample):
-        raise EncodingError("The file is binary, not text", is_binary=True)
+    try:
+        decoded = decode_whole(data)
+        sample = decoded.text[:SAMPLE_LENGTH]
+        if len(CONTROL.findall(sample)) > MOST_CONTROLS * len(sample):
+            raise EncodingError(BINARY, is_binary=True)
+    except EncodingError as error:
+        from shared.legacy_encoding import is_joined
+
+        if error.is_binary and is_joined(data[:SAMPLE_LENGTH]):
+            raise EncodingError(MIXED, is_binary=False) from None
+        raise
+    check_parts(data, decoded.encoding)
     return decoded
+
+
+def decode_whole(data: bytes) -> Decoded:
+    """Decode all bytes in the one encoding that they seem to be in. Raises EncodingError if there is none."""
+    decoded = decode_marked(data) or decode_utf8(data) or decode_wide(data) or decode_damaged(data)
+    if decoded is None:
+        from shared.legacy_encoding import decode_legacy  # rarely needed, and slow to import
+
+        return decode_legacy(data)
+    return decoded
+
+
+def decoded_by(data: bytes, encoding: str, errors: str = "replace") -> str:
+    """Return `data.decode(encoding, errors)`, decoded in slices.
+
+    Raises:
+        UnicodeDecodeError: `errors` is "strict", and the bytes are not in this encoding.
+    """
+    if len(data) <= SLICE:
+        return data.decode(encoding, errors)
+    decoder, view = codecs.getincrementaldecoder(encoding)(errors), memoryview(data)
+    starts = range(0, len(data), SLICE)
+    return "".join(decoder.decode(bytes(view[start : start + SLICE]), start == starts[-1]) for start in starts)
+
+
+def decoded_strictly(data: bytes, encoding: str) -> str | None:
+    """Return the text of bytes in an encoding; None if they are not in it."""
+    try:
+        return decoded_by(data, encoding, "strict")
+    except UnicodeError:
+        return None
 
 
 def decode_marked(data: bytes) -> Decoded | None:
     """Decode by byte order mark; None where there is none."""
     encoding = next((encoding for mark, encoding in BYTE_ORDER_MARKS if data.startswith(mark)), None)
-    return None if encoding is None else Decoded(data.decode(encoding, "replace"), encoding)
+    return None if encoding is None else Decoded(decoded_by(data, encoding), encoding)
 
 
 def decode_utf8(data: bytes) -> Decoded | None:
-    """Decode as UTF-8; None where the bytes are rather something else."""
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        text = data.decode("utf-8", "replace")
-        # Text in another encoding has next to no valid sequence; a damaged file has mostly such.
-        broken = text.count(REPLACEMENT)
-        beyond_ascii = len(text) - len(text.encode("ascii", "ignore"))
-        return Decoded(text, "utf-8") if beyond_ascii > 2 * broken else None
-    # UTF-16 of Western text without its mark is valid UTF-8 too, with a NUL for every other character.
+    """Decode as UTF-8; None if the bytes are not in it, or rather in another encoding."""
+    text = decoded_strictly(data, "utf-8")
+    if text is None:
+        return None
+    # UTF-16 of many scripts is valid UTF-8 too, with controls for every other character.
     sample = text[:SAMPLE_LENGTH]
-    riddled = sample.count("\0") > MOST_CONTROLS * len(sample)
-    return None if riddled or ISO_2022.search(data) else Decoded(text, "utf-8")
+    is_riddled = len(CONTROL.findall(sample)) > MOST_CONTROLS * len(sample)
+    is_switched = data.isascii() and (b"\x1b" in data or b"~{" in data) and is_escaped(data)
+    return None if is_riddled or is_switched else Decoded(text, "utf-8")
 
 
-def decode_detected(data: bytes) -> Decoded:
-    """Decode as the detector says.
+def is_escaped(data: bytes) -> bool:
+    """Return whether ASCII bytes switch to a character set of two bytes."""
+    for mark, pattern in ((b"\x1b", ISO_2022), (b"~{", HZ)):
+        start = data.find(mark)
+        if start >= 0 and pattern.search(data, start, start + SAMPLE_LENGTH):
+            return True
+    return False
 
-    Raises:
-        EncodingError: it recognises binary data, or nothing.
+
+def decode_wide(data: bytes) -> Decoded | None:
+    """Decode as UTF-16 or UTF-32 without a byte order mark; None if the bytes are in neither."""
+    from shared.legacy_encoding import is_wide_text
+
+    for encoding, width in (("utf-32-le", 4), ("utf-32-be", 4), ("utf-16-le", 2), ("utf-16-be", 2)):
+        sample = data[:SAMPLE_LENGTH]
+        # Of a file whose end is missing, something else has to say that it is UTF-16.
+        if len(data) < width or (len(data) % width and (width == 4 or b"\0" not in sample)):
+            continue
+        if is_wide_text(sample.decode(encoding, "replace")):
+            return Decoded(decoded_by(data, encoding), encoding)
+    return None
+
+
+def decode_damaged(data: bytes) -> Decoded | None:
+    """Decode as UTF-8 with a few broken sequences; None if there are more."""
+    text = decoded_by(data, "utf-8")
+    beyond_ascii = broken = runs = 0
+    for start in range(0, len(text), SLICE):
+        piece = text[start : start + SLICE]
+        beyond_ascii += len(piece) - len(piece.encode("ascii", "ignore"))
+        if REPLACEMENT in piece:
+            broken += piece.count(REPLACEMENT)
+            runs += len(BROKEN.findall(piece))
+        # Text in another encoding has next to no valid sequence; a damaged file has mostly such.
+        if runs > max(MAX_BROKEN, len(data) / 10):
+            return None
+    good = beyond_ascii - broken
+    return Decoded(text, "utf-8") if good > broken and runs <= max(MAX_BROKEN, good / 10) else None
+
+
+def check_parts(data: bytes, encoding: str) -> None:
+    """Raise EncodingError if a part of a text is plainly in another encoding, as after an append.
+
+    Args:
+        data: the file.
+        encoding: what all of it would be decoded by.
     """
-    from chardet import EncodingEra, detect_all  # rarely needed, and slow to import
+    tail = data[-SAMPLE_LENGTH:]
+    if encoding.startswith("utf-16"):
+        # Two letters of ASCII are one character of UTF-16, so that whole words appear only if they are not in it.
+        odd = (part[0] for sample in (tail, data[:SAMPLE_LENGTH]) for part in NARROW_PART.finditer(sample))
+        is_mixed = any(looks_ascii(part) for part in odd)
+    elif encoding.startswith("utf-32"):
+        is_mixed = False
+    else:
+        start = data.find(b"\0")
+        is_mixed = start >= 0 and any(
+            WIDE_PART.search(sample) for sample in (data[max(start - 8, 0) : start + SAMPLE_LENGTH], tail)
+        )
+    if is_mixed:
+        raise EncodingError(MIXED, is_binary=False)
 
-    # What is not ASCII decides, wherever it begins; four bytes are the longest unit of an encoding.
-    begin = BEYOND_ASCII.search(data)
-    start = max(begin.start() - SAMPLE_LENGTH // 2, 0) // 4 * 4 if begin else 0
-    sample = data[start : start + SAMPLE_LENGTH]
-    # A few NULs are no sign of UTF-16 where most bytes are plain ASCII.
-    plain = len(PRINTABLE.findall(sample)) > 0.7 * len(sample)
-    guesses = detect_all(
-        sample.replace(b"\0", b" ") if plain else sample,
-        prefer_superset=True,
-        compat_names=False,
-        encoding_era=EncodingEra.MODERN_WEB | EncodingEra.LEGACY_ISO | EncodingEra.DOS,
-        exclude_encodings=RARE,
-    )
-    best = guesses[0]
-    if best["encoding"] is None:
-        kind = best["mime_type"] or "application/octet-stream"
-        raise EncodingError(f"The file is binary ({kind}), not text", is_binary=True)
-    common = (guess for guess in guesses if guess["encoding"] == "cp1252")
-    if any(guess["confidence"] >= TIE * best["confidence"] for guess in common):
-        best = {**best, "encoding": "cp1252"}
-    encoding = codecs.lookup(best["encoding"] or "").name
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise EncodingError(
-            f"The file's encoding is unknown: it looks like {encoding}, but byte {error.start} is not valid in it",
-            is_binary=False,
-        ) from None
-    return Decoded(text, encoding)
+
+def looks_ascii(part: bytes) -> bool:
+    """Return whether printable bytes are words, and not characters of two bytes each."""
+    letters = sum(part.count(letter) for letter in b" etaoinsrhldcu")
+    return letters > 0.5 * len(part) and (b" " in part or b"\n" in part)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from shared.content import Content
 from shared.documents import Documents, Survey, check_length, read_documents, survey
 from shared.packing import REQUEST_LIMITS, Request, pack
 from shared.settings import Settings
@@ -99,5 +100,6 @@ def digest_of(api: dict[str, str], language: str, name: str, data: bytes | None)
     """Return a hash of a text and how it is sent: equal ones give equal entities. Empty without data."""
     if data is None:
         return ""
-    way = msgspec.json.encode([sorted(api.items()), language, name])
+    compression = [data.compression] if isinstance(data, Content) else []
+    way = msgspec.json.encode([sorted(api.items()), language, name, *compression])
     return hashlib.sha256(way + b"\n" + data).hexdigest()

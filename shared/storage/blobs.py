@@ -9,6 +9,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobProperties, ContentSettings
 from azure.storage.blob.aio import StorageStreamDownloader
 
+from shared.content import content
 from shared.names import result_name
 from shared.precedence import PresentOutcome
 from shared.settings import Settings
@@ -35,12 +36,12 @@ class Upload:
     download: StorageStreamDownloader[bytes]
 
     async def read(self) -> bytes:
-        """Return all its bytes.
+        """Return all its bytes, as they are stored; they are Content if the blob says that they are compressed.
 
         Raises:
             AzureError: storage refused a call; 412 ConditionNotMet if the file was replaced meanwhile.
         """
-        return await self.download.readall()
+        return content(await self.download.readall(), self.download.properties.content_settings.content_encoding)
 
 
 class Blobs:
@@ -69,7 +70,8 @@ class Blobs:
         """
         condition = {} if etag is None else only_if(etag)
         try:
-            download = await self.blobs.get_blob_client(self.inputs, name).download_blob(**condition)
+            # The SDK would decompress each range for itself, without a limit.
+            download = await self.blobs.get_blob_client(self.inputs, name).download_blob(decompress=False, **condition)
         except HttpResponseError as error:
             if not is_missing(error) and not is_lost_race(error):
                 raise

@@ -1,14 +1,17 @@
 """Uploads, outcomes, messages and listings, on a real Azurite."""
 
 import base64
+import gzip
+import random
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from azure.storage.blob import BlobServiceClient
+from azure.storage.blob import BlobServiceClient, ContentSettings
 from azure.storage.queue import QueueServiceClient
 
+from shared.content import Content
 from shared.message import FileMessage, decode_message
 from shared.names import ALWAYS_KEPT, result_name
 from shared.settings import Settings
@@ -245,3 +248,19 @@ async def test_files_and_outcomes_are_walked_together(
     alone += [blob.name for blob in (await outcomes.up_to(None))[0]]
     assert found == {name: str(number) if number % 3 else None for number, name in enumerate(names)}
     assert alone == ["0.json"]
+
+
+@pytest.mark.parametrize("length", [100, 3_000_000], ids=["one call", "several calls"])
+async def test_a_compressed_upload_is_read_as_it_is_stored(
+    length: int, storage: Blobs, blobs: BlobServiceClient
+) -> None:
+    """The SDK would decompress each range alone; the length stays that of the blob."""
+    packed = gzip.compress(random.Random(7).randbytes(length))
+    settings = ContentSettings(content_type="text/plain", content_encoding="gzip")
+    blobs.get_blob_client(storage.inputs, "a.txt").upload_blob(packed, content_settings=settings)
+    upload = await storage.open_upload("a.txt")
+    assert upload is not None
+    found = await upload.read()
+    assert (found, upload.source.length) == (packed, len(packed))
+    assert isinstance(found, Content)
+    assert found.compression == "gzip"

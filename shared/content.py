@@ -1,0 +1,71 @@
+"""The bytes of a blob, with the compression that its Content-Encoding names."""
+
+import zlib
+from typing import Final
+
+COMPRESSIONS: Final = ("br", "compress", "deflate", "gzip", "x-compress", "x-gzip", "zstd")
+"""Values of Content-Encoding that say that a blob is compressed; people write others there, such as utf-8."""
+GZIP: Final = ("gzip", "x-gzip")
+GZIP_BEGIN: Final = b"\x1f\x8b"
+SLICE: Final = 256 * 1024
+"""Bytes that are decompressed in one step."""
+
+
+class Content(bytes):
+    """The bytes of a blob as they are stored. `compression` is empty unless the blob says that they are compressed."""
+
+    compression: str = ""
+
+
+class ContentError(Exception):
+    """A blob cannot be decompressed; `message` says what to do."""
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+        super().__init__(message)
+
+
+def content(data: bytes, content_encoding: str | None) -> bytes:
+    """Return the bytes of a blob; they are Content if its Content-Encoding says that they are compressed."""
+    compression = (content_encoding or "").strip().lower()
+    # Some programs set gzip for bytes that are not: what is stored decides.
+    is_plain = compression in GZIP and not data.startswith(GZIP_BEGIN)
+    parts = [part.strip() for part in compression.split(",")]
+    if is_plain or not any(part in COMPRESSIONS for part in parts):
+        return data
+    found = Content(data)
+    found.compression = compression
+    return found
+
+
+def unpacked(data: Content, max_bytes: int) -> bytes:
+    """Return what a blob holds; if it is more than `max_bytes`, only one byte more than that.
+
+    Raises:
+        ContentError: it is not gzip, or damaged.
+    """
+    if data.compression not in GZIP:
+        raise ContentError(
+            f"The blob has the Content-Encoding {data.compression[:64]}, and only gzip is decompressed. "
+            "Upload it without compression."
+        )
+    pieces: list[bytes] = []
+    length, rest = 0, bytes(data)
+    try:
+        while rest.startswith(GZIP_BEGIN):  # a file may have several members
+            member = zlib.decompressobj(16 + zlib.MAX_WBITS)
+            while not member.eof:
+                piece = member.decompress(rest, min(SLICE, max_bytes + 1 - length))
+                rest = member.unconsumed_tail
+                if not piece and not rest and not member.eof:
+                    raise zlib.error
+                pieces.append(piece)
+                length += len(piece)
+                if length > max_bytes:
+                    return b"".join(pieces)
+            rest = member.unused_data
+    except zlib.error:
+        raise ContentError(
+            "The blob has the Content-Encoding gzip, but its bytes are damaged. Upload it again."
+        ) from None
+    return b"".join(pieces)

@@ -71,7 +71,7 @@ def decode(data: bytes) -> Decoded:
     except EncodingError as error:
         from shared.legacy_encoding import is_joined
 
-        if error.is_binary and is_joined(data[:SAMPLE_LENGTH]):
+        if error.is_binary and (is_joined(data[:SAMPLE_LENGTH]) or is_joined(data[-SAMPLE_LENGTH:])):
             raise EncodingError(MIXED, is_binary=False) from None
         raise
     check_parts(data, decoded.encoding)

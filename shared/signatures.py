@@ -158,7 +158,10 @@ FORMATS: Final = (
         "a Python pickle",
         EXPORT,
         "pkl pickle",
-        (rb"\x80[\x02-\x05](?:\x95|[\x28\x29\x4b\x4d\x58\x5d\x63\x71\x7d\x8c\x8e\x43\x42])",),
+        (
+            rb"\([ld]p0\n",
+            rb"\x80[\x02-\x05](?:\x95|[\x28\x29\x4b\x4d\x58\x5d\x63\x71\x7d\x8c\x8e\x43\x42])",
+        ),
     ),
     Format("application/x-npy", "a NumPy file", EXPORT, "npy npz", (rb"\x93NUMPY",)),
     Format("application/x-ms-access", "an Access database", EXPORT, "mdb accdb", (rb"\x00\x01\x00\x00Standard",)),

@@ -74,7 +74,7 @@ MADE: list[tuple[str, Callable[[], bytes]]] = [
     ("application/vnd.oasis.opendocument.text", lambda: open_document("text")),
     ("application/vnd.oasis.opendocument.spreadsheet", lambda: open_document("spreadsheet")),
     ("application/vnd.sqlite3", database),
-    *(("application/x-python-pickle", lambda n=n: pickle.dumps([TEXT], n)) for n in range(2, 6)),  # type: ignore[misc]
+    *(("application/x-python-pickle", lambda n=n: pickle.dumps([TEXT], n)) for n in range(2, 6)),
     ("application/x-python-pickle", lambda: pickle.dumps({"a": 1})),
     ("application/rtf", lambda: b"{\\rtf1\\ansi\\deff0 A table at Blue H\\b eron\\b0 .\\par}"),
     ("application/pdf", lambda: b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj\n%%EOF\n"),

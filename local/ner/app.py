@@ -137,7 +137,7 @@ class Emulator:
         dialect = dialect_of(request)
         body = await read_body(request)
         asked = dialect.read(body, self.deployment)
-        check_documents(asked.documents, self.switches.refused_marker)
+        check_documents(asked.documents, self.switches.refused_marker, self.switches.most_text_elements)
         job = self.jobs.submit(dialect.name, asked, self.switches)
         self.submissions[asked.display_name or ""] += 1
         self.documents_per_job[len(asked.documents)] += 1

@@ -19,7 +19,7 @@ from shared.pipeline.texts import File
 from shared.state.claim import BatchId, new_batch_id
 from shared.storage.blobs import OutcomeConflictError
 
-MAX_BYTES: Final = REQUEST_LIMITS.elements
+MAX_BYTES: Final = REQUEST_LIMITS.units
 """Bytes of the files in a batch: none has more characters than bytes, and each character is at most 6 bytes of JSON."""
 ON_THE_WAY_SECONDS: Final = 1.0
 """How long a batch waits for a file that is on the way; if its calls to storage are slower, the file goes alone."""

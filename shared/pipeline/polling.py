@@ -227,12 +227,13 @@ async def read_again(services: Services, turn: Turn) -> list[File]:
             log.info("%r: this version was replaced or deleted, so the app stops processing it", source.name)
             return None
         try:
-            return ready(member, read_text(services.settings, source, data), received)
+            text = await services.texts.run(len(data), lambda: read_text(services.settings, source, data))
         except DocumentError as error:
             # For instance, NER_MAX_BLOB_BYTES has been reduced meanwhile.
             with services.telemetry.of_member("finish", turn.batch, turn.record, member):
                 await fail(services, member, Problem(error.code, error.message))
             return None
+        return ready(member, text, received)
 
     results = await try_each(turn.record.members, read)
     refusals = [result for result in results if isinstance(result, AzureError)]

@@ -151,7 +151,9 @@ async def prepare(services: Services, held: StoredClaim, upload: Upload | None, 
     is_given_up = claim.tries > MAX_TRIES
     if upload is not None and not is_given_up:
         data = await upload.read()
-    digest = claim.digest or digest_of(services.api, services.settings.language, claim.source.name, data)
+    digest = claim.digest or await services.texts.run(
+        len(data or b""), lambda: digest_of(services.api, services.settings.language, claim.source.name, data)
+    )
     member = await look(services, held, digest, may_copy=not is_given_up)
     if member is None:
         return None
@@ -163,7 +165,7 @@ async def prepare(services: Services, held: StoredClaim, upload: Upload | None, 
         await fail(services, member, NOT_SUBMITTED)
         return None
     try:
-        text = read_text(services.settings, member.source, data)
+        text = await services.texts.run(len(data or b""), lambda: read_text(services.settings, member.source, data))
     except DocumentError as error:
         await fail(services, member, Problem(error.code, error.message))
         return None

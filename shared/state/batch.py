@@ -79,7 +79,8 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     `received_date_time` is when the app first saw its files, `submitted_date_time` when the service accepted them (the
     last job, if there are many). `tries` counts the workers in a row that began the next step and recorded no result
     of it; a lost message counts once. `unsure` counts submissions in a row that may have been accepted, but whose job
-    is unknown; nothing is submitted before `not_before`. `problem` is why the last submission failed.
+    is unknown; nothing is submitted before `not_before`. `problem` is why the last submission failed. `is_halved` says
+    that the service has refused a request of the file for its size: the next ones have at most half of the limits.
     """
 
     kind: BatchKind
@@ -92,6 +93,7 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     unsure: int = 0
     not_before: Instant | None = None
     problem: Problem | None = None
+    is_halved: bool = False
     trace_parent: TraceParent | None = None
 
     @property

@@ -41,9 +41,9 @@ def test_the_texts_of_several_files_are_one_request(settings: Settings) -> None:
     assert request is not None
     assert [document.text for document in request.documents] == ["Play jazz.", "A table.", "x" * 1001, "Köln, bitte."]
     assert request.transactions_count == 5
-    assert request.elements_count == 10 + 8 + 1001 + 12
+    assert request.units_count == 10 + 8 + 1001 + 12
     parts = [joined([file]) for file in files]
-    assert request.size == sum(part.size for part in parts if part)
+    assert request.units_count == sum(part.units_count for part in parts if part)
 
 
 def test_joining_leaves_the_files_as_they_are(settings: Settings) -> None:
@@ -63,7 +63,7 @@ def test_more_documents_than_a_page_of_results_are_not_one_request(documents_cou
 @pytest.mark.parametrize("spare", [0, -1])
 def test_more_text_than_the_service_accepts_is_not_one_request(spare: int, settings: Settings) -> None:
     """Its limit is for all documents together."""
-    half = REQUEST_LIMITS.elements // 2
+    half = REQUEST_LIMITS.units // 2
     files = [file_of(settings, "a.txt", b"x" * half), file_of(settings, "b.txt", b"y" * (half - spare))]
     assert (joined(files) is not None) is (spare == 0)
 

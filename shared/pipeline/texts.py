@@ -19,22 +19,24 @@ T = TypeVar("T")
 
 SHORT: Final = 64 * 1024
 """Bytes of a file that is processed without a thread, which costs more than such a file holds up the others."""
-MAX_THREADS: Final = 2
-"""How many texts are processed concurrently; more would take as long, and hold up the event loop more."""
 
 
-class TextThreads:
-    """Keeps the event loop free for other files while a long text is processed. For one process."""
+class TextThread:
+    """Keeps the event loop free for other files while a long text is processed. For one process.
+
+    There is one thread, since two would not be faster: whichever of them calls into C keeps all others waiting, and the
+    event loop would wait for both.
+    """
 
     def __init__(self) -> None:
-        """Create it without a thread."""
-        self.turns = asyncio.Semaphore(MAX_THREADS)
+        """Create it; there is no thread yet."""
+        self.turn = asyncio.Lock()
 
     async def run(self, length: int, work: Callable[[], T]) -> T:
         """Return the result of some work on a file of that many bytes; raise what it raises."""
         if length <= SHORT:
             return work()
-        async with self.turns:
+        async with self.turn:
             return await asyncio.to_thread(work)
 
 

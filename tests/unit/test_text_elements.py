@@ -1,5 +1,7 @@
 """Where text elements end, against the rules of Unicode, as a library of their own tells them."""
 
+from collections.abc import Iterator
+
 import pytest
 import regex
 from hypothesis import given
@@ -86,7 +88,7 @@ def test_the_search_is_bounded_in_a_text_without_a_boundary(unit: str, monkeypat
             read.append((begin, end))
             return self.pattern.search(text, begin, end)
 
-        def finditer(self, text: str, begin: int, end: int) -> "regex.Scanner[str]":
+        def finditer(self, text: str, begin: int, end: int) -> Iterator[regex.Match[str]]:
             """Find all between two positions."""
             read.append((begin, end))
             return self.pattern.finditer(text, begin, end)

@@ -293,7 +293,8 @@ JSON_VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
     max_leaves=12,
 )
-ROW = st.dictionaries(st.text(max_size=4), JSON_VALUES, max_size=4).flatmap(
+FIELDS = st.text(max_size=4).filter(lambda name: name not in ("id", "data"))
+ROW = st.dictionaries(FIELDS, JSON_VALUES, max_size=4).flatmap(
     lambda fields: st.text(min_size=1, max_size=20).map(lambda text: {**fields, "text": f"a{text}"})
 )
 SPACES = st.lists(st.sampled_from(["", " ", "\n", "\r\n", "\t", "\r"]), min_size=40, max_size=40)

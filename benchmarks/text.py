@@ -31,7 +31,7 @@ from local import stack
 from local.app_settings import SAMPLE, read_values
 from local.install import STATE
 from local.watch import read_outcome
-from shared.documents import read_documents, survey
+from shared.documents import DocumentError, read_documents, survey
 from shared.names import result_name
 from shared.ner.model import Document
 from shared.outcome import Outcome
@@ -91,14 +91,17 @@ def show_time() -> list[str]:
 
 
 async def process(thread: TextThread, settings: Settings, name: str, data: bytes) -> None:
-    """Do all that the app does with a file before its requests are sent."""
+    """Do all that the app does with a file before its requests are sent, or until it is refused."""
     source = Source("incoming", name, "etag", datetime.now(UTC), len(data))
 
     def read() -> Text:
         return read_text(settings, source, data)
 
     await thread.run(len(data), lambda: digest_of({}, "en", name, data))
-    text = await thread.run(len(data), read)
+    try:
+        text = await thread.run(len(data), read)
+    except DocumentError:
+        return
     requests = pack(text.documents.entries())
     for _ in range(MEASURED_REQUESTS):
         await thread.run(len(data), lambda: next(requests, None))
@@ -150,10 +153,11 @@ def measure_reading(path: Path) -> None:
     list(pack([Document("1", "\u00e9\u0301" * 10, "en")]))
     before = peak_of(os.getpid())
     data = path.read_bytes()
-    documents = read_documents(path.name, data, language="en", max_bytes=2 * BYTES)
-    survey(documents)
-    for request in pack(documents.entries()):
-        msgspec.json.encode(request.documents)
+    with suppress(DocumentError):
+        documents = read_documents(path.name, data, language="en", max_bytes=2 * BYTES)
+        survey(documents)
+        for request in pack(documents.entries()):
+            msgspec.json.encode(request.documents)
     print((peak_of(os.getpid()) - before) / len(data))
 
 

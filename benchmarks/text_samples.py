@@ -3,6 +3,8 @@
 import json
 from typing import Final
 
+from shared.json_documents import MAX_DOCUMENTS
+
 BYTES: Final = 20 * 1024 * 1024
 """The default of NER_MAX_BLOB_BYTES."""
 SCRIPTS: Final = {
@@ -56,9 +58,14 @@ def files() -> dict[str, tuple[str, bytes]]:
     found["JSON lines"] = lines(SCRIPTS["English"] * 20)
     found["shortest JSON lines"] = (
         "a.jsonl",
-        b"\n".join(b'{"id":%d,"text":"a"}' % number for number in range(BYTES // 25)),
+        b"\n".join(b'{"id":%d,"text":"a"}' % number for number in range(MAX_DOCUMENTS)),
     )
     found["one document in JSON lines"] = lines(text_of(SCRIPTS["English, typographic"], BYTES * 9 // 10))
+    found["JSON list"] = "a.json", b"[" + lines(SCRIPTS["English"] * 20)[1].replace(b"\n", b",\n") + b"]"
+    found["JSON list of numbers"] = "a.json", b"[" + b"1," * (BYTES // 2 - 2) + b"1]"
+    found["JSON brackets"] = "a.json", b"[" * BYTES
+    found["broken JSON lines"] = "a.jsonl", b"{\n" * (BYTES // 2)
+    found["JSON escapes"] = "a.jsonl", json.dumps({"id": "1", "text": "\u00e9\n" * (BYTES // 10)}).encode()
     return found
 
 

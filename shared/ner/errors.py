@@ -5,6 +5,7 @@ the operator to fix the settings, or give the file its failed outcome.
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -203,7 +204,7 @@ def decode(body: bytes) -> Any:
     """Return the value of a JSON body, or None if it is not JSON.
 
     What is JSON except for its characters or its numbers is read all the same: results that were paid for must not be
-    lost with half of an emoji, a byte order mark or a NaN.
+    lost with half of an emoji, a byte order mark, a NaN or a number that is too large.
     """
     try:
         return msgspec.json.decode(body)
@@ -212,11 +213,18 @@ def decode(body: bytes) -> Any:
     except RecursionError:
         return None
     try:
-        answer = json.loads(body.decode("utf-8-sig", "replace"), parse_constant=lambda _name: None)
+        text = body.decode("utf-8-sig", "replace")
+        answer = json.loads(text, parse_constant=lambda _name: None, parse_float=finite)
         text = json.dumps(answer, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return msgspec.json.decode(text)
     except (ValueError, RecursionError):
         return None
+
+
+def finite(number: str) -> float | None:
+    """Return a number; None for one that is too large for any program."""
+    value = float(number)
+    return value if math.isfinite(value) else None
 
 
 def describe(error: Any) -> tuple[str, str] | None:

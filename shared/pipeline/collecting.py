@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Final
 
+import msgspec
+
 from shared import outcome as outcomes
 from shared.merging import Merger
 from shared.message import is_expired
 from shared.ner.errors import NerError, Remedy
 from shared.ner.model import Job, JobStatus, Problem
-from shared.outcome import JobSummary, MergedOutcome, summarise
+from shared.outcome import MergedOutcome, ServiceJob, summarise
 from shared.pipeline.calling import after_failed_call, next_poll
 from shared.pipeline.finishing import TIMED_OUT, end_batch, finish_merged, give_up_version
 from shared.pipeline.ledger_posting import WORKING_SHARE
@@ -25,6 +27,8 @@ log = logging.getLogger("ner")
 
 MAX_COLLECTED: Final = 4 * 1024 * 1024
 """Bytes of results that are held in memory before they are stored; one more job may exceed this."""
+MAX_JOBS: Final = 1024 * 1024
+"""Bytes of unknown fields of jobs in one entry of the ledger; one more job may exceed this."""
 
 
 async def collect(services: Services, turn: Turn, ledger: Ledger) -> None:
@@ -90,7 +94,7 @@ async def collect_ended(services: Services, ledger: Ledger, end_of_work: float, 
             waits = result is None
             if result is not None:
                 collected.add(entry, result)
-            if waits or time.monotonic() >= end_of_work or len(collected.merger.documents) >= MAX_COLLECTED:
+            if waits or time.monotonic() >= end_of_work or collected.is_full:
                 break
         await keep(services, ledger, collected)
         if waits or time.monotonic() >= end_of_work:
@@ -158,17 +162,25 @@ class Collected:
         """Create an empty collection."""
         self.merger = merger
         self.requests_count = 0
-        self.jobs: list[JobSummary] = []
+        self.jobs: list[ServiceJob] = []
+        self.jobs_size = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the results must be stored before more are collected."""
+        merged = len(self.merger.documents) + len(self.merger.errors)
+        return merged >= MAX_COLLECTED or self.jobs_size >= MAX_JOBS
 
     def add(self, entry: RequestEntry, result: Job | Problem) -> None:
         """Add the result of a request."""
         if isinstance(result, Problem):
             self.merger.add_missing(entry.start, entry.end, entry.documents_count, result)
             if isinstance(entry, JobEntry):
-                self.jobs.append(JobSummary(entry.job_id, JobStatus.FAILED.value))
+                self.jobs.append(ServiceJob(entry.job_id, JobStatus.FAILED.value))
         elif isinstance(entry, JobEntry):
             self.merger.add(entry, result)
             self.jobs.append(summarise(result))
+            self.jobs_size += len(msgspec.json.encode(result.others))
         self.requests_count += 1
 
 

@@ -81,7 +81,13 @@ def test_a_failed_job_says_why() -> None:
     """Its own errors have no document."""
     job = response("2023-04-01-failed")
     assert job.status is JobStatus.FAILED
-    assert job.problems == [Problem("InternalServerError", "The job failed.")]
+    (problem,) = job.problems
+    assert (problem.code, problem.message, problem.document_id) == ("InternalServerError", "The job failed.", None)
+    assert problem.service_error == {
+        "code": "InternalServerError",
+        "message": "The job failed.",
+        "target": "#/tasks/items/0",
+    }
 
 
 def test_of_a_link_to_the_next_page_only_the_numbers_are_read() -> None:

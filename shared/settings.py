@@ -19,6 +19,12 @@ BLOB_POISON_QUEUE: Final = "webjobs-blobtrigger-poison"
 SEED_API_VERSION: Final = "v3.1-preview.ct.1"
 PREVIEW_API_VERSION: Final = "v3.2-preview.2"
 FIRST_GA_API_VERSION: Final = "2022-05-01"
+FIRST_AUTO_API_VERSION: Final = "2025-05-15"
+"""The first version, a preview, that detects the language of a document; the first stable one is 2025-11-01."""
+FIRST_CANCEL_AFTER_API_VERSION: Final = "2026-05-01"
+"""The first version that cancels a job that takes too long."""
+AUTO_LANGUAGE: Final = "auto"
+"""Asks the service to detect the language of a document."""
 
 BLOB_TRIGGER_SOURCES: Final = ("LogsAndContainerScan", "EventGrid")
 
@@ -80,6 +86,8 @@ class Settings:
     deployment_name: str
     model_id: str
     language: str
+    logging_opt_out: bool
+    """Whether the service must not keep the texts for troubleshooting."""
     poll_min_seconds: int
     poll_max_seconds: int
     job_timeout_seconds: int
@@ -120,6 +128,7 @@ class Settings:
         reader = Reader(environ)
         api_version = reader.api_version()
         by_model_id = api_version == SEED_API_VERSION
+        language = reader.language(api_version)
         names = {
             "input_container": reader.matching(
                 "NER_INPUT_CONTAINER", CONTAINER_NAME, f"a container name ({NAME_RULE})", "incoming"
@@ -162,7 +171,8 @@ class Settings:
                 "NER_DEPLOYMENT_NAME", PROJECT_NAME, "a deployment name", None if not by_model_id else ""
             ),
             model_id=reader.matching("NER_MODEL_ID", PROJECT_NAME, "a model id", None if by_model_id else ""),
-            language=reader.matching("NER_LANGUAGE", LANGUAGE, "a language tag such as en or pt-BR", "en"),
+            language=language,
+            logging_opt_out=reader.one_of("NER_LOGGING_OPT_OUT", ("false", "true")) == "true",
             poll_min_seconds=poll_min,
             poll_max_seconds=poll_max,
             job_timeout_seconds=reader.whole_number("NER_JOB_TIMEOUT_SECONDS", 86400, 1, LONGEST_DELAY_SECONDS),
@@ -177,6 +187,11 @@ class Settings:
         if reader.problems:
             raise SettingsError(reader.problems)
         return settings
+
+
+def has(api_version: str, first: str) -> bool:
+    """Return whether a version of the API has what the version with the date `first` has added."""
+    return bool(DATED_API_VERSION.fullmatch(api_version)) and api_version >= first
 
 
 class Reader:
@@ -242,6 +257,18 @@ class Reader:
                 f"{FIRST_GA_API_VERSION} onwards, not {value!r}"
             )
         return value
+
+    def language(self, api_version: str) -> str:
+        """Return NER_LANGUAGE; not every version of the API can detect the language."""
+        value = self.matching("NER_LANGUAGE", LANGUAGE, "a language tag such as en or pt-BR, or auto", "en")
+        if value.lower() != AUTO_LANGUAGE:
+            return value
+        if not has(api_version, FIRST_AUTO_API_VERSION):
+            self.problems.append(
+                f"NER_LANGUAGE must not be {AUTO_LANGUAGE} with NER_API_VERSION {api_version}, which does not detect "
+                "languages: set NER_API_VERSION to 2025-11-01 or later, or NER_LANGUAGE to a language tag such as en"
+            )
+        return AUTO_LANGUAGE
 
     def endpoint(self, name: str) -> str:
         """Return scheme, host and port of an address that the key may be sent to."""

@@ -8,7 +8,7 @@ outcomes ignore what they do not know.
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -91,6 +91,9 @@ class Problem(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     message: str
     document_id: str | None = None
     service_error: dict[str, Any] | None = None
+
+
+TIMED_OUT: Final = Problem("JobTimeout", "The job did not end within NER_JOB_TIMEOUT_SECONDS. Upload the file again.")
 
 
 class Statistics(msgspec.Struct, frozen=True, rename="camel"):

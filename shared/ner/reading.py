@@ -257,13 +257,13 @@ def complete(document: DocumentResult, raw: dict[str, Any]) -> DocumentResult:
         found = [complete_entity(*pair) for pair in zip(document.entities, entities, strict=True)]
         document = msgspec.structs.replace(document, entities=found)
     others = unknown(raw, DOCUMENT_FIELDS)
-    return ServiceDocument(*msgspec.structs.astuple(document), others=others) if others else document
+    return ServiceDocument(**msgspec.structs.asdict(document), others=others) if others else document
 
 
 def complete_entity(entity: Entity, raw: dict[str, Any]) -> Entity:
     """Return an entity with the fields that this app does not know."""
     others = unknown(raw, ENTITY_FIELDS)
-    return ServiceEntity(*msgspec.structs.astuple(entity), others=others) if others else entity
+    return ServiceEntity(**msgspec.structs.asdict(entity), others=others) if others else entity
 
 
 def unknown(raw: Any, known: frozenset[str]) -> dict[str, Any]:
@@ -304,7 +304,8 @@ def task_others(task: dict[str, Any]) -> dict[str, Any]:
     """
     results = task.get("results")
     of_results = unknown(results, RESULTS_FIELDS)
-    if isinstance(results, dict) and unknown(statistics := results.get("statistics"), STATISTICS_FIELDS):
+    statistics = results.get("statistics") if isinstance(results, dict) else None
+    if unknown(statistics, STATISTICS_FIELDS) and not is_deeper(statistics, DEEPEST):
         of_results["statistics"] = statistics
     return unknown(task, TASK_FIELDS) | ({"results": of_results} if of_results else {})
 

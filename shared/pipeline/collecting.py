@@ -12,10 +12,10 @@ from shared import outcome as outcomes
 from shared.merging import Merger
 from shared.message import is_expired
 from shared.ner.errors import NerError, Remedy
-from shared.ner.model import Job, JobStatus, Problem
+from shared.ner.model import TIMED_OUT, Job, JobStatus, Problem
 from shared.outcome import MergedOutcome, ServiceJob, summarise
 from shared.pipeline.calling import after_failed_call, next_poll
-from shared.pipeline.finishing import TIMED_OUT, end_batch, finish_merged, give_up_version
+from shared.pipeline.finishing import end_batch, finish_merged, give_up_version
 from shared.pipeline.ledger_posting import WORKING_SHARE
 from shared.pipeline.rescheduling import Turn, reschedule
 from shared.pipeline.services import Services

@@ -36,7 +36,6 @@ NOT_SUBMITTED: Final = Problem(
     "The app could not submit the file within NER_JOB_TIMEOUT_SECONDS. Ask its operator to check the log, then upload "
     "the file again.",
 )
-TIMED_OUT: Final = Problem("JobTimeout", "The job did not end within NER_JOB_TIMEOUT_SECONDS. Upload the file again.")
 
 
 async def fail(services: Services, member: Member, problem: Problem, jobs: Sequence[SubmittedJob] = ()) -> None:

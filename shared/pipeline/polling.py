@@ -11,7 +11,7 @@ from shared import outcome as outcomes
 from shared.documents import DocumentError
 from shared.message import BatchMessage, is_expired
 from shared.ner.errors import NerError
-from shared.ner.model import Job, Problem
+from shared.ner.model import TIMED_OUT, Job, Problem
 from shared.pipeline.calling import after_failed_call, after_refused_call, next_poll
 from shared.pipeline.collecting import collect
 from shared.pipeline.decisions import before_last_try
@@ -19,7 +19,6 @@ from shared.pipeline.dissolving import dissolve
 from shared.pipeline.finishing import (
     GAVE_UP,
     NOT_SUBMITTED,
-    TIMED_OUT,
     cancel,
     end_batch,
     fail,

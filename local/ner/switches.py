@@ -46,6 +46,7 @@ class Switches(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
         job_end: how jobs end; `never` keeps them running.
         refused_marker: a request is refused with 400 if the text of any of its documents contains this; empty: none is.
         missing_marker: a document whose text contains this has neither a result nor an error; empty: none is missing.
+        unknown_fields: whether every object of a response that shows a job has fields that no version of the API has.
         faults: what goes wrong; the first that fits a call happens to it.
     """
 
@@ -59,6 +60,7 @@ class Switches(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     job_end: Literal["succeeded", "partiallyCompleted", "failed", "cancelled", "never"] = "succeeded"
     refused_marker: str = ""
     missing_marker: str = ""
+    unknown_fields: bool = False
     faults: list[Fault] = []
 
 

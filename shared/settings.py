@@ -10,21 +10,13 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+from shared.api_versions import SEED_API_VERSION, VERSIONS, detects_languages, is_version
+
 CONNECTION: Final = "NER_STORAGE"
 """Name of the connection that holds the containers and the queue, as the triggers' `connection` wants it."""
 
 BLOB_POISON_QUEUE: Final = "webjobs-blobtrigger-poison"
 """Where the host puts uploads on which a blob trigger failed; all apps of the account share it."""
-
-SEED_API_VERSION: Final = "v3.1-preview.ct.1"
-PREVIEW_API_VERSION: Final = "v3.2-preview.2"
-FIRST_GA_API_VERSION: Final = "2022-05-01"
-FIRST_AUTO_API_VERSION: Final = "2025-05-15"
-"""The first version, a preview, that detects the language of a document; the first stable one is 2025-11-01."""
-FIRST_CANCEL_AFTER_API_VERSION: Final = "2026-05-01"
-"""The first version that cancels a job that takes too long."""
-AUTO_LANGUAGE: Final = "auto"
-"""Asks the service to detect the language of a document."""
 
 BLOB_TRIGGER_SOURCES: Final = ("LogsAndContainerScan", "EventGrid")
 
@@ -47,7 +39,6 @@ QUEUE_NAME_LENGTH: Final = 63 - len("-poison")
 PROJECT_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,256}")
 NCRONTAB = re.compile(r"[\w*/,-]+( [\w*/,-]+){5}")
 LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
-DATED_API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
 
 
 class SettingsError(Exception):
@@ -128,7 +119,6 @@ class Settings:
         reader = Reader(environ)
         api_version = reader.api_version()
         by_model_id = api_version == SEED_API_VERSION
-        language = reader.language(api_version)
         names = {
             "input_container": reader.matching(
                 "NER_INPUT_CONTAINER", CONTAINER_NAME, f"a container name ({NAME_RULE})", "incoming"
@@ -171,7 +161,7 @@ class Settings:
                 "NER_DEPLOYMENT_NAME", PROJECT_NAME, "a deployment name", None if not by_model_id else ""
             ),
             model_id=reader.matching("NER_MODEL_ID", PROJECT_NAME, "a model id", None if by_model_id else ""),
-            language=language,
+            language=reader.language(api_version),
             logging_opt_out=reader.one_of("NER_LOGGING_OPT_OUT", ("false", "true")) == "true",
             poll_min_seconds=poll_min,
             poll_max_seconds=poll_max,
@@ -187,11 +177,6 @@ class Settings:
         if reader.problems:
             raise SettingsError(reader.problems)
         return settings
-
-
-def has(api_version: str, first: str) -> bool:
-    """Return whether a version of the API has what the version with the date `first` has added."""
-    return bool(DATED_API_VERSION.fullmatch(api_version)) and api_version >= first
 
 
 class Reader:
@@ -248,27 +233,22 @@ class Reader:
         return int(value)
 
     def api_version(self) -> str:
-        """Return NER_API_VERSION; dates from the first general availability on are accepted unseen."""
+        """Return NER_API_VERSION."""
         value = self.text("NER_API_VERSION") or "2023-04-01"
-        dated = DATED_API_VERSION.fullmatch(value) and value >= FIRST_GA_API_VERSION
-        if not dated and value not in (SEED_API_VERSION, PREVIEW_API_VERSION):
-            self.problems.append(
-                f"NER_API_VERSION must be {SEED_API_VERSION}, {PREVIEW_API_VERSION} or a date from "
-                f"{FIRST_GA_API_VERSION} onwards, not {value!r}"
-            )
+        if not is_version(value):
+            self.problems.append(f"NER_API_VERSION must be {VERSIONS}, not {value!r}")
         return value
 
     def language(self, api_version: str) -> str:
         """Return NER_LANGUAGE; not every version of the API can detect the language."""
         value = self.matching("NER_LANGUAGE", LANGUAGE, "a language tag such as en or pt-BR, or auto", "en")
-        if value.lower() != AUTO_LANGUAGE:
-            return value
-        if not has(api_version, FIRST_AUTO_API_VERSION):
+        is_auto = value.lower() == "auto"
+        if is_auto and not detects_languages(api_version):
             self.problems.append(
-                f"NER_LANGUAGE must not be {AUTO_LANGUAGE} with NER_API_VERSION {api_version}, which does not detect "
-                "languages: set NER_API_VERSION to 2025-11-01 or later, or NER_LANGUAGE to a language tag such as en"
+                f"NER_LANGUAGE must not be auto, because version {api_version} of the API does not detect languages: set "
+                "NER_API_VERSION to 2025-11-01 or later, or NER_LANGUAGE to a language tag such as en"
             )
-        return AUTO_LANGUAGE
+        return "auto" if is_auto else value
 
     def endpoint(self, name: str) -> str:
         """Return scheme, host and port of an address that the key may be sent to."""

@@ -2,14 +2,9 @@
 
 from typing import Any, Final, NamedTuple, Protocol
 
+from shared.api_versions import PREVIEW_API_VERSION, SEED_API_VERSION, takes_cancel_after
 from shared.ner.model import Document, Page
-from shared.settings import (
-    FIRST_CANCEL_AFTER_API_VERSION,
-    PREVIEW_API_VERSION,
-    SEED_API_VERSION,
-    Settings,
-    has,
-)
+from shared.settings import Settings
 
 STRING_INDEX_TYPE: Final = "UnicodeCodePoint"
 """With it `text[offset:offset + length]` is the entity in Python, whatever the emoji."""
@@ -65,8 +60,8 @@ def dialect_for(settings: Settings) -> Dialect:
     model = {"projectName": project, "deploymentName": deployment}
     if version == PREVIEW_API_VERSION:
         return Preview(version, {"project-name": project, "deployment-name": deployment, **options}, model)
-    can_cancel = has(version, FIRST_CANCEL_AFTER_API_VERSION)
-    cancel_after = min(settings.job_timeout_seconds, MAX_CANCEL_AFTER_SECONDS) if can_cancel else None
+    seconds = min(settings.job_timeout_seconds, MAX_CANCEL_AFTER_SECONDS)
+    cancel_after = seconds if takes_cancel_after(version) else None
     return GenerallyAvailable(version, model | options, model, cancel_after)
 
 

@@ -245,7 +245,7 @@ class Reader:
         is_auto = value.lower() == "auto"
         if is_auto and not detects_languages(api_version):
             self.problems.append(
-                f"NER_LANGUAGE must not be auto, because version {api_version} of the API does not detect languages: set "
+                f"NER_LANGUAGE must not be auto: version {api_version} of the API does not detect languages. Set "
                 "NER_API_VERSION to 2025-11-01 or later, or NER_LANGUAGE to a language tag such as en"
             )
         return "auto" if is_auto else value

@@ -238,9 +238,9 @@ def everywhere(value: Any) -> Any:
     """Return a response with a new field in every object."""
     if isinstance(value, list):
         return [everywhere(each) for each in value]
-    return (
-        {**{name: everywhere(each) for name, each in value.items()}, "new": NEW} if isinstance(value, dict) else value
-    )
+    if not isinstance(value, dict):
+        return value
+    return {name: everywhere(each) for name, each in value.items()} | {"new": NEW}
 
 
 @pytest.mark.parametrize("name", ["v3.1-preview.ct.1-completed", "v3.2-preview.2-succeeded", "2023-04-01-succeeded"])

@@ -139,6 +139,11 @@ class Job(msgspec.Struct, frozen=True):
             return None
         return taken.total_seconds() if taken >= timedelta() else None
 
+    @property
+    def working_seconds(self) -> float | None:
+        """How long the service worked on the job; None also if it was cancelled, which says nothing of others."""
+        return None if self.status is JobStatus.CANCELLED else self.seconds
+
 
 def others_of(value: Any) -> dict[str, Any]:
     """Return the fields that this app does not know."""

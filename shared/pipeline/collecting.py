@@ -117,7 +117,7 @@ async def result_of(services: Services, entry: RequestEntry, *, expired: bool) -
             return Problem(error.code, outcomes.explain(error, overdue=expired))
         raise
     if job.status.is_final:
-        services.delays.learn(entry.transactions_count, job.seconds)
+        services.delays.learn(entry.transactions_count, job.working_seconds)
         return job
     return TIMED_OUT if expired else None
 

@@ -128,7 +128,7 @@ async def poll_job(services: Services, turn: Turn, submitted: SubmittedJob) -> N
         await after_failed_call(services, turn, error)
         return
     if job.status.is_final:
-        services.delays.learn(submitted.transactions_count, job.seconds)
+        services.delays.learn(submitted.transactions_count, job.working_seconds)
         await after_job(services, turn, submitted, job)
     elif is_expired(record.since, services.now(), longest_wait(services, record)):
         if record.is_of_several:

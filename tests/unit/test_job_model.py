@@ -341,6 +341,14 @@ def test_a_kind_of_an_odd_type_is_none(kind: object) -> None:
     assert read(status="succeeded", tasks=tasks).documents == [DocumentResult("1", [])]
 
 
+@pytest.mark.parametrize(("status", "expected"), [("succeeded", 60.0), ("failed", 60.0), ("cancelled", None)])
+def test_a_cancelled_job_says_nothing_of_how_long_jobs_take(status: str, expected: float | None) -> None:
+    """The service may have cancelled it because it did not end."""
+    times = {"createdDateTime": "2026-01-01T00:00:00Z", "lastUpdatedDateTime": "2026-01-01T00:01:00Z"}
+    job = read(status=status, **times)
+    assert (job.seconds, job.working_seconds) == (60.0, expected)
+
+
 @pytest.mark.parametrize("odd", [7, [], {}, "x" * 100_000])
 def test_a_time_of_an_odd_type_is_none(odd: object) -> None:
     """The outcome passes on what the service wrote, but only times."""

@@ -82,7 +82,9 @@ def test_an_error_of_a_document_is_its_files_own(status: JobStatus) -> None:
 
 def test_what_the_app_does_not_know_stays_with_its_file() -> None:
     """Fields of a document are its file's; those of the job are of all files."""
-    documents = [ServiceDocument(f"0{number}:{number}", [], others={"new": number}) for number in (1, 0)]
+    documents: list[DocumentResult] = [
+        ServiceDocument(f"0{number}:{number}", [], others={"new": number}) for number in (1, 0)
+    ]
     problems = [Problem("Bad", "It is bad.", "02:2", {"error": {"target": "t"}})]
     job = Job("id", JobStatus.SUCCEEDED, documents=documents, problems=problems, others={"new": 1})
     parts = parts_of(job, [1, 1, 1])

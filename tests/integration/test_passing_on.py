@@ -13,6 +13,7 @@ from azure.storage.queue import QueueServiceClient
 
 from local.account import Account
 from local.export import Format, rows, writer
+from local.ner.generally_available import STABLE_VERSIONS
 from local.ner.unknown_fields import ENTITY, NAME, new_field
 from local.results import decode_outcome, read_result
 from local.show_result import View as Chosen
@@ -83,6 +84,17 @@ def check(way: Way, outcome: dict[str, Any]) -> None:
         assert task["results"].pop("statistics")[NAME] == new_field("statistics")
         assert job["tasks"] == JOB["tasks"]
     assert list(outcome) == ["status", "source", "api", "jobs", "documents", "errors", "statistics"]
+
+
+@pytest.mark.parametrize("version", STABLE_VERSIONS)
+async def test_every_stable_version_gives_an_outcome(version: str, make_way: Callable[..., Way]) -> None:
+    """With all settings that it takes."""
+    way = make_way(NER_API_VERSION=version, NER_LOGGING_OPT_OUT="true")
+    way.switch(jobSeconds=0)
+    await way.submit()
+    outcome = await way.poll_until_outcome()
+    assert (outcome.status, outcome.api["version"]) == (OutcomeStatus.SUCCEEDED, version)
+    await way.pipeline.aclose()
 
 
 async def test_of_a_text(way: Way) -> None:

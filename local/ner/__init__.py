@@ -2,6 +2,7 @@
 
 What differs from the service, apart from the entities:
 
+- How the service refuses an unknown version is not published. The emulator follows Azure's guidelines for services.
 - A job can be read through any version by date, whichever it was submitted in.
 - `language: auto` is detected by the script of a text and by frequent words, and does not change the entities. The
   language that is detected need not be one of the project's.

@@ -254,8 +254,12 @@ def dialect_of(request: Request) -> Dialect:
     version = request.path_params.get("version")
     if version is None:
         asked = request.query_params.get("api-version", "")
+        if not asked:
+            raise ApiError(400, "MissingApiVersionParameter", "The api-version query parameter is required.")
         if asked not in BY_DATE:
-            raise bad_request("InvalidParameterValue", f"The api-version {asked!r} does not exist.")
+            supported = ", ".join((*STABLE_VERSIONS, PREVIEW_VERSIONS[-1]))
+            message = f"Unsupported api-version '{asked[:64]}'. The supported api-versions are '{supported}'."
+            raise ApiError(400, "UnsupportedApiVersionValue", message)
         return BY_DATE[asked]
     if version not in PREVIEWS:
         raise ApiError(404, "404", "The resource does not exist.")

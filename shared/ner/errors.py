@@ -21,8 +21,11 @@ LONGEST_MESSAGE: Final = 1000
 LONGEST_LOGGED: Final = 300
 CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
-CONFIGURATION_CODES: Final = frozenset({"Unauthorized", "Forbidden", "ProjectNotFound", "ModelVersionIncorrect"})
-"""Error codes of a 4xx answer that no change to the file could cure (see the service's error codes)."""
+CONFIGURATION_CODES: Final = frozenset(
+    {"Unauthorized", "Forbidden", "ProjectNotFound", "ModelVersionIncorrect", "UnsupportedApiVersionValue"}
+)
+"""Error codes of a 4xx answer that no change to the file could cure (the service's own, and for the version of the API
+that of Azure's guidelines for services)."""
 FORGOTTEN_CODES: Final = frozenset({"NotFound", "OperationNotFound"})
 """Error codes of the API's own 404 for a job. A gateway's 404 has another code, such as `404`, or no code."""
 REFUSALS: Final = frozenset({400, 413, 415, 422})

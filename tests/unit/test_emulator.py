@@ -305,7 +305,10 @@ async def test_answers_may_have_unknown_fields(service: Service) -> None:
 @pytest.mark.parametrize("version", ["", "2021-01-01", "2023-04-02", "2031-01-01", "2026-05-01-preview", "v3.1"])
 async def test_an_unknown_version_is_refused(version: str, service: Service) -> None:
     """In the query as in the path."""
-    assert (await service.http.post(f"{GA}?api-version={version}", json=submission("x"))).status_code == 400
+    response = await service.http.post(f"{GA}?api-version={version}", json=submission("x"))
+    code = "UnsupportedApiVersionValue" if version else "MissingApiVersionParameter"
+    assert reason(response) == (400, code)
+    assert response.headers["x-ms-error-code"] == code
     assert (await service.http.post("/text/analytics/v3.0/analyze", json=submission("x"))).status_code == 404
 
 

@@ -45,6 +45,7 @@ def refused(status: int, body: object = None, *, submitting: bool = True, retry_
         (401, "401", Remedy.MEND_SETTINGS, Remedy.MEND_SETTINGS),
         (403, "Forbidden", Remedy.MEND_SETTINGS, Remedy.MEND_SETTINGS),
         (400, "ModelVersionIncorrect", Remedy.MEND_SETTINGS, Remedy.MEND_SETTINGS),
+        (400, "UnsupportedApiVersionValue", Remedy.MEND_SETTINGS, Remedy.MEND_SETTINGS),
         (404, "ProjectNotFound", Remedy.MEND_SETTINGS, Remedy.MEND_SETTINGS),
         (404, "NotFound", Remedy.MEND_SETTINGS, Remedy.NONE),
         (404, "OperationNotFound", Remedy.MEND_SETTINGS, Remedy.NONE),

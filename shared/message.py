@@ -34,7 +34,8 @@ class FileMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag
 
     `replaces` is the ETag of an outcome of that version that is to be replaced. `dissolved` is a batch of several files
     that the file was in, and which it leaves; `unsure` is that of its record. `due` is when the message was sent, and
-    should be received.
+    should be received; None if the host has just reported the file. `etag` is that of the only version that the message
+    is about: a newer one has an event of its own.
     """
 
     version: Literal[2] = 2
@@ -43,6 +44,7 @@ class FileMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag
     dissolved: BatchId | None = None
     unsure: Annotated[int, msgspec.Meta(ge=0)] = 0
     due: Instant | None = None
+    etag: Annotated[str, msgspec.Meta(max_length=128)] | None = None
     trace_parent: TraceParent | None = None
 
 

@@ -421,7 +421,7 @@ async def test_a_failed_file_is_submitted_again_once(jobs: int, way: Way, accoun
 async def test_a_failed_file_that_was_deleted_is_not_submitted_again(way: Way, account: Account) -> None:
     """And the operator learns why."""
     way.name = "failed-deleted.txt"
-    await way.submit(b"")
+    await way.submit(b" ")
     delete_upload(way)
     for line in (*redrive(account, Kind.FAILED), *named(account, way.name)):
         assert (line.message, line.why) == (None, "deleted from the input container")
@@ -444,7 +444,7 @@ async def test_a_deleted_file_in_flight_is_brought_to_its_end(way: Way, account:
 
 async def test_a_dry_run_changes_nothing(way: Way, account: Account) -> None:
     """It says what would be sent, and neither sends nor hides anything."""
-    await way.submit(b"")
+    await way.submit(b" ")
     way.name = "b.txt"
     await way.submit()
     poison(account, FileMessage(file="b.txt"))
@@ -464,7 +464,7 @@ async def test_a_dry_run_changes_nothing(way: Way, account: Account) -> None:
 
 async def test_only_what_happened_since_is_chosen(way: Way, account: Account) -> None:
     """Outcomes, uploads in flight and poison messages that are older stay where they are."""
-    await way.submit(b"")
+    await way.submit(b" ")
     way.name = "b.txt"
     await way.submit()
     poison(account, FileMessage(file="b.txt"))
@@ -685,7 +685,7 @@ async def test_a_file_with_entities_must_be_meant(way: Way, account: Account) ->
 async def test_any_name_can_be_shown_and_sent_again(name: str, way: Way, account: Account) -> None:
     """Whole, and without steering the terminal."""
     way.name = name
-    await way.submit(b"")
+    await way.submit(b" ")
     text = shown(account, way)
     assert "EmptyFile" in text
     assert all(character.isprintable() or character == "\n" for character in text)

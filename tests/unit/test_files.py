@@ -12,7 +12,7 @@ def test_a_file_keeps_its_name_and_a_folder_its_paths(tmp_path: Path) -> None:
     (tmp_path / "letters" / "old").mkdir(parents=True)
     for name in ("letters/a.txt", "letters/old/a.txt", "note.md"):
         (tmp_path / name).write_text("x")
-    named = blob_names([tmp_path / "letters", tmp_path / "note.md"])
+    named = blob_names([tmp_path / "letters", tmp_path / "note.md"], {})
     assert named == {name: tmp_path / name for name in ("letters/a.txt", "letters/old/a.txt", "note.md")}
 
 
@@ -22,13 +22,13 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.txt").write_text(folder)
     with pytest.raises(FilesError, match=r"both be uploaded as a\.txt"):
-        blob_names([tmp_path / "one" / "a.txt", tmp_path / "two" / "a.txt"])
+        blob_names([tmp_path / "one" / "a.txt", tmp_path / "two" / "a.txt"], {})
 
 
 def test_what_is_missing_or_empty_is_named(tmp_path: Path) -> None:
     """The message holds the path."""
     with pytest.raises(FilesError, match=r"nowhere\.txt does not exist"):
-        blob_names([tmp_path / "nowhere.txt"])
+        blob_names([tmp_path / "nowhere.txt"], {})
     (tmp_path / "empty").mkdir()
     with pytest.raises(FilesError, match="empty contains no files"):
-        blob_names([tmp_path / "empty"])
+        blob_names([tmp_path / "empty"], {})

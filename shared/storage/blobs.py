@@ -16,7 +16,7 @@ from shared.source import Source, read_instant
 from shared.storage.account import Account
 from shared.storage.conditions import creating_if_missing, in_place_of, only_if, properties_of
 from shared.storage.errors import is_archived, is_lost_race, is_missing
-from shared.storage.listings import is_marker
+from shared.storage.listings import ARCHIVE, is_marker
 
 JSON_CONTENT: Final = "application/json; charset=utf-8"
 
@@ -91,6 +91,8 @@ class Blobs:
             if not is_missing(error) and not is_lost_race(error) and not is_archived(error):
                 raise
             properties = await properties_of(blob) if is_archived(error) else None
+            if properties is not None and properties.blob_tier != ARCHIVE:
+                raise  # it has just been rehydrated
         else:
             properties = download.properties
         if properties is None or etag not in (None, properties.etag.strip('"')):

@@ -19,6 +19,8 @@ PAGE_SIZE: Final = 5000
 """The maximum of blobs in one list call."""
 CODE_UNIT: Final = 2
 """Bytes of a UTF-16 code unit."""
+ARCHIVE: Final = "Archive"
+"""The tier of a blob that cannot be read before it has been rehydrated."""
 MARKER: Final = re.compile(r"|_SUCCESS|_(committed|started)_.*|\.(git)?keep|.*_\$folder\$", re.DOTALL)
 """The last part of the name of an empty blob that is no text: a folder's, Spark's, Databricks', Git's, Hadoop's."""
 FIELDS: Final = frozenset({"Name", "Etag", "Last-Modified", "Content-Length", "AccessTier"})
@@ -37,7 +39,7 @@ class Listed(NamedTuple):
     @property
     def is_archived(self) -> bool:
         """Whether it is in the archive tier, as it also is while it is being rehydrated."""
-        return self.tier == "Archive"
+        return self.tier == ARCHIVE
 
     @property
     def is_marker(self) -> bool:

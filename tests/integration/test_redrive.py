@@ -511,9 +511,9 @@ async def test_poison_queues_are_emptied_and_what_needs_it_is_sent(way: Way, acc
 @pytest.mark.parametrize(
     ("data", "replaces", "is_deleted", "is_sent", "why"),
     [
-        (b"", None, False, False, "it has an outcome"),
-        (b"", "the outcome", False, True, "as a new submission"),
-        (b"", "another", False, False, "it has an outcome"),
+        (b" ", None, False, False, "it has an outcome"),
+        (b" ", "the outcome", False, True, "as a new submission"),
+        (b" ", "another", False, False, "it has an outcome"),
         (None, None, True, False, "deleted from the input container"),
         (None, None, False, True, "as a first submission"),
     ],

@@ -608,16 +608,24 @@ async def test_a_claim_of_another_app_is_not_touched(has_record: bool, way: Way,
     assert line.message is None
 
 
-async def test_folders_are_no_files(way: Way, account: Account) -> None:
-    """A hierarchical namespace lists them with the files; the app passes over them, too."""
+async def test_folders_and_markers_are_no_files(way: Way, account: Account) -> None:
+    """A hierarchical namespace lists them with the files; the app ignores them, too, but an older one did not."""
     container = account.blobs.get_container_client(way.settings.input_container)
     container.upload_blob("letters", b"", metadata={"hdi_isfolder": "true"})
     container.upload_blob("photos/", b"")
+    marker = container.upload_blob("out/_SUCCESS", b"")
+    metadata = {"status": "failed", "source_etag": str(marker.get_blob_properties().etag).strip('"')}
+    results = account.blobs.get_container_client(way.settings.results_container)
+    results.upload_blob("out/_SUCCESS.json", b"{}", metadata=metadata)
+    assert not named(account, "out/_SUCCESS")
+    assert not named(account, "letters")
     way.name = "letters/a.txt"
     way.upload()
     way.pass_time(way.settings.overdue_seconds + 1)
     assert look(account).states == {State.WAITING: 1}
     assert [line.name for line in redrive(account, Kind.UNHEARD)] == ["letters/a.txt"]
+    assert not redrive(account, Kind.FAILED)
+    assert "_SUCCESS" not in shown(account, way)
 
 
 async def test_a_lost_file_of_many_jobs_goes_on_by_its_ledger(way: Way, account: Account) -> None:

@@ -35,9 +35,14 @@ async def submit_request(services: Services, request: Request, members: Sequence
     return await services.ner.submit(numbered(request.documents), display_name(members), within)
 
 
+def host_of(services: Services) -> str:
+    """Return host and port of NER_ENDPOINT, which tell the Language resource from others."""
+    return services.settings.endpoint.partition("//")[2].lower()
+
+
 def is_of_another_resource(services: Services, record: BatchRecord) -> bool:
     """Return whether another Language resource has the jobs of a batch than the one that this app uses."""
-    return record.endpoint not in ("", services.settings.endpoint)
+    return record.host not in ("", host_of(services))
 
 
 def of_another_resource(services: Services, record: BatchRecord) -> NerError:
@@ -48,7 +53,7 @@ def of_another_resource(services: Services, record: BatchRecord) -> NerError:
     """
     return NerError(
         "OtherResource",
-        f"the job belongs to {record.endpoint}, not to NER_ENDPOINT ({services.settings.endpoint}): give each app its "
+        f"the job belongs to {record.host}, not to NER_ENDPOINT ({host_of(services)}): give each app its "
         "own NER_QUEUE and NER_STATE_CONTAINER, or set NER_ENDPOINT back until no file is in flight",
         Remedy.WAIT,
     )

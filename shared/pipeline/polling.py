@@ -16,6 +16,7 @@ from shared.pipeline.calling import (
     after_failed_call,
     after_refused_call,
     get_job,
+    host_of,
     is_of_another_resource,
     next_poll,
     of_another_resource,
@@ -272,5 +273,5 @@ async def go_on_with_ledger(services: Services, turn: Turn) -> None:
         # The jobs of one file are of one resource.
         await after_failed_call(services, turn, of_another_resource(services, turn.record), jobs=ledger.jobs)
         return
-    turn = turn.changed(endpoint=services.settings.endpoint)
+    turn = turn.changed(host=host_of(services))
     await post_later(services, turn, partial(post_all, ledger=ledger), jobs=ledger.jobs)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from shared.outcome import OutcomeStatus
+from shared.pipeline.calling import host_of
 from shared.pipeline.running import Pipeline
 from tests.integration.conftest import TEXT, Way
 from tests.integration.test_many_jobs import lines
@@ -31,8 +32,8 @@ class Other:
     def __init__(self, way: Way, running: Proxies) -> None:
         """Share queue and containers with a way."""
         self.proxies = running
-        self.endpoint = f"http://127.0.0.1:{running.ports[Service.NER]}"
-        self.pipeline = Pipeline(replace(way.settings, endpoint=self.endpoint), now=way.now)
+        self.host = f"127.0.0.1:{running.ports[Service.NER]}"
+        self.pipeline = Pipeline(replace(way.settings, endpoint=f"http://{self.host}"), now=way.now)
         self.pipeline.services.delays.clock = lambda: way.now().timestamp()
 
     def count(self, operation: str) -> int:
@@ -65,7 +66,7 @@ async def test_a_job_of_another_resource_is_left_to_its_owner(
         caplog.clear()
         await other.pipeline.poll(way.message().content.encode())
         (warning,) = [line.message for line in caplog.records if line.levelno >= logging.WARNING]
-        assert f"the job belongs to {way.settings.endpoint}, not to NER_ENDPOINT ({other.endpoint})" in warning
+        assert f"the job belongs to {host_of(way.pipeline.services)}, not to NER_ENDPOINT ({other.host})" in warning
         assert "give each app its own NER_QUEUE and NER_STATE_CONTAINER, or set NER_ENDPOINT back" in warning
         assert way.outcome() is None
     body = way.message().content.encode()
@@ -91,7 +92,7 @@ async def test_a_job_of_another_resource_fails_at_the_time_limit(count: int, way
     assert outcome is not None
     assert outcome.status is OutcomeStatus.FAILED
     assert {problem.code for problem in outcome.errors} == {"OtherResource"}
-    assert f"the job belongs to {way.settings.endpoint}" in outcome.errors[0].message
+    assert f"the job belongs to {host_of(way.pipeline.services)}, not" in outcome.errors[0].message
     assert len(outcome.jobs) == jobs
     assert way.submissions() == jobs
     assert way.in_flight() == 0

@@ -183,7 +183,7 @@ class Listing:
             yield File(outcome.name or outcome.blob, State(outcome.status.value), outcome.modified, outcome=outcome)
 
     def overdue_batches(self, now: datetime, settings: Settings) -> set[str]:
-        """Return the batches to which the next sweep will send a message, since theirs must be lost."""
+        """Return the batches for which the next sweep will send a message, because theirs must be lost."""
         grace = settings.overdue_seconds
         return {
             batch
@@ -192,7 +192,7 @@ class Listing:
         }
 
     def orphans(self, now: datetime, settings: Settings) -> list[Claimed]:
-        """Return the claims whose worker has ended without a record of its work: they are in no batch."""
+        """Return the claims that no record names, although their workers must have ended."""
         live = {etag for record in self.batches.values() for etag in record.claims}
         patience = settings.submit_timeout_seconds
         return [
@@ -200,7 +200,7 @@ class Listing:
         ]
 
     def left_batches(self, now: datetime, settings: Settings) -> list[str]:
-        """Return the batches whose message must be lost, and all of whose files have ended."""
+        """Return the overdue batches whose claims are all gone: their files have ended."""
         claims = {claim.etag for claim in self.claims.values()}
         overdue = self.overdue_batches(now, settings)
         return sorted(batch for batch in overdue if not self.batches[batch].claims & claims)

@@ -186,7 +186,7 @@ class Redrive:
         return line
 
     def left_batches(self, listing: Listing) -> Iterator[Line]:
-        """Send the messages of overdue batches whose files have all ended: their records are left to be deleted."""
+        """Send the messages of overdue batches whose files have all ended, so that the app deletes their records."""
         left = listing.left_batches(utc_now(), self.account.settings)
         yield from (line for line in in_threads(self.left_batch, left) if line)
 

@@ -26,7 +26,7 @@ CALL_SHARE: Final = 0.5
 """The part of NER_SUBMIT_TIMEOUT_SECONDS that one submit call may take; the rest is for recording its result."""
 LONGEST_DISPLAY_NAME: Final = 256
 LONG_SECONDS: Final = 3600.0
-"""After so long, or half of NER_JOB_TIMEOUT_SECONDS, errors of the service may be due to a single text."""
+"""After this time, or half of NER_JOB_TIMEOUT_SECONDS if that is shorter, a single text may be the cause of errors."""
 
 
 async def submit_request(services: Services, request: Request, members: Sequence[Member]) -> str:
@@ -89,7 +89,7 @@ async def after_failed_call(
     jobs: Sequence[SubmittedJob] = (),
     since: datetime | None = None,
 ) -> None:
-    """Continue a batch later, or end it, after a call to the service failed.
+    """Continue a batch later, dissolve it, or end it, after a call to the service failed.
 
     Args:
         services: connections.
@@ -141,16 +141,16 @@ async def after_failed_call(
 def why_dissolved(
     record: BatchRecord, error: NerError, decided: Later | Fail, now: datetime, longest_seconds: float
 ) -> str:
-    """Return why a batch of several files does not continue as one after a failed call; empty if it does."""
+    """Return the reason to dissolve a batch after a failed submission; empty if there is none."""
     if not record.is_of_several or record.submitted_date_time is not None:
         return ""
     if isinstance(decided, Fail):
         return "" if decided.overdue or error.is_unanswered else "the service refused their request"
     if error.is_unanswered:
-        return "one of them may be what the service does not answer" if record.unsure > 1 else ""
+        return "one of them may keep the service from responding" if record.unsure > 1 else ""
     is_servers = error.remedy is Remedy.WAIT and not error.throttled
     is_long = (now - record.since).total_seconds() >= longest_seconds
-    return "one of them may be what the service fails at" if is_servers and is_long else ""
+    return "one of them may make the service fail" if is_servers and is_long else ""
 
 
 async def after_refused_call(
@@ -178,6 +178,6 @@ async def after_refused_call(
 
 
 def display_name(members: Sequence[Member]) -> str:
-    """Return the name under which the service lists a job: that of its file, or of one of them and how many more."""
+    """Return the name under which the service lists a job: that of its first file, and the number of the others."""
     more = f" and {len(members) - 1} more" if len(members) > 1 else ""
     return members[0].source.name[-(LONGEST_DISPLAY_NAME - len(more)) :] + more

@@ -23,7 +23,7 @@ T = TypeVar("T")
 WAITS: Final = {"waits_for": "rehydration"}
 """Metadata of an outcome that the sweep replaces once its file has left the archive tier."""
 MAX_CONFLICTS: Final = 5
-"""This many lost races in a row are not a race: the batch continues later."""
+"""How many conflicts in a row are tolerated; after that, the batch continues later."""
 GAVE_UP: Final = Problem(
     "ProcessingFailed",
     "The app failed to process this file several times. Ask its operator to check the log, then upload the file again.",
@@ -121,12 +121,12 @@ async def holds(services: Services, member: Member) -> bool:
 
 
 async def try_each(members: Sequence[M], step: Callable[[M], Awaitable[T]]) -> list[T | BaseException]:
-    """Take a step for all members of a batch at once; return what it returned for each, or raised."""
+    """Take a step for all members of a batch concurrently; return the result or the error of each."""
     return await asyncio.gather(*(step(member) for member in members), return_exceptions=True)
 
 
 def without_errors(results: Sequence[T | BaseException]) -> list[T]:
-    """Return results of `try_each`. Raises the first error among them."""
+    """Return the results of `try_each`. Raises the first error among them."""
     for result in results:
         if isinstance(result, BaseException):
             raise result
@@ -134,10 +134,10 @@ def without_errors(results: Sequence[T | BaseException]) -> list[T]:
 
 
 async def for_each(members: Sequence[M], step: Callable[[M], Awaitable[T]]) -> list[T]:
-    """Take a step for all members of a batch at once; if it fails for one of them, still take it for the others.
+    """Take a step for all members of a batch concurrently; if it fails for one, still complete it for the others.
 
     Raises:
-        Exception: what the first step that failed has raised.
+        Exception: the error of the first member whose step failed.
     """
     if len(members) == 1:
         return [await step(members[0])]
@@ -145,14 +145,14 @@ async def for_each(members: Sequence[M], step: Callable[[M], Awaitable[T]]) -> l
 
 
 async def give_up_version(services: Services, turn: Turn) -> None:
-    """End a batch whose files were replaced or deleted; a newer version, or else the sweep, takes over their claims."""
+    """End a batch whose files were replaced or deleted; newer versions or the sweep take care of their claims."""
     for member in turn.record.members:
         log.info("%r: this version was replaced or deleted, so the app stops processing it", member.source.name)
     await end_batch(services, turn)
 
 
 async def fail_members(services: Services, turn: Turn, problem: Problem, jobs: Sequence[SubmittedJob] = ()) -> None:
-    """End all versions of a batch without entities; `jobs` are those that are not in the record."""
+    """Write a failed outcome for each member of a batch; `jobs` are the accepted jobs that are not in the record."""
     record = turn.record
 
     async def end(member: Member) -> None:
@@ -163,13 +163,13 @@ async def fail_members(services: Services, turn: Turn, problem: Problem, jobs: S
 
 
 async def fail_batch(services: Services, turn: Turn, problem: Problem, *, jobs: Sequence[SubmittedJob] = ()) -> None:
-    """End a batch whose versions get no entities."""
+    """End a batch, with a failed outcome for each member."""
     await fail_members(services, turn, problem, jobs)
     await end_batch(services, turn)
 
 
 async def end_batch(services: Services, turn: Turn) -> None:
-    """Delete what is stored about a batch whose members have ended, unless a newer version has taken over its job."""
+    """Delete the record of a batch that has ended, unless a newer version has taken over its job; delete its ledger."""
     baton = turn.baton
     if turn.record.kind is BatchKind.LEDGER:
         await services.ledgers.delete(turn.batch)

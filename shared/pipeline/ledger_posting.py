@@ -32,7 +32,7 @@ WORKING_SHARE: Final = 0.4
 
 
 async def post_all(services: Services, turn: Turn, files: Sequence[File], *, ledger: Ledger) -> None:
-    """Post what the ledger of the only file lacks; when the time is up, another invocation continues immediately."""
+    """Post the rest of a file of many jobs; when the time is up, another invocation continues immediately."""
     (file,) = files
     member, text, before = file.member, file.text, len(ledger.requests)
     end_of_work = time.monotonic() + services.settings.submit_timeout_seconds * WORKING_SHARE
@@ -124,7 +124,7 @@ async def entry_of(services: Services, request: Request, member: Member) -> Requ
 async def after_unrecorded_job(
     services: Services, turn: Turn, error: UnrecordedJobError, *, jobs: Sequence[SubmittedJob]
 ) -> None:
-    """Continue a file later after a job was charged in vain, or give it up after a few of them."""
+    """Continue a file later, although the job that was charged is lost; give the file up after several such jobs."""
     again = after_unsure(turn.record, services.now(), services.settings.submit_timeout_seconds)
     if again is None:
         log.error("%s: gave up, because jobs of this file cannot be recorded: %s", turn.names, error)

@@ -25,7 +25,7 @@ log = logging.getLogger("ner")
 
 
 async def post_files(services: Services, turn: Turn, files: Sequence[File]) -> None:
-    """Post the texts of a batch, whose members are these files: as one job, or one file's as many with a ledger."""
+    """Post the texts of a batch, whose members are these files: as one job, or a long file as many, with a ledger."""
     files = placed(files)
     turn = turn.changed(members=[file.member for file in files])
     request = joined(files)
@@ -41,7 +41,7 @@ async def post_files(services: Services, turn: Turn, files: Sequence[File]) -> N
 
 
 async def post(services: Services, turn: Turn, request: Request) -> None:
-    """Post a batch of one request, and record the job."""
+    """Post the request of a batch, and record the job."""
     try:
         job_id = await submit_request(services, request, turn.record.members)
     except NerError as error:

@@ -63,7 +63,7 @@ async def submit(services: Services, wanted: FileMessage) -> None:
         await services.queue.send(again, BUSY_SECONDS)
         return
     async with services.reading_turn(is_large=is_large), AsyncExitStack() as stack:
-        # One call has brought a small file. A large one is claimed before it is read: its worker might die of that.
+        # `open_upload` has fetched all of a small file. A large one is claimed first: the worker may die of reading it.
         is_read_later = is_large or (is_readable and upload.is_archived)
         data = await upload.read() if is_readable and not is_read_later else None
         goes_alone = wanted.dissolved is not None or is_late(services, begun) or upload.is_archived
@@ -104,10 +104,10 @@ async def submit_claimed(
     Args:
         services: the shared services.
         held: the claim.
-        upload: what is still to be read; None if nothing is.
-        data: what was read; None if nothing was.
-        seat: of the file, in the batch that it was claimed for.
-        stack: of this invocation, for further seats.
+        upload: the upload if it is still to be read, else None.
+        data: bytes of the upload; None if it was not read.
+        seat: the file's seat, in the batch that it was claimed for.
+        stack: this invocation's contexts, for further seats.
         unsure: how many submissions of the version may have been accepted.
         begun: when the invocation began, by the monotonic clock.
     """
@@ -120,15 +120,15 @@ async def submit_claimed(
         return
     file = file._replace(unsure=unsure)
     if held.claim.batch != seat.batch:
-        # A worker may have died of it, so it goes alone.
+        # Its claim was taken over, perhaps from a worker that died of it, so the file goes alone.
         await begin(services, held.claim.batch, [file])
         return
-    # If the batch has left, or has no room for its documents, the file goes with the next one, and at last alone.
+    # If the file cannot join the batch, it tries the next one, and then goes alone.
     name, length = file.member.source.name, file.member.source.length
     lengths = [length if file.text.is_one_request and not is_late(services, begun) else None, None]
     while not seat.take(file):
         seat = stack.enter_context(services.gate.seat(name, lengths.pop(0), file.member.documents_count))
-        # The claims of a batch are about equally old: none of them is taken over before it has been sent.
+        # Renew the claim: no claim of a batch may become old before the batch has been sent.
         claim = msgspec.structs.replace(held.claim, batch=seat.batch, claimed_date_time=services.now())
         etag = await services.state.write_claim(claim, held.etag)
         if etag is None:
@@ -140,7 +140,7 @@ async def submit_claimed(
 
 
 def is_late(services: Services, begun: float) -> bool:
-    """Return whether an invocation has begun too long ago to send the files of others, which have more time."""
+    """Return whether an invocation is too old to share a batch: newer ones have more time to send theirs."""
     return time.monotonic() - begun > services.gate.open_seconds
 
 
@@ -194,7 +194,7 @@ def why_not_sent(services: Services, claim: Claim, *, is_archived: bool) -> Prob
 
 
 async def give_back(services: Services, held: StoredClaim) -> None:
-    """Give back a claim before anything was sent: this worker must not count as one that died, but those before do."""
+    """Give back a claim before anything was sent: this worker does not count as dead, but those before it still do."""
     claim = held.claim
     if claim.tries == 1:
         await services.state.release_claim(claim.source.name, held.etag)
@@ -203,7 +203,7 @@ async def give_back(services: Services, held: StoredClaim) -> None:
 
 
 async def look(services: Services, held: StoredClaim, digest: str, *, may_copy: bool) -> Member | None:
-    """Return a claimed version as a member of a batch; None if it ends: it has an outcome or is not the newest.
+    """Return a claimed version as a member of a batch; None if it ends, because of an outcome or a newer version.
 
     Raises:
         AzureError: storage refused a call.
@@ -252,7 +252,7 @@ async def ends(
 
 
 async def begin(services: Services, batch: BatchId, files: list[File]) -> None:
-    """Send the files of a new batch to the service, or let them wait while it is throttling.
+    """Send the files of a new batch to the service; while the service is throttling, only store the batch.
 
     Raises:
         AzureError: storage refused a call.

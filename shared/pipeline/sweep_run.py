@@ -31,12 +31,12 @@ class Sweep:
     """A sweep that is running.
 
     Attributes:
-        now: when it began.
-        state: what the last one stored; None in the first one of a deployment.
-        live: ETags of the claims that are in a batch.
-        swept: what it has seen and done so far.
-        revived_files: how many files are in the batches whose message was lost.
-        messages: about files, which are about to be sent.
+        now: when the sweep began.
+        state: what the last sweep stored; None in the first sweep of a deployment.
+        live: ETags of the claims that the records of batches name.
+        swept: what the sweep has seen and done so far.
+        revived_files: how many files are in the batches that got a new message.
+        messages: messages about files that are about to be sent.
         repairs: pending repairs of state blobs, each with the name of what it repairs.
         refused_in_a_row: repairs that storage has refused since the last successful one.
     """

@@ -1,6 +1,6 @@
 """The sweep's walk through files, outcomes and claims: together, in the order of their names.
 
-A million of them therefore need the memory of one page.
+Therefore, it holds only one page of each listing in memory, however many files there are.
 """
 
 import logging
@@ -21,7 +21,7 @@ log = logging.getLogger("ner")
 
 
 async def walk_files(run: Sweep, place: Place | None) -> Place | None:
-    """Send a message for each file that needs one; return where to continue if the time was up before the last."""
+    """Send a message for each file that needs one; if the time is up before the last file, return where to continue."""
     services = run.services
     blobs, settings = services.account.blobs, services.settings
     inputs = Listing(blobs.get_container_client(settings.input_container), page=place.inputs if place else None)
@@ -101,7 +101,7 @@ def listed_claim(claim: Listed) -> ListedClaim:
 
 
 async def release_orphans(run: Sweep, claims: list[Listed]) -> None:
-    """Delete claims of deleted files whose worker has ended without a record."""
+    """Delete old claims of deleted files if no record names them."""
     settings = run.services.settings
     for claim in claims:
         known = listed_claim(claim)

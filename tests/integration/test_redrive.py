@@ -269,7 +269,7 @@ TOGETHER = ("together/1.txt", "together/2.txt", "together/3.jsonl")
 
 @pytest.fixture
 async def batch(way: Way, account: Account) -> BatchMessage:
-    """Three files that share a job: of one document, of a long one, and of four; and the message of their batch."""
+    """The message of a batch of three files: of one document, of a long document, and of four documents."""
     way.switch(jobSeconds=1000)
     for way.name, data in zip(TOGETHER, (TEXT, TEXT * 40, documents(4)), strict=True):
         way.upload(data)
@@ -344,7 +344,7 @@ async def test_a_poison_message_of_several_files_is_sent_once(way: Way, account:
 
 
 async def test_a_file_whose_batch_left_without_it_is_submitted(way: Way, account: Account, batch: BatchMessage) -> None:
-    """Its worker died before it took its place: the message of the batch would not bring it on."""
+    """Its worker died before the file joined: the message of the batch would not continue it."""
     way.name = "together/late.txt"
     way.upload()
     source = await way.pipeline.services.blobs.newest(way.name)

@@ -25,6 +25,7 @@ from local.app_settings import SAMPLE, read_values
 from local.install import STATE
 from local.watch import read_outcome
 from shared.documents import read_documents, survey
+from shared.json_documents import MAX_DOCUMENTS
 from shared.names import result_name
 from shared.ner.model import Document
 from shared.outcome import Outcome
@@ -91,7 +92,7 @@ def large_file(kind: str) -> tuple[str, bytes]:
         count = BYTES // (len(line) + 1)
         return "a.jsonl", "\n".join(line.replace("00000000", f"{number:08}") for number in range(count)).encode()
     if kind == "shortest lines":
-        return "a.jsonl", b"\n".join(b'{"id":%d,"text":"a"}' % number for number in range(BYTES // 25))
+        return "a.jsonl", b"\n".join(b'{"id":%d,"text":"a"}' % number for number in range(MAX_DOCUMENTS))
     return "a.txt", text_of(SAMPLES[kind]).encode()
 
 

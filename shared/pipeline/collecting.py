@@ -14,12 +14,13 @@ from shared.message import is_expired
 from shared.ner.errors import NerError, Remedy
 from shared.ner.model import TIMED_OUT, Job, JobStatus, Problem
 from shared.outcome import MergedOutcome, ServiceJob, summarise
-from shared.pipeline.calling import after_failed_call, next_poll
+from shared.pipeline.calling import after_failed_call, get_job, next_poll
 from shared.pipeline.finishing import end_batch, finish_merged, give_up_version
 from shared.pipeline.ledger_posting import WORKING_SHARE
 from shared.pipeline.rescheduling import Turn, reschedule
 from shared.pipeline.services import Services
 from shared.source import Source
+from shared.state.batch import BatchRecord
 from shared.state.ledger import CollectedEntry, JobEntry, Ledger, RefusalEntry, RequestEntry
 from shared.storage.ledgers import LedgerConflictError, ResultsGoneError
 
@@ -38,7 +39,7 @@ async def collect(services: Services, turn: Turn, ledger: Ledger) -> None:
     expired = is_expired(turn.record.since, services.now(), services.settings.job_timeout_seconds)
     before = ledger.collected_count
     try:
-        waits = await collect_ended(services, ledger, end_of_work, expired=expired)
+        waits = await collect_ended(services, turn.record, ledger, end_of_work, expired=expired)
         if ledger.collected_count < len(ledger.requests):
             await reschedule(services, turn.after_progress().changed(due=next_due(services, ledger, waits=waits)))
             return
@@ -66,11 +67,14 @@ def next_due(services: Services, ledger: Ledger, *, waits: bool) -> datetime:
     return services.in_seconds(next_poll(services, request if isinstance(request, JobEntry) else None, age))
 
 
-async def collect_ended(services: Services, ledger: Ledger, end_of_work: float, *, expired: bool) -> bool:
+async def collect_ended(
+    services: Services, record: BatchRecord, ledger: Ledger, end_of_work: float, *, expired: bool
+) -> bool:
     """Collect the results of the jobs that have ended, in order, until one is still running or the time is up.
 
     Args:
         services: connections.
+        record: of the file's batch.
         ledger: ledger of a file that has been submitted completely.
         end_of_work: when the time is up, by the monotonic clock; one poll is always made.
         expired: whether jobs that are still running count as failed.
@@ -87,7 +91,7 @@ async def collect_ended(services: Services, ledger: Ledger, end_of_work: float, 
         collected = Collected(Merger(ledger.merge_state))
         for entry in ledger.requests[ledger.collected_count :]:
             try:
-                result = await result_of(services, entry, expired=expired)
+                result = await result_of(services, record, entry, expired=expired)
             except NerError:
                 await keep(services, ledger, collected)
                 raise
@@ -102,7 +106,9 @@ async def collect_ended(services: Services, ledger: Ledger, end_of_work: float, 
     return waits
 
 
-async def result_of(services: Services, entry: RequestEntry, *, expired: bool) -> Job | Problem | None:
+async def result_of(
+    services: Services, record: BatchRecord, entry: RequestEntry, *, expired: bool
+) -> Job | Problem | None:
     """Return the ended job of a request, the reason if there will never be one, or None while the job runs.
 
     Raises:
@@ -111,7 +117,7 @@ async def result_of(services: Services, entry: RequestEntry, *, expired: bool) -
     if isinstance(entry, RefusalEntry):
         return entry.error
     try:
-        job = await services.ner.look(entry.job_id, entry.submitted_date_time)
+        job = await get_job(services, record, entry.job_id, entry.submitted_date_time)
     except NerError as error:
         if error.remedy is Remedy.NONE or expired:
             return Problem(error.code, outcomes.explain(error, overdue=expired))

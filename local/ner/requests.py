@@ -48,11 +48,21 @@ class TaskRequest:
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """A job to be, in any dialect."""
+    """A job to be, in any dialect.
+
+    Attributes:
+        display_name: of the job.
+        documents: to recognise entities in.
+        tasks: of the job.
+        detects_languages: whether the version of the API takes the language `auto`.
+        cancel_after: after how many seconds the job is cancelled; None if it is not.
+    """
 
     display_name: str | None
     documents: list[InputDocument]
     tasks: list[TaskRequest]
+    detects_languages: bool = False
+    cancel_after: float | None = None
 
 
 def digest_of(text: str) -> str:

@@ -48,6 +48,7 @@ class Switches(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
         most_text_elements: how many a request may have, all documents together; more are refused with 400.
         refused_marker: a request is refused with 400 if the text of any of its documents contains this; empty: none is.
         missing_marker: a document whose text contains this has neither a result nor an error; empty: none is missing.
+        unknown_fields: whether every object of a response that shows a job has fields that no version of the API has.
         faults: what goes wrong; the first that fits a call happens to it.
     """
 
@@ -62,6 +63,7 @@ class Switches(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     most_text_elements: Annotated[int, msgspec.Meta(ge=1)] = MOST_TEXT_ELEMENTS
     refused_marker: str = ""
     missing_marker: str = ""
+    unknown_fields: bool = False
     faults: list[Fault] = []
 
 

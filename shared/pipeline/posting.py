@@ -10,7 +10,7 @@ from azure.core.exceptions import AzureError
 
 from shared.ner.errors import NerError
 from shared.packing import Request
-from shared.pipeline.calling import after_failed_call, next_poll, submit_request
+from shared.pipeline.calling import after_failed_call, host_of, next_poll, submit_request
 from shared.pipeline.dissolving import dissolve
 from shared.pipeline.finishing import cancel
 from shared.pipeline.ledger_posting import can_be_halved, post_all, post_halved
@@ -34,7 +34,8 @@ async def post_files(services: Services, turn: Turn, files: Sequence[File]) -> N
     elif len(files) > 1:
         await dissolve(services, turn, "they do not fit one request")
     else:
-        taken = await take_baton(services, turn.changed(kind=BatchKind.LEDGER))
+        ledger = turn.changed(kind=BatchKind.LEDGER, host=host_of(services))
+        taken = await take_baton(services, ledger)
         if taken is not None:
             await post_all(services, taken, files, ledger=Ledger(turn.batch))
 
@@ -55,6 +56,7 @@ async def post(services: Services, turn: Turn, files: Sequence[File], request: R
     submitted = turn.after_progress().changed(
         kind=BatchKind.JOB,
         job=job,
+        host=host_of(services),
         submitted_date_time=services.now(),
         due=services.in_seconds(next_poll(services, job, 0.0)),
     )

@@ -6,9 +6,8 @@ many is no submission too many: only an outcome that is to be replaced leads to 
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from threading import Lock
 from typing import Final
 
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
@@ -114,7 +113,6 @@ class Redrive:
         self.dry_run = dry_run
         self.unseen_count = 0
         self.senders: dict[str, Line] = {}
-        self.lock = Lock()
         settings = account.settings
         self.queue = account.queues.get_queue_client(settings.queue, message_encode_policy=TextBase64EncodePolicy())
 
@@ -175,12 +173,10 @@ class Redrive:
         if line.message is None:
             return line
         key = line.message.batch if isinstance(line.message, BatchMessage) else line.message.file
-        with self.lock:  # poison messages are read concurrently
-            sender = self.senders.setdefault(key, line)
+        sender = self.senders.setdefault(key, line)  # atomic: poison messages are read concurrently
         if sender is line:
             return line
-        why = f"it continues with the message of {sender.name}"
-        return Line(line.name, line.kind, None, why, is_file=line.is_file)
+        return replace(line, message=None, delay_seconds=0, why=f"it continues with the message of {sender.name}")
 
     def send(self, line: Line) -> Line:
         """Put a line's message into the queue, if it has one."""

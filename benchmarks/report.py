@@ -142,7 +142,7 @@ def waiting(results: Results) -> Iterator[str]:
 def hostile(results: Results) -> Iterator[str]:
     """Yield what hostile files cost small ones."""
     yield "`entries`: four files of 20 MB with millions of tiny entries, and five small files. `marks`: 0.6 MB of a"
-    yield "space and a combining mark in turns, and ten small files. Each small file got its entities, and was submitted"
+    yield "space and a combining mark in turns, and ten small files. Each small file got its entities and was submitted"
     yield "once. The time is from the events to the last outcome; jobs take about 1 s."
     yield ""
     yield "| | small files, s | all files, s | growth of the worker's peak memory, MB |"

@@ -9,6 +9,7 @@ import msgspec
 
 from benchmarks import prices
 from benchmarks.figures import Burst, Exchanged, Figures
+from benchmarks.hostile_files import Beside
 from benchmarks.large_uploads import Grown
 from benchmarks.one_file import Seconds
 from local.install import STATE
@@ -39,6 +40,7 @@ class Results(msgspec.Struct):
     growth: dict[str, list[Figures]] = {}
     bulk: Figures | None = None
     large_uploads: Grown | None = None
+    hostile_files: dict[str, Beside] = {}
     exchange: dict[str, dict[str, list[Exchanged]]] = {}
     one_file: list[Seconds] = []
     bursts: dict[str, dict[str, list[Burst]]] = {}

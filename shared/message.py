@@ -33,7 +33,9 @@ class FileMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag
     """A file whose newest version is to be submitted, unless it is in flight or has its outcome.
 
     `replaces` is the ETag of an outcome of that version that is to be replaced. `dissolved` is the dissolved batch that
-    the file was in, and `unsure` is copied from its record. `due` is when the message should be received.
+    the file was in, and `unsure` is copied from its record. `due` is when the message should be received; None if the
+    host has just reported the file. `etag` is that of the only version that the message is about: a newer one has an
+    event of its own.
     """
 
     version: Literal[2] = 2
@@ -42,6 +44,7 @@ class FileMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag
     dissolved: BatchId | None = None
     unsure: Annotated[int, msgspec.Meta(ge=0)] = 0
     due: Instant | None = None
+    etag: Annotated[str, msgspec.Meta(max_length=128)] | None = None
     trace_parent: TraceParent | None = None
 
 

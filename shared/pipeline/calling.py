@@ -9,8 +9,8 @@ from shared import outcome as outcomes
 from shared.delays import MOST_TRANSACTIONS
 from shared.merging import numbered
 from shared.message import is_expired
-from shared.ner.errors import NerError, Remedy
-from shared.ner.model import Problem
+from shared.ner.errors import FORGOTTEN_CODES, NerError, Remedy
+from shared.ner.model import Job, Problem
 from shared.packing import Request
 from shared.pipeline.decisions import Fail, Later, after_call, after_refusal, after_unsure
 from shared.pipeline.dissolving import dissolve
@@ -33,6 +33,46 @@ async def submit_request(services: Services, request: Request, members: Sequence
     """Submit a request and return the ID of its job. Raises NerError."""
     within = services.settings.submit_timeout_seconds * CALL_SHARE
     return await services.ner.submit(numbered(request.documents), display_name(members), within)
+
+
+def host_of(services: Services) -> str:
+    """Return host and port of NER_ENDPOINT, which tell the Language resource from others."""
+    return services.settings.endpoint.partition("//")[2].lower()
+
+
+def is_of_another_resource(services: Services, record: BatchRecord) -> bool:
+    """Return whether another Language resource has the jobs of a batch than the one that this app uses."""
+    return record.host not in ("", host_of(services))
+
+
+def of_another_resource(services: Services, record: BatchRecord) -> NerError:
+    """Return why this app cannot continue a batch whose jobs another resource has.
+
+    The batch waits, since they were charged: another app that shares the queue may have them, or the operator has
+    changed NER_ENDPOINT and may change it back.
+    """
+    return NerError(
+        "OtherResource",
+        f"the job belongs to {record.host}, not to NER_ENDPOINT ({host_of(services)}): give each app its "
+        "own NER_QUEUE and NER_STATE_CONTAINER, or set NER_ENDPOINT back until no file is in flight",
+        Remedy.WAIT,
+    )
+
+
+async def get_job(services: Services, record: BatchRecord, job_id: str, submitted: datetime) -> Job:
+    """Return a job of a batch, with its results if it has ended.
+
+    Raises:
+        NerError: the job could not be read. Without a remedy, its own resource has forgotten it.
+    """
+    try:
+        return await services.ner.look(job_id, submitted)
+    except NerError as error:
+        # A resource can have several endpoints, so only its answer shows that it does not have the job.
+        is_unknown = error.remedy is Remedy.NONE or error.code in FORGOTTEN_CODES
+        if is_unknown and is_of_another_resource(services, record):
+            raise of_another_resource(services, record) from None
+        raise
 
 
 def next_poll(services: Services, job: SubmittedJob | None, age_seconds: float) -> float:

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from shared.pipeline.calling import is_of_another_resource
 from shared.pipeline.decisions import Claiming, has_job, who_submits, with_version
 from shared.pipeline.gate import Seat
 from shared.pipeline.rescheduling import Turn, reschedule, void
@@ -125,7 +126,7 @@ async def take_over_job(services: Services, claim: Claim, known: StoredClaim) ->
     """
     batch = known.claim.batch
     stored = await services.state.read_batch(batch)
-    if stored is None or not has_job(stored.record, known.etag):
+    if stored is None or not has_job(stored.record, known.etag) or is_of_another_resource(services, stored.record):
         return await replace_claim(services, claim, known)
     received = known.claim.received_date_time
     claim = msgspec.structs.replace(claim, batch=batch, received_date_time=received)

@@ -1,5 +1,6 @@
 """Decisions about what to do, based on what was read: pure functions, without a clock of their own and without I/O."""
 
+import re
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, NamedTuple
@@ -21,6 +22,11 @@ LAST_TRY_TIMEOUTS: Final = 15
 MAX_UNSURE: Final = 5
 """How often a text may be submitted without learning its job."""
 LEAST_UNSURE_SECONDS: Final = 120
+
+SIZE = re.compile(
+    r"InvalidDocumentBatch|413\b|too ?(?:large|long|big|many)|exceed|at most|maximum|limit", re.IGNORECASE
+)
+"""In the code or the message of a refusal that may be due to the size of the request."""
 
 LONGEST_WINDOW_SECONDS: Final = 2.0
 """How long a batch waits at most for files that have no seat in it yet."""
@@ -186,6 +192,12 @@ def after_unsure(record: BatchRecord, now: datetime, patience_seconds: float) ->
         return None
     seconds = max(patience_seconds, LEAST_UNSURE_SECONDS) * 8 ** (unsure - 1)
     return msgspec.structs.replace(record, unsure=unsure, not_before=now + timedelta(seconds=seconds))
+
+
+def is_refused_for_size(error: NerError) -> bool:
+    """Return whether the service has refused a request that may be accepted in smaller ones."""
+    is_refused = error.remedy is Remedy.NONE and not error.is_unanswered
+    return is_refused and SIZE.search(f"{error.code} {error.message}") is not None
 
 
 def after_refusal(record: BatchRecord, now: datetime, *, least: float, most: float, jitter: float) -> float:

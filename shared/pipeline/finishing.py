@@ -20,6 +20,8 @@ log = logging.getLogger("ner")
 M = TypeVar("M")
 T = TypeVar("T")
 
+WAITS: Final = {"waits_for": "rehydration"}
+"""Metadata of an outcome that the sweep replaces once its file has left the archive tier."""
 MAX_CONFLICTS: Final = 5
 """How many conflicts in a row are tolerated; after that, the batch continues later."""
 GAVE_UP: Final = Problem(
@@ -36,7 +38,11 @@ NOT_SUBMITTED: Final = Problem(
     "The app could not submit the file within NER_JOB_TIMEOUT_SECONDS. Ask its operator to check the log, then upload "
     "the file again.",
 )
-TIMED_OUT: Final = Problem("JobTimeout", "The job did not end within NER_JOB_TIMEOUT_SECONDS. Upload the file again.")
+ARCHIVED: Final = Problem(
+    "FileArchived",
+    "The file is in the archive tier, where it cannot be read. Rehydrate it, unless that has begun: change its tier to "
+    "hot, cool or cold. The app submits it once it has been rehydrated.",
+)
 
 
 async def fail(services: Services, member: Member, problem: Problem, jobs: Sequence[SubmittedJob] = ()) -> None:
@@ -51,30 +57,33 @@ async def finish(services: Services, member: Member, outcome: Outcome) -> None:
         AzureError: storage refused a call, for instance because another program holds a lease on the outcome.
         OutcomeConflictError: other workers wrote the outcome each time.
     """
-    await write_and_release(services, member, outcome.status, outcomes.encode(outcome), outcomes.describe(outcome))
+    metadata = outcomes.metadata(outcome.status, member.source, member.digest)
+    if outcome.errors == [ARCHIVED]:
+        metadata |= WAITS
+    await write_and_release(services, member, metadata, outcomes.encode(outcome), outcomes.describe(outcome))
 
 
 async def finish_merged(
     services: Services, member: Member, outcome: MergedOutcome, pieces: Callable[[], AsyncIterator[bytes]]
 ) -> None:
     """End a version with an outcome that is yielded in pieces. Raises the same errors as `finish`."""
-    await write_and_release(services, member, outcome.status, pieces, outcome.describe())
+    metadata = outcomes.metadata(outcome.status, member.source, member.digest)
+    await write_and_release(services, member, metadata, pieces, outcome.describe())
 
 
 async def write_and_release(
-    services: Services, member: Member, status: outcomes.OutcomeStatus, body: Body, described: dict[str, object]
+    services: Services, member: Member, metadata: dict[str, str], body: Body, described: dict[str, object]
 ) -> None:
     """Write the outcome unless the version has ended or been replaced, then release its claim.
 
     A version that was replaced keeps its claim, which the newer one takes over: without an outcome, nothing else shows
     a worker that has just read the old version that it was charged.
     """
-    name = member.source.name
-    metadata = outcomes.metadata(status, member.source, member.digest)
-    with services.telemetry.part("outcome", status=status.value):
+    name, status = member.source.name, metadata["status"]
+    with services.telemetry.part("outcome", status=status):
         decided = await write_if_newest(services, member, body, metadata)
     if decided is Verdict.WRITTEN:
-        services.telemetry.ended(status.value)
+        services.telemetry.ended(status)
         log.info("%r: wrote the outcome: %s", name, described)
     else:
         why = "already has one" if decided is Verdict.ENDED else "was replaced"

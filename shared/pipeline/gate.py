@@ -20,7 +20,7 @@ from shared.pipeline.texts import File
 from shared.state.claim import BatchId, new_batch_id
 from shared.storage.blobs import OutcomeConflictError
 
-MAX_BYTES: Final = REQUEST_LIMITS.elements
+MAX_BYTES: Final = REQUEST_LIMITS.units
 """Bytes of the files in a batch: no file has more characters than bytes, and a character is up to 6 bytes of JSON."""
 ON_THE_WAY_SECONDS: Final = 1.0
 """How long a batch waits for files that are on the way, unless its window is longer. A slower file misses it."""

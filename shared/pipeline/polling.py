@@ -12,15 +12,23 @@ from shared import outcome as outcomes
 from shared.documents import DocumentError
 from shared.message import BatchMessage, is_expired
 from shared.ner.errors import NerError
-from shared.ner.model import Job, Problem
-from shared.pipeline.calling import after_failed_call, after_refused_call, next_poll
+from shared.ner.model import TIMED_OUT, Job, Problem
+from shared.pipeline.calling import (
+    after_failed_call,
+    after_refused_call,
+    get_job,
+    host_of,
+    is_of_another_resource,
+    next_poll,
+    of_another_resource,
+)
 from shared.pipeline.collecting import collect
 from shared.pipeline.decisions import before_last_try
 from shared.pipeline.dissolving import dissolve
 from shared.pipeline.finishing import (
+    ARCHIVED,
     GAVE_UP,
     NOT_SUBMITTED,
-    TIMED_OUT,
     cancel,
     end_batch,
     fail,
@@ -124,12 +132,12 @@ async def poll_job(services: Services, turn: Turn, submitted: SubmittedJob) -> N
     record = turn.record
     age = services.now() - record.since
     try:
-        job = await services.ner.look(submitted.job_id, record.since)
+        job = await get_job(services, record, submitted.job_id, record.since)
     except NerError as error:
         await after_failed_call(services, turn, error)
         return
     if job.status.is_final:
-        services.delays.learn(submitted.transactions_count, job.seconds)
+        services.delays.learn(submitted.transactions_count, job.working_seconds)
         await after_job(services, turn, submitted, job)
     elif is_expired(record.since, services.now(), longest_wait(services, record)):
         if record.is_of_several:
@@ -241,16 +249,19 @@ async def read_again(services: Services, turn: Turn) -> list[File]:
         source = member.source
         upload = await services.blobs.open_upload(source.name, source.etag)
         data = await upload.read() if upload else None
-        if data is None:
+        if upload is None or data is None:
             log.info("%r: this version was replaced or deleted, so the app stops processing it", source.name)
             return None
         try:
-            return ready(member, read_text(services.settings, source, data), received)
+            if upload.is_archived:
+                raise DocumentError(ARCHIVED.code, ARCHIVED.message)
+            text = await services.texts.run(len(data), lambda: read_text(services.settings, source, data))
         except DocumentError as error:
             # For instance, NER_MAX_BLOB_BYTES has been reduced meanwhile.
             with services.telemetry.of_member("finish", turn.batch, turn.record, member):
                 await fail(services, member, Problem(error.code, error.message))
             return None
+        return ready(member, text, received)
 
     results = await try_each(turn.record.members, read)
     refusals = [result for result in results if isinstance(result, AzureError)]
@@ -276,4 +287,9 @@ async def go_on_with_ledger(services: Services, turn: Turn) -> None:
     if ledger.next_start is None:
         await collect(services, turn, ledger)
         return
+    if ledger.jobs and is_of_another_resource(services, turn.record):
+        # The jobs of one file are of one resource.
+        await after_failed_call(services, turn, of_another_resource(services, turn.record), jobs=ledger.jobs)
+        return
+    turn = turn.changed(host=host_of(services))
     await post_later(services, turn, partial(post_all, ledger=ledger), jobs=ledger.jobs)

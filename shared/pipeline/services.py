@@ -14,6 +14,7 @@ from shared.ner.dialects import STRING_INDEX_TYPE, dialect_for
 from shared.pipeline.decisions import window_seconds
 from shared.pipeline.gate import Gate
 from shared.pipeline.learning import Exchange
+from shared.pipeline.texts import TextThread
 from shared.settings import Settings
 from shared.state.batch import BatchRecord
 from shared.storage.account import Account
@@ -58,6 +59,7 @@ class Services:
     random: Random = field(default_factory=Random)  # spreads polls; not for security
     exchange: Exchange = field(default_factory=Exchange)
     reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LARGE_FILES))
+    texts: TextThread = field(default_factory=TextThread)
     same_texts: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while the job of a version with the same text is taken over."""
     suspects: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -19,11 +19,12 @@ from shared.message import FileMessage, is_expired
 from shared.ner.model import Problem
 from shared.pipeline.claiming import is_newest, take_claim
 from shared.pipeline.copying import copy_outcome
-from shared.pipeline.finishing import GAVE_UP, MAX_CONFLICTS, NOT_SUBMITTED, fail, finish
+from shared.pipeline.finishing import ARCHIVED, GAVE_UP, MAX_CONFLICTS, NOT_SUBMITTED, fail, finish
 from shared.pipeline.gate import Seat
 from shared.pipeline.posting import post_files
 from shared.pipeline.rescheduling import Turn, reschedule
 from shared.pipeline.services import Services
+from shared.pipeline.settling import is_put_off
 from shared.pipeline.texts import File, digest_of, read_text, ready
 from shared.precedence import Present, PresentOutcome, look_at_outcome
 from shared.source import Source
@@ -51,6 +52,8 @@ async def submit(services: Services, wanted: FileMessage) -> None:
     if upload is None:
         log.info("%r: deleted before it was submitted, nothing to do", wanted.file)
         return
+    if await is_put_off(services, wanted, upload):
+        return
     length = upload.source.length
     is_readable = length <= services.settings.max_blob_bytes
     is_large = is_readable and length > LARGE_FILE
@@ -61,13 +64,14 @@ async def submit(services: Services, wanted: FileMessage) -> None:
         return
     async with services.reading_turn(is_large=is_large), AsyncExitStack() as stack:
         # `open_upload` has fetched all of a small file. A large one is claimed first: the worker may die of reading it.
-        data = await upload.read() if is_readable and not is_large else None
-        goes_alone = wanted.dissolved is not None or is_late(services, begun)
+        is_read_later = is_large or (is_readable and upload.is_archived)
+        data = await upload.read() if is_readable and not is_read_later else None
+        goes_alone = wanted.dissolved is not None or is_late(services, begun) or upload.is_archived
         seat = stack.enter_context(services.gate.seat(wanted.file, None if goes_alone else length))
         claim = new_claim(services, wanted, upload.source, data, seat.batch)
         held = await take_claim(services, claim, seat, stack, dissolved=wanted.dissolved)
         if held is not None:
-            unread = upload if is_large else None
+            unread = upload if is_read_later else None
             await submit_claimed(services, held, unread, data, seat, stack=stack, unsure=wanted.unsure, begun=begun)
 
 
@@ -149,21 +153,27 @@ async def prepare(services: Services, held: StoredClaim, upload: Upload | None, 
     """
     claim = held.claim
     is_given_up = claim.tries > MAX_TRIES
-    if upload is not None and not is_given_up:
+    is_archived = upload is not None and upload.is_archived
+    if upload is not None and not is_given_up and not is_archived:
         data = await upload.read()
-    digest = claim.digest or digest_of(services.api, services.settings.language, claim.source.name, data)
+    digest = claim.digest or await services.texts.run(
+        len(data or b""), lambda: digest_of(services.api, services.settings.language, claim.source.name, data)
+    )
     member = await look(services, held, digest, may_copy=not is_given_up)
     if member is None:
         return None
-    if is_given_up:
-        log.error("%r: gave up, because %d workers failed to process this version", claim.source.name, claim.tries - 1)
-        await fail(services, member, GAVE_UP)
+    problem = why_not_sent(services, claim, is_archived=is_archived)
+    if problem is ARCHIVED and claim.replaces is not None:
+        log.warning(
+            "%r: keeps its outcome, because it is in the archive tier and must be rehydrated", claim.source.name
+        )
+        await services.state.release_claim(claim.source.name, held.etag)
         return None
-    if is_expired(claim.received_date_time, services.now(), services.settings.job_timeout_seconds):
-        await fail(services, member, NOT_SUBMITTED)
+    if problem is not None:
+        await fail(services, member, problem)
         return None
     try:
-        text = read_text(services.settings, member.source, data)
+        text = await services.texts.run(len(data or b""), lambda: read_text(services.settings, member.source, data))
     except DocumentError as error:
         await fail(services, member, Problem(error.code, error.message))
         return None
@@ -173,6 +183,16 @@ async def prepare(services: Services, held: StoredClaim, upload: Upload | None, 
         await finish(services, msgspec.structs.replace(member, source=text.source), outcome)
         return None
     return ready(member, text, claim.received_date_time)
+
+
+def why_not_sent(services: Services, claim: Claim, *, is_archived: bool) -> Problem | None:
+    """Return why a claimed version fails, whatever its text says; None if it does not."""
+    if claim.tries > MAX_TRIES:
+        log.error("%r: gave up, because %d workers failed to process this version", claim.source.name, claim.tries - 1)
+        return GAVE_UP
+    if is_expired(claim.received_date_time, services.now(), services.settings.job_timeout_seconds):
+        return NOT_SUBMITTED
+    return ARCHIVED if is_archived else None
 
 
 async def give_back(services: Services, held: StoredClaim) -> None:

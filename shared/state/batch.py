@@ -77,10 +77,11 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     """The state of a batch.
 
     `received_date_time` is when the app first saw the first of its files. `submitted_date_time` is when the service
-    accepted them (the last job, if there are many). `tries` counts the workers in a row that began the next step and
-    recorded no result; a lost message counts as one. `unsure` counts the submissions in a row that may have been
-    accepted, but whose job is unknown; nothing is submitted before `not_before`. `problem` is the reason why the last
-    submission failed.
+    accepted them (the last job, if there are many); `host` is that of the endpoint, which alone has their jobs. `tries`
+    counts the workers in a row that began the next step and recorded no result; a lost message counts as one. `unsure`
+    counts the submissions in a row that may have been accepted, but whose job is unknown; nothing is submitted before
+    `not_before`. `problem` is the reason why the last submission failed. `is_halved` says that the service has refused
+    a request of the file for its size: the next requests have at most half of the limits.
     """
 
     kind: BatchKind
@@ -89,10 +90,12 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     received_date_time: Instant
     submitted_date_time: Instant | None = None
     due: Instant
+    host: Annotated[str, msgspec.Meta(max_length=1024)] = ""
     tries: int = 0
     unsure: int = 0
     not_before: Instant | None = None
     problem: Problem | None = None
+    is_halved: bool = False
     trace_parent: TraceParent | None = None
 
     @property

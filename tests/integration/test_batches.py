@@ -113,8 +113,10 @@ async def test_a_batch_has_as_many_files_as_a_page_of_results(way: Way) -> None:
 
 
 def comparable(outcome: Outcome | None) -> dict[str, Any]:
-    """Return an outcome without ids and times."""
+    """Return an outcome without ids, times and lengths of texts."""
     found: dict[str, Any] = json.loads(msgspec.json.encode(outcome))
+    for document in found["documents"]:
+        document["statistics"].pop("charactersCount")
     found["jobs"] = [job["status"] for job in found["jobs"]]
     found["source"].pop("etag")
     found["source"].pop("lastModified")

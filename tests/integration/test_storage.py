@@ -5,12 +5,14 @@ import gzip
 import os
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from azure.storage.blob import BlobServiceClient, ContentSettings
 from azure.storage.queue import QueueServiceClient
 
+from local.watch import upload
 from shared.content import Content
 from shared.message import FileMessage, decode_message
 from shared.names import ALWAYS_KEPT, result_name
@@ -258,9 +260,20 @@ async def test_a_compressed_upload_is_read_as_it_is_stored(
     packed = gzip.compress(os.urandom(length))
     settings = ContentSettings(content_type="text/plain", content_encoding="gzip")
     blobs.get_blob_client(storage.inputs, "a.txt").upload_blob(packed, content_settings=settings)
-    upload = await storage.open_upload("a.txt")
-    assert upload is not None
-    found = await upload.read()
-    assert (found, upload.source.length) == (packed, len(packed))
+    opened = await storage.open_upload("a.txt")
+    assert opened is not None
+    found = await opened.read()
+    assert (found, opened.source.length) == (packed, len(packed))
     assert isinstance(found, Content)
     assert found.compression == "gzip"
+
+
+def test_a_file_that_cannot_be_read_is_left_out_of_an_upload(
+    settings: Settings, blobs: BlobServiceClient, tmp_path: Path
+) -> None:
+    """For instance, it was deleted since its folder was listed; the others are uploaded."""
+    (tmp_path / "b.txt").write_text("text")
+    skipped: dict[str, list[Path]] = {}
+    files = {"a.txt": tmp_path / "a.txt", "b.txt": tmp_path / "b.txt"}
+    assert [file.name for file in upload(blobs, settings, files, skipped)] == ["b.txt"]
+    assert skipped == {"they cannot be read (No such file or directory)": [tmp_path / "a.txt"]}

@@ -104,6 +104,7 @@ def test_the_app_gets_settings_that_it_takes() -> None:
         "NER_ENDPOINT": "https://resource.example",
         "NER_API_VERSION": "2023-04-01",
         "NER_LANGUAGE": "en",
+        "NER_LOGGING_OPT_OUT": "false",
     }
     read = Settings.from_environ({name: str(value) for name, value in values.items()})
     assert read.key is None

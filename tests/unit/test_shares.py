@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.merging import numbered, results_of, transactions_of
-from shared.ner.model import Document, DocumentResult, Job, JobStatus, Problem
+from shared.ner.model import Document, DocumentResult, Job, JobStatus, Problem, ServiceDocument
 from shared.shares import failed_as_a_whole, split
 from shared.source import Source
 from shared.state.batch import Member, SubmittedJob
@@ -78,6 +78,21 @@ def test_an_error_of_a_document_is_its_files_own(status: JobStatus) -> None:
     assert first == (["0-0"], [], JobStatus.SUCCEEDED)
     assert second == ([None], [Problem("Bad", "It is bad.", "1-0")], status)
     assert third == (["2-0", "2-1"], [], JobStatus.SUCCEEDED)
+
+
+def test_what_the_app_does_not_know_stays_with_its_file() -> None:
+    """Fields of a document are its file's; those of the job are of all files."""
+    documents: list[DocumentResult] = [
+        ServiceDocument(f"0{number}:{number}", [], others={"new": number}) for number in (1, 0)
+    ]
+    problems = [Problem("Bad", "It is bad.", "02:2", {"error": {"target": "t"}})]
+    job = Job("id", JobStatus.SUCCEEDED, documents=documents, problems=problems, others={"new": 1})
+    parts = parts_of(job, [1, 1, 1])
+    assert [part.documents for part in parts[:2]] == [
+        [ServiceDocument(str(number), [], others={"new": number})] for number in (0, 1)
+    ]
+    assert [part.problems for part in parts] == [[], [], [msgspec.structs.replace(problems[0], document_id="2")]]
+    assert [part.others for part in parts] == [{"new": 1}] * 3
 
 
 def test_an_error_of_the_job_goes_to_files_without_results() -> None:

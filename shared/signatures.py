@@ -1,6 +1,6 @@
 """Formats that are not text, known by their first bytes or by the ending of a name.
 
-The table is the app's own: puremagic 2.2 and filetype 1.2 take any text that begins with "BM", "MZ" or "ID3" for a
+The table is the app's own: puremagic 1.30 and filetype 1.2 take any text that begins with "BM", "MZ" or "ID3" for a
 picture, a program or music.
 """
 

@@ -96,10 +96,10 @@ def test_a_failure_says_why(site: Site) -> None:
     site.host()
     page = site.open()
     drop(site, ("scan.pdf", b"%PDF"))
-    page.locator(".state.failed", has_text="failed: A file of type application/pdf is not plain text.").wait_for()
+    page.locator(".state.failed", has_text="failed: The name is that of a PDF document (application/pdf).").wait_for()
     page.get_by_role("link", name="scan.pdf").click()
     page.locator(".problem", has_text="UnsupportedType").wait_for()
-    assert "Upload its text as a .txt or .md file." in page.locator("#main").inner_text()
+    assert "Save its text as a .txt or .md file" in page.locator("#main").inner_text()
 
 
 def test_what_is_too_large_is_refused_with_the_limit(site: Site) -> None:

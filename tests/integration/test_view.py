@@ -134,7 +134,7 @@ async def test_the_list_says_where_each_file_stands(client: httpx.AsyncClient, w
     page = await arrived(client, "/files", "1 text record, 0.005")
     assert "2 of 3 done" in page
     assert "not started" in page
-    assert "failed: A file of type application/pdf is not plain text." in page
+    assert "failed: The name is that of a PDF document (application/pdf)." in page
     assert "1 text record, 0.005" in page
     only = (await client.get("/files", params={"q": "SCAN", "state": "failed"})).text
     assert "scan.pdf" in only

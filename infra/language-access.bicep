@@ -22,4 +22,6 @@ resource access 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 }
 
 output id string = account.id
-output endpoint string = account.properties.endpoint
+output endpoint string = empty(account.properties.?customSubDomainName)
+  ? fail('The Language resource has no custom subdomain, so it accepts no token of Microsoft Entra ID. Add one: az cognitiveservices account update --name ... --resource-group ... --custom-domain ...')
+  : account.properties.endpoint

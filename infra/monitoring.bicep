@@ -27,6 +27,19 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
   }
 }
 
+// The tables of Application Insights have a retention of their own, which is 90 days by default.
+@batchSize(1)
+resource tables 'Microsoft.OperationalInsights/workspaces/tables@2023-09-01' = [
+  for name in ['AppTraces', 'AppExceptions', 'AppRequests', 'AppDependencies', 'AppMetrics']: {
+    parent: workspace
+    name: name
+    properties: {
+      retentionInDays: retentionDays
+      totalRetentionInDays: retentionDays
+    }
+  }
+]
+
 resource insights 'Microsoft.Insights/components@2020-02-02' = {
   name: 'appi-${suffix}'
   location: location

@@ -27,6 +27,7 @@ var storageDomain = environment().suffixes.storage
 var blobs = 'https://${storageName}.blob.${storageDomain}'
 var queues = 'https://${storageName}.queue.${storageDomain}'
 var tables = 'https://${storageName}.table.${storageDomain}'
+var readyInstances = [{ name: 'blob', instanceCount: 1 }, { name: 'function:poll', instanceCount: 1 }]
 // Without a sampler, the host exports hundreds of spans per minute of its own. No alert and no panel reads spans.
 var samplingSettings = { OTEL_TRACES_SAMPLER: 'parentbased_traceidratio', OTEL_TRACES_SAMPLER_ARG: '0.1' }
 
@@ -67,9 +68,7 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
       scaleAndConcurrency: {
         maximumInstanceCount: maximumInstanceCount
         instanceMemoryMB: instanceMemoryMB
-        alwaysReady: alwaysReady
-          ? [{ name: 'blob', instanceCount: 1 }, { name: 'function:poll', instanceCount: 1 }]
-          : []
+        alwaysReady: alwaysReady ? readyInstances : []
       }
     }
     siteConfig: { minTlsVersion: '1.2', http20Enabled: true }

@@ -7,7 +7,7 @@ param tags object
 @description('Storage account that holds the documents for training.')
 param storageName string
 param isPrivate bool
-param allowedAddresses string[]
+param allowedAddresses array
 
 resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' existing = {
   name: storageName

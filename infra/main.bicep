@@ -74,20 +74,16 @@ var tags = { 'azd-env-name': environmentName }
 var isNewLanguage = empty(languageResourceId)
 var newLanguageName = 'lang-${suffix}'
 var groupName = 'rg-${environmentName}'
-var lowerLanguageId = toLower(languageResourceId)
-var isLanguageId = startsWith(lowerLanguageId, '/subscriptions/') && contains(lowerLanguageId, '/resourcegroups/') && contains(
-  lowerLanguageId,
-  '/providers/microsoft.cognitiveservices/accounts/'
-)
-var languageId = isNewLanguage || isLanguageId
-  ? languageResourceId
-  : fail('languageResourceId must be /subscriptions/.../resourceGroups/.../providers/Microsoft.CognitiveServices/accounts/..., not an endpoint or a name. Set NER_LANGUAGE_RESOURCE_ID to the output of: az cognitiveservices account show --name ... --resource-group ... --query id --output tsv')
+var lowerId = toLower(languageResourceId)
+var isInGroup = startsWith(lowerId, '/subscriptions/') && contains(lowerId, '/resourcegroups/')
+var isLanguageId = isInGroup && contains(lowerId, '/providers/microsoft.cognitiveservices/accounts/')
+var wrongLanguageId = 'languageResourceId must be /subscriptions/.../resourceGroups/.../providers/Microsoft.CognitiveServices/accounts/..., not an endpoint or a name. Set NER_LANGUAGE_RESOURCE_ID to the output of: az cognitiveservices account show --name ... --resource-group ... --query id --output tsv'
+var languageId = isNewLanguage || isLanguageId ? languageResourceId : fail(wrongLanguageId)
 // /subscriptions/{2}/resourceGroups/{4}/providers/Microsoft.CognitiveServices/accounts/{8}
 var languageParts = split(isNewLanguage ? '////////' : languageId, '/')
 var operator = operatorId == 'none' ? '' : operatorId
-var model = apiVersion == 'v3.1-preview.ct.1' && empty(modelId)
-  ? fail('The API version v3.1-preview.ct.1 needs a model. Set NER_MODEL_ID.')
-  : modelId
+var needsModel = apiVersion == 'v3.1-preview.ct.1' && empty(modelId)
+var model = needsModel ? fail('The API version v3.1-preview.ct.1 needs a model. Set NER_MODEL_ID.') : modelId
 var languageSubscription = isNewLanguage ? subscription().subscriptionId : languageParts[2]
 var languageGroup = isNewLanguage ? groupName : languageParts[4]
 var inputContainer = 'incoming'

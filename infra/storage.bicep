@@ -14,7 +14,7 @@ param appPrincipalId string
 param operatorId string
 param operatorType string
 param isPrivate bool
-param allowedAddresses string[]
+param allowedAddresses array
 
 @description('Name of the Language resource that reads documents for training from this account. Empty: none.')
 param trainingLanguageName string
@@ -22,6 +22,11 @@ param trainingLanguageName string
 var deploymentContainer = 'deployments'
 var deadLetterContainer = 'event-dead-letters'
 var trainingContainer = 'training'
+var appContainers = [inputContainer, resultsContainer, stateContainer, deploymentContainer, deadLetterContainer]
+var languageRule = {
+  tenantId: tenant().tenantId
+  resourceId: resourceId('Microsoft.CognitiveServices/accounts', trainingLanguageName)
+}
 var roles = {
   // Source: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
   storageBlobDataOwner: 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
@@ -52,14 +57,7 @@ resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
       bypass: 'AzureServices'
       defaultAction: isPrivate ? 'Deny' : 'Allow'
       ipRules: [for address in allowedAddresses: { value: address, action: 'Allow' }]
-      resourceAccessRules: empty(trainingLanguageName)
-        ? []
-        : [
-            {
-              tenantId: tenant().tenantId
-              resourceId: resourceId('Microsoft.CognitiveServices/accounts', trainingLanguageName)
-            }
-          ]
+      resourceAccessRules: empty(trainingLanguageName) ? [] : [languageRule]
     }
   }
 }
@@ -74,10 +72,7 @@ resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2023-05-01' = {
 }
 
 resource containers 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = [
-  for name in concat(
-    [inputContainer, resultsContainer, stateContainer, deploymentContainer, deadLetterContainer],
-    empty(trainingLanguageName) ? [] : [trainingContainer]
-  ): {
+  for name in concat(appContainers, empty(trainingLanguageName) ? [] : [trainingContainer]): {
     parent: blobs
     name: name
     properties: { publicAccess: 'None' }

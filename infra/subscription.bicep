@@ -17,6 +17,17 @@ resource topic 'Microsoft.EventGrid/systemTopics@2022-06-15' existing = {
   name: eventTopicName
 }
 
+var deadLetters = {
+  identity: { type: 'SystemAssigned' }
+  deadLetterDestination: {
+    endpointType: 'StorageBlob'
+    properties: {
+      resourceId: storage.id
+      blobContainerName: deadLetterContainer
+    }
+  }
+}
+
 resource uploads 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2022-06-15' = {
   parent: topic
   name: 'uploads'
@@ -40,17 +51,6 @@ resource uploads 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2022-06-15
       eventTimeToLiveInMinutes: 1440
     }
     // Keep events that could not be delivered for a day. Only a topic with an identity can write them.
-    deadLetterWithResourceIdentity: empty(topic.?identity.?principalId)
-      ? null
-      : {
-          identity: { type: 'SystemAssigned' }
-          deadLetterDestination: {
-            endpointType: 'StorageBlob'
-            properties: {
-              resourceId: storage.id
-              blobContainerName: deadLetterContainer
-            }
-          }
-        }
+    deadLetterWithResourceIdentity: empty(topic.?identity.?principalId) ? null : deadLetters
   }
 }

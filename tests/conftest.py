@@ -43,7 +43,7 @@ ONE_PROCESS = (
     "test_infra_compiled",
     "test_infra_queries",
 )
-"""Modules that share a browser, an environment, the usual ports of a local run, and what a slow parser has read."""
+"""Modules that share a browser, an environment, the usual ports of a local run, or the output of a slow tool."""
 WORKERS_PER_PROCESSOR, MAX_WORKERS = 3, 12
 """Most tests wait for other processes most of the time."""
 counter = itertools.count()

@@ -150,9 +150,7 @@ def flat(value: Any, path: str) -> Iterator[str]:
         yield f"{path} = {json.dumps(value)}"
 
 
-LEFT_OUT = re.compile(
-    r"apiVersion|location|tags\..*|id|type|name|scope|.*\.(?:query|serializedData|dependsOn)(?:\[.*)?"
-)
+LEFT_OUT = re.compile(r"apiVersion|location|tags\..*|id|type|name|.*\.(?:query|serializedData|dependsOn)(?:\[.*)?")
 """Properties that other tests compare, or that say nothing about a choice."""
 
 
@@ -163,9 +161,11 @@ def lines_of(resources: list[dict[str, Any]]) -> list[str]:
         kind = resource["type"].removeprefix("Microsoft.")
         name = resource["name"]
         if kind == "Authorization/roleAssignments":
-            name = "of " + resource["properties"]["principalType"]
+            properties = resource["properties"]
+            on = re.sub(r"(/providers/Microsoft.Authorization/|', ').*|^.*?(?=/subscr)", "", resource["id"])
+            name = f"{properties['roleDefinitionId'].rpartition('/')[2]} for {properties['principalType']} on {on}"
         lines = [line for line in flat(resource, "") if not LEFT_OUT.fullmatch(line.partition(" = ")[0])]
-        blocks.append([f"{kind} {name}", *sorted(f"  {shortened(line)}" for line in lines)])
+        blocks.append([shortened(f"{kind} {name}"), *sorted(f"  {shortened(line)}" for line in lines)])
     return [line for block in sorted(blocks) for line in block]
 
 

@@ -137,7 +137,7 @@ class OpenTelemetry(Telemetry):
                 except Exception as error:
                     # The host does not export why an invocation failed, because the app exports its logs itself.
                     if is_outermost:
-                        file = f"{fields['ner.file']}: " if fields["ner.file"] else ""
+                        file = f"{fields['ner.file']!r}: " if fields["ner.file"] else ""
                         log.error("%s%s failed: %s", file, step, describe_raised(error))  # noqa: TRY400  # may quote a text
                     raise
         finally:

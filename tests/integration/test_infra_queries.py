@@ -171,7 +171,7 @@ def test_the_reason_of_a_failed_invocation_is_exported_without_text(monkeypatch:
     tables = taken.tables()
     (row,) = tables["AppTraces"]
     _, message, severity, operation, properties = row
-    assert message.startswith("a.txt: submit failed: RuntimeError < tests/integration/test_infra_queries.py:")
+    assert message.startswith("'a.txt': submit failed: RuntimeError < tests/integration/test_infra_queries.py:")
     assert "; caused by ValueError < tests/integration/test_infra_queries.py:" in message
     assert " in parse < " in message
     assert severity == 3

@@ -1,14 +1,14 @@
-"""Many small files that arrive together: their cost, on this app, on those of other checkouts, and on a bare requeue.
+"""Many small files that arrive together: their cost with this app, the apps of other checkouts, and a bare requeue.
 
-`python -m benchmarks.bursts ../before` measures the cases below, each on every app in turn. Folders are other
-checkouts; each runs with its own host emulator and the settings of its sample. The bare requeue polls at a fixed
-interval and does nothing else. All times depend on the machine, so rely on the ratios.
+`python -m benchmarks.bursts ../before` measures the cases below, each on every app in turn. The arguments are folders
+of other checkouts; each runs with its own host emulator and the settings of its sample. The bare requeue polls at a
+fixed interval and does nothing else. All times depend on the machine, so rely on the ratios.
 
 - `at-once-1s`, `at-once-5s`: 1,000 files at once, with jobs of 1 s or 5 s;
 - `limit`: 5,000 files at once on a service that accepts 1,000 calls per minute (`--files 1000` is the short form);
 - `stream`: 12 files a second for 70 s, at the same limit;
-- `listeners`: 300 files at once, with Microsoft's own storage listeners in place of the host emulator's. It is skipped
-  unless `--listeners`, or the environment variable NER_LISTENERS, names the folder of that program
+- `listeners`: 300 files at once, with Microsoft's own storage listeners in place of the host emulator's. This case is
+  skipped unless `--listeners`, or the environment variable NER_LISTENERS, names the folder of that program
   (`benchmarks/listeners.py`). Its jobs take exactly 1 s, and the bare requeue polls after 1 s.
 
 A bare requeue cannot handle status 429, so it is left out of `limit` and `stream`.
@@ -35,14 +35,14 @@ from local.install import ROOT
 ROUNDS: Final = 3
 WARM_UP: Final = 5
 LONG_WARM_UP: Final = 100
-"""Files until .NET has compiled Microsoft's listeners."""
+"""The number of files after which .NET has compiled Microsoft's listeners."""
 LIMIT: Final = 1000
 """Calls of the service per minute, as documented."""
 PROMPT_SECONDS: Final = 20.0
 PARALLEL: Final = "AzureFunctionsJobHost__extensions__blobs__maxDegreeOfParallelism"
 LISTENERS: Final = "NER_LISTENERS"
 PROGRAM: Final = "listeners"
-"""Name of the program in that folder."""
+"""Name of the program in the folder of the listeners."""
 
 Found = dict[str, dict[str, list[Burst]]]
 """The runs of each case, by the title of the case and the name of the app."""
@@ -73,7 +73,7 @@ class Case:
     spread: float = SPREAD
     calls_per_minute: int = UNLIMITED
     pace: float | None = None
-    """Files per second; None is all at once."""
+    """Files per second; None means all at the same time."""
     on_listeners: bool = False
     poll_seconds: int = 5
     """The interval of the bare requeue."""
@@ -93,7 +93,7 @@ class Case:
 
     @property
     def switches(self) -> dict[str, Any]:
-        """Those of the service's emulator."""
+        """The switches of the NER emulator."""
         return {**switches(self.job_seconds, self.calls_per_minute), "jobSpread": self.spread}
 
 
@@ -108,21 +108,21 @@ CASES: Final = {
 
 @dataclass(frozen=True)
 class Options:
-    """What is the same for all cases."""
+    """The options that are the same for all cases."""
 
     folders: Sequence[Path] = ()
     """Other checkouts."""
     parallel: Sequence[int] = ()
-    """Values of `maxDegreeOfParallelism` for the app of this checkout; none is the one of its host.json."""
+    """Values of `maxDegreeOfParallelism` for the app of this checkout; if empty, the value in its host.json."""
     rounds: int = ROUNDS
     listeners: Path | None = None
     """The folder of Microsoft's listeners."""
     switches: dict[str, Any] = field(default_factory=dict)
-    """Further switches of the service's emulator."""
+    """Further switches of the NER emulator."""
 
 
 def apps_of(case: Case, options: Options) -> list[App]:
-    """Return the apps to measure: this one first, perhaps with several settings."""
+    """Return the apps to measure: first this one, with each of the settings."""
     apps = [THIS_APP]
     if options.parallel:
         apps = [replace(THIS_APP, name=f"this app, {many}", values={PARALLEL: str(many)}) for many in options.parallel]
@@ -134,7 +134,7 @@ def apps_of(case: Case, options: Options) -> list[App]:
 
 
 def measure(app: App, case: Case, options: Options) -> Burst:
-    """Drop the files on a warm app with an account and a service of its own; return the cost."""
+    """Drop the files on a warm app with its own storage account and service; return the cost."""
     wanted = case.switches | options.switches
     program = options.listeners / PROGRAM if options.listeners and case.on_listeners else None
     with running(app, switches=wanted | {"callsPerMinute": UNLIMITED}, listeners=program) as run:
@@ -148,8 +148,8 @@ def drop(run: Run, texts: Mapping[str, bytes], pace: float | None) -> Burst:
 
     Args:
         run: the app.
-        texts: by name.
-        pace: how many files a second are uploaded and announced; None announces all at once, once they are uploaded.
+        texts: content of the files, by name.
+        pace: how many files a second are uploaded and announced. None uploads all, then announces all.
     """
     if pace is None:
         run.upload(texts)
@@ -175,7 +175,7 @@ def drop(run: Run, texts: Mapping[str, bytes], pace: float | None) -> Burst:
 
 
 def stream(run: Run, texts: Mapping[str, bytes], pace: float) -> dict[str, float]:
-    """Upload and announce so many files a second, each by itself; return when the event of each was posted."""
+    """Upload and announce files one by one, `pace` a second; return when the event of each was posted."""
     posted: dict[str, float] = {}
 
     def arrive(name: str) -> None:
@@ -210,7 +210,7 @@ def rounds(cases: Sequence[Case], options: Options) -> Found:
 
 
 def table(runs: Mapping[str, Sequence[Burst]]) -> Iterator[str]:
-    """Yield a row for each app, and the ratios of this app to the others, pair by pair."""
+    """Yield a row for each app, and the ratios of this app to the others, computed run by run."""
     yield f"| | {' | '.join(COLUMNS)} |"
     yield f"| --- |{' --- |' * len(COLUMNS)}"
     for name, bursts in runs.items():
@@ -229,7 +229,7 @@ def median(bursts: Sequence[Burst], column: str) -> str:
 
 
 def ratio(bursts: Sequence[Burst], others: Sequence[Burst], column: str) -> str:
-    """Return the median ratio of a column, pair by pair; an empty text if a figure of the others is zero."""
+    """Return the median of the ratios of a column, run by run; an empty text if a figure of the others is zero."""
     value, _ = COLUMNS[column]
     pairs = [(value(burst), value(other)) for burst, other in zip(bursts, others, strict=True)]
     return f"{statistics.median(one / other for one, other in pairs):.2f}" if all(other for _, other in pairs) else ""
@@ -267,7 +267,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--listeners", type=Path, metavar="FOLDER", help=f"folder of the program (default: {LISTENERS})")
     made.add_argument(
-        "--switches", type=json.loads, default={}, metavar="JSON", help="further switches of the service's emulator"
+        "--switches", type=json.loads, default={}, metavar="JSON", help="further switches of the NER emulator"
     )
     return made
 

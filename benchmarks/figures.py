@@ -10,7 +10,7 @@ from benchmarks import prices
 QUEUES: Final = re.compile(r"azure-webjobs-blobtrigger-.*|ner-jobs.*|webjobs-.*")
 
 THROUGHPUT_SHARE: Final = 0.99
-"""Of the files of a burst, those that determine its throughput."""
+"""Share of the files of a burst whose time determines the throughput."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Load:
     files: int
     seconds: float
     calls: dict[str, int]
-    """Of the service, by method and status."""
+    """Calls to the service, by method and status."""
     operations: dict[str, int]
-    """Of the storage account, by what they do; `host` before those that the host makes for any app."""
+    """Operations on the storage account, by kind. Those that the host makes for any app begin with `host`."""
     processor_seconds: float
 
     @property
@@ -32,30 +32,30 @@ class Load:
 
     @property
     def calls_per_file(self) -> float:
-        """Calls of the service."""
+        """Calls to the service, for each file."""
         return sum(self.calls.values()) / self.files
 
     @property
     def operations_per_file(self) -> float:
-        """Operations on the storage account, of app and host, without the looks for messages."""
+        """Operations of the app and the host on the storage account, for each file, without polls of the queues."""
         return sum(number for name, number in self.operations.items() if name != "host: receive") / self.files
 
     @property
     def processor_milliseconds(self) -> float:
-        """Of host and worker, for each file."""
+        """Processor time of host and worker, for each file."""
         return 1000 * self.processor_seconds / self.files
 
 
 @dataclass(frozen=True)
 class Figures(Load):
-    """What a run gave."""
+    """The figures of a run."""
 
     waits: list[float]
     """From a job's end to its outcome, over the job's duration; one for each file."""
     executions: list[float]
-    """How long each took."""
+    """Duration of each execution, in seconds."""
     peak_memory: int
-    """The most that the host and its worker have had in memory, in bytes."""
+    """Peak memory of the host and of its worker, added up, in bytes."""
 
     @property
     def dollars(self) -> float:
@@ -71,16 +71,16 @@ class Figures(Load):
 
 @dataclass(frozen=True)
 class Burst(Load):
-    """What a run gave whose files may share jobs."""
+    """The figures of a run whose files may share jobs."""
 
     throughput_seconds: float
-    """Until all but the last hundredth of the files had an outcome."""
+    """Time until all but the last hundredth of the files had an outcome."""
     storage_seconds: float
     """Processor time of the storage emulator."""
     delays: list[float]
-    """From each file's event to its outcome, in ascending order."""
+    """Times from a file's event to its outcome, in ascending order."""
     jobs: dict[int, int]
-    """How many jobs had so many documents; a file is one document."""
+    """Number of jobs, by their number of documents; each file is one document."""
 
     @property
     def files_per_second(self) -> float:

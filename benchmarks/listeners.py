@@ -1,15 +1,15 @@
-"""A host whose storage listeners are Microsoft's own, from a program that is not part of this project.
+"""A host with Microsoft's own storage listeners, from a program that is not part of this project.
 
 `python -m benchmarks.listeners` runs that program, a worker process of a checkout, and between them this bridge. Like
 the Functions host, it passes each trigger to the worker, and its processor time counts as the host's.
 
 The program, `listeners HOST.JSON`, consists of the published packages (WebJobs.Extensions.Storage.Blobs and .Queues).
-It reads the app settings and the following variables, prints LISTENING, and ends with its standard input:
+It reads the app settings and the following variables, prints LISTENING, and ends when its standard input is closed:
 
 - `RIG_FORWARD`: the URL to which it posts each trigger, as a JSON object that `Trigger` describes. Status 200 ends the
   invocation; any other fails it.
 - `RIG_SOURCE`: `EventGrid`, with the port of the webhook in `RIG_WEBHOOK_PORT`.
-- `RIG_BY_REFERENCE`: 1 if the blob trigger gets no bytes.
+- `RIG_BY_REFERENCE`: 1 if the blob trigger passes on a reference instead of bytes.
 
 The program has no timers, so the app does not sweep.
 """
@@ -42,15 +42,15 @@ from local.proxies import exempt_loopback
 log = logging.getLogger("host")
 
 TRIGGERS: Final = {"submit": "blobTrigger", "poll": "queueTrigger"}
-"""The functions of the program, and the trigger of the app's function that each calls. The two others get nothing here:
-they listen to the poison queues."""
+"""The functions of the program, and the trigger of the app's function that each calls. Its two other
+functions, which listen to the poison queues, have no counterpart."""
 STRINGS: Final = frozenset({"name", "BlobTrigger", "QueueTrigger", "Id", "PopReceipt"})
-"""Metadata that the host sends as a string; the rest is JSON."""
+"""Metadata that the host sends as strings; it sends the rest as JSON."""
 LENGTH: Final = re.compile(rb"^content-length: *(\d+)", re.MULTILINE | re.IGNORECASE)
 
 
 class Trigger(msgspec.Struct):
-    """What the program posts."""
+    """A trigger, as the program posts it."""
 
     function: str
     metadata: dict[str, Any]
@@ -61,7 +61,7 @@ class Trigger(msgspec.Struct):
 
 
 def typed(trigger: Trigger) -> tuple[TypedData, dict[str, TypedData]]:
-    """Return data and metadata in the form in which the host sends them to the worker."""
+    """Return the data and the metadata of a trigger as the host sends them to the worker."""
     metadata = {
         name: TypedData("string", value) if name in STRINGS else TypedData("json", compact(value))
         for name, value in trigger.metadata.items()
@@ -82,7 +82,7 @@ def is_by_reference(functions: Iterable[FunctionDescription]) -> bool:
 
 
 def host_json(path: Path, environ: Mapping[str, str]) -> str:
-    """Return host.json with the values that app settings override, which the program does not read."""
+    """Return host.json with the overrides from the app settings applied: the program does not read those."""
     document: dict[str, Any] = json.loads(path.read_bytes())
     override(document, environ)
     return json.dumps(document)
@@ -97,7 +97,7 @@ class Bridge:
         self.names = {name: by_trigger[trigger] for name, trigger in TRIGGERS.items()}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Respond to the requests of a connection until it is closed. Only what the program sends is understood."""
+        """Respond to the requests of a connection until it is closed. It supports only requests of the program."""
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -111,7 +111,7 @@ class Bridge:
             writer.close()
 
     async def run(self, body: bytes) -> str:
-        """Run a function to its end; return the error of a failed one, else an empty text."""
+        """Run a function; return its error, or an empty text if it succeeded."""
         trigger = msgspec.json.decode(body, type=Trigger)
         name = self.names.get(trigger.function)
         if name is None:
@@ -152,7 +152,7 @@ async def run(arguments: argparse.Namespace) -> None:
                 # A worker that ends by itself ends the measurement.
                 ending = {results, loop.create_task(stopped.wait())}
                 await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
-                # There is nothing to finish.
+                # The program has nothing to finish.
                 child.kill()
     finally:
         worker.close()

@@ -1,4 +1,4 @@
-"""What can be seen of a run from outside: in an app's log, by the service's emulator, and by the kernel (Linux)."""
+"""Observe a run from outside: through the log of the app, the NER emulator and the kernel (Linux)."""
 
 import os
 import re
@@ -14,13 +14,13 @@ import httpx
 from local.children import Child
 
 UNLIMITED: Final = 10**9
-"""Calls of the service per minute."""
+"""Calls to the service per minute."""
 SPREAD: Final = 0.5
 """Sigma of the lognormal distribution of the jobs' durations."""
 ENDED_WORDS = ": wrote the outcome"
 """After a file's name in the log of each app, once it has ended."""
 REPEATED_WORDS = ": wrote no outcome, because this version already has one"
-"""The same in this app's log, if storage answered too late, and wrote the outcome at the first try."""
+"""The same in this app's log, if the response of storage came too late: the second try finds the outcome."""
 ENDED = re.compile(rf"^(?P<time>\S+ \S+) INFO \w+: '(?P<name>[^']+)'(?:{ENDED_WORDS}|{REPEATED_WORDS})", re.MULTILINE)
 
 SUBMITTED = re.compile(r"^\S+ \S+ INFO ner: (?P<names>'.*'): submitted as job (?P<job>\S+) of batch \S+$", re.MULTILINE)
@@ -28,12 +28,12 @@ NAME = re.compile(r"'([^']+)'")
 
 
 def ended_in(log: str) -> dict[str, datetime]:
-    """Return when each file ended that has, by the log of an app."""
+    """Return, for each file that has ended, when it ended, from the log of an app."""
     return {match["name"]: instant_of(match["time"]) for match in ENDED.finditer(log)}
 
 
 def calls_of(emulator: str) -> Counter[str]:
-    """Return the calls of the service so far, by method and status."""
+    """Return the calls to the service so far, by method and status."""
     answer = httpx.get(f"{emulator}/emulator/stats").raise_for_status().json()
     return Counter({name: int(number) for name, number in answer["calls"].items()})
 
@@ -43,7 +43,7 @@ def jobs_of(emulator: str, *logs: Path) -> dict[str, tuple[datetime, float]]:
 
     Args:
         emulator: URL of the service.
-        logs: of the apps; they name all files of a job, which the service lists under the name of one.
+        logs: logs of the apps. They name all files of a job; the service lists it under the name of one.
     """
     shown: list[dict[str, Any]] = httpx.get(f"{emulator}/emulator/jobs", timeout=60).raise_for_status().json()["jobs"]
     times = {job["jobId"]: (datetime.fromisoformat(job["createdDateTime"]), float(job["seconds"])) for job in shown}
@@ -55,13 +55,13 @@ def jobs_of(emulator: str, *logs: Path) -> dict[str, tuple[datetime, float]]:
 
 
 def submitted_in(log: str) -> Iterator[tuple[list[str], str]]:
-    """Yield the names of the files in each job that this app submitted, and the job's ID, by its log."""
+    """Yield, for each job in the log of this app, the names of its files and its ID."""
     for match in SUBMITTED.finditer(log):
         yield NAME.findall(match["names"]), match["job"]
 
 
 def documents_of(emulator: str) -> Counter[int]:
-    """Return how many of the service's jobs have how many documents."""
+    """Return the number of the service's jobs, by their number of documents."""
     answer = httpx.get(f"{emulator}/emulator/stats").raise_for_status().json()
     return Counter({int(documents): int(jobs) for documents, jobs in answer["documentsPerJob"].items()})
 
@@ -73,12 +73,12 @@ def switches(job_seconds: float, calls_per_minute: int = UNLIMITED, latency: flo
 
 
 def switch(emulator: str, switches: Mapping[str, Any]) -> None:
-    """Set how the service behaves from now on."""
+    """Set the switches of the NER emulator."""
     httpx.put(f"{emulator}/emulator/switches", json=dict(switches)).raise_for_status()
 
 
 def processes_of(host: Child) -> list[int]:
-    """Return the process IDs of a child, for instance the host, and of its own children, as its worker (Linux)."""
+    """Return the process IDs of a child, such as the host, and of its own children, such as the worker (Linux)."""
     pid = host.process.pid
     return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split())]
 
@@ -93,18 +93,18 @@ def processor_seconds_of(child: Child) -> float:
 
 
 def peak_of(pid: int) -> int:
-    """Return the most memory that a process has had, in bytes (Linux)."""
+    """Return the peak memory of a process, in bytes (Linux)."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def instant_of(text: str) -> datetime:
-    """Return the time of a log line, which is this machine's."""
+    """Parse the time of a log line, which is in the time zone of this machine."""
     return datetime.strptime(text, "%Y-%m-%d %H:%M:%S,%f").astimezone(UTC)
 
 
 class OtherPrograms:
-    """The load of this machine, from now on, that this process and its children do not cause (Linux)."""
+    """The load of this machine from now on, without that of this process and its children (Linux)."""
 
     def __init__(self) -> None:
         self.begin, self.busy, self.own = time.monotonic(), busy_seconds(), own_seconds()
@@ -121,6 +121,6 @@ def own_seconds() -> float:
 
 
 def busy_seconds() -> float:
-    """Return how long the processors of this machine have been busy so far, in sum (Linux)."""
+    """Return for how many seconds, added up, the processors of this machine have been busy so far (Linux)."""
     user, nice, system, _, _, *interrupts = Path("/proc/stat").read_text(encoding="ascii").split("\n")[0].split()[1:9]
     return sum(int(ticks) for ticks in (user, nice, system, *interrupts)) / os.sysconf("SC_CLK_TCK")

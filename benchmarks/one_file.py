@@ -1,8 +1,8 @@
 """One file on an idle app: seconds from the end of its upload to its submission, and to its outcome.
 
 `python -m benchmarks.one_file` measures this app as `make start` runs it: with the sample's settings, and the host
-emulator that scans the container. Folders as arguments are other checkouts, whose apps and host emulators take turns
-with this one's: `python -m benchmarks.one_file ../before`.
+emulator that scans the container. The arguments are folders of other checkouts, whose apps and host emulators take
+turns with this one: `python -m benchmarks.one_file ../before`.
 """
 
 import argparse
@@ -28,18 +28,18 @@ from shared.names import result_name
 
 FILES: Final = 24
 WARM_UP: Final = 3
-"""Files before that, after which the imports are done and how long a job takes is known."""
+"""Files that are not measured: after them, all modules are imported and the schedule is learned."""
 SWITCHES: Final = {"jobSeconds": 2.0}
 IDLE_SECONDS: Final = (6.0, 9.0)
-"""After an outcome, at random: the host then asks an empty queue as rarely as it ever does, and no file is written in
-the second of the last one, which a scan would miss."""
+"""Range of the random pause after an outcome. After it, the host polls the empty queue at the longest interval. No two
+files are written in the same second: a scan would miss one of them."""
 STEP_SECONDS: Final = 0.05
 LONGEST_SECONDS: Final = 120.0
 
 
 @dataclass(frozen=True)
 class Seconds:
-    """From the end of a file's upload."""
+    """Times of a file, in seconds from the end of its upload."""
 
     submitted: float
     ended: float
@@ -70,7 +70,7 @@ def time_of(outcome: BlobClient) -> float:
     """Wait until an outcome exists; return the time.
 
     Raises:
-        TimeoutError: it does not come.
+        TimeoutError: there is none after LONGEST_SECONDS.
     """
     end = time.time() + LONGEST_SECONDS
     while not outcome.exists():
@@ -81,7 +81,7 @@ def time_of(outcome: BlobClient) -> float:
 
 
 def measure(folders: Sequence[Path]) -> dict[Path, list[Seconds]]:
-    """Drop files one after another on the apps of some checkouts, on each in turn."""
+    """Drop files one after another, on the app of each checkout in turn."""
     found: dict[Path, list[Seconds]] = {folder: [] for folder in folders}
     chance = random.Random(0)
     with ExitStack() as opened:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from benchmarks import bursts, cold_start, delays, exchange, large_uploads, one_file
+from benchmarks import bursts, cold_start, delays, exchange, hostile_files, large_uploads, one_file
 from benchmarks.delays import Distribution
 from benchmarks.figures import Figures
 from benchmarks.observing import SPREAD, documents_of, switches
@@ -193,6 +193,11 @@ def cold(results: Results) -> None:
     results.cold_start = cold_start.ratios()
 
 
+def hostile(results: Results) -> None:
+    """Measure what hostile files cost small ones."""
+    results.hostile_files = hostile_files.measure()
+
+
 def large(results: Results) -> None:
     """Measure what uploads cost that are too large."""
     results.large_uploads = large_uploads.measure()
@@ -235,9 +240,10 @@ PARTS: Final[dict[str, Part]] = {
     "cold-start": Part(cold, 45),
     "short-side-by-side": Part(partial(side_by_side, drops=SHORT_DROPS), 250),
     "short-growth": Part(short_growth, 200),
-    "short-bulk": Part(partial(bulk, files=1000), 150),
+    "short-bulk": Part(partial(bulk, files=1000), 80),
     "short-waiting": Part(partial(waiting, files=1000), 70),
     "large-uploads": Part(large, 40),
+    "hostile-files": Part(hostile, 35),
     "exchange": Part(exchanging, 1800, long=True),
     "one-file": Part(single, 250, long=True),
     "bursts": Part(together, 300, long=True),

@@ -139,6 +139,18 @@ def waiting(results: Results) -> Iterator[str]:
     yield f"it processed at once ({results.blocked_files}). Ratio: {ratio:.3f}."
 
 
+def hostile(results: Results) -> Iterator[str]:
+    """Yield what hostile files cost small ones."""
+    yield "`entries`: four files of 20 MB with millions of tiny entries, and five small files. `marks`: 0.6 MB of a"
+    yield "space and a combining mark in turns, and ten small files. Each small file got its entities and was submitted"
+    yield "once. The time is from the events to the last outcome; jobs take about 1 s."
+    yield ""
+    yield "| | small files, s | all files, s | growth of the worker's peak memory, MB |"
+    yield "| --- | --- | --- | --- |"
+    for name, found in results.hostile_files.items():
+        yield f"| `{name}` | {found.seconds:.1f} | {found.all_seconds:.1f} | {found.grown / 1e6:.0f} |"
+
+
 def large(results: Results) -> Iterator[str]:
     """Yield the memory that large uploads cost."""
     if results.large_uploads is not None:
@@ -205,6 +217,7 @@ SECTIONS: Final[dict[str, Section]] = {
     "short-growth": Section("From 100 to 1,000 files", growth_and_cost),
     "short-waiting": Section("Memory per file in flight", waiting),
     "large-uploads": Section(f"Memory for uploads of {large_uploads.MEGABYTES} MB", large),
+    "hostile-files": Section("Small files beside hostile ones", hostile),
     "cold-start": Section("Cold start", cold_start),
     "exchange": Section("Long run: what processes learn from each other", exchanging),
     "one-file": Section("Long run: one file on an idle app", single),

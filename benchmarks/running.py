@@ -1,7 +1,7 @@
-"""One measured run: a fresh Azurite, the NER emulator, a host with some app, and files that are dropped at once.
+"""One measured run: a fresh Azurite, the NER emulator, a host with an app, and files that are dropped together.
 
-The emulator counts its calls. Azurite's access log gives the storage operations. The kernel gives processor time and
-memory of the host's process and its worker's. The host's log gives the executions and when each file ended.
+The emulator counts its calls. Azurite's access log gives the storage operations. The kernel gives the processor time
+and the memory of the host and its worker. The host's log gives the executions and when each file ended.
 """
 
 import os
@@ -35,12 +35,12 @@ APPS: Final = ROOT / "benchmarks" / "apps"
 LOGS: Final = STATE / "logs" / "bench"
 EVENTS_AT_ONCE: Final = 10
 CLIENTS: Final = 8
-"""Threads that upload files and post their events: one alone would be slower than an app."""
+"""Threads that upload files and post their events: a single one would be slower than some apps."""
 PATIENCE_SECONDS: Final = 3600.0
 PROGRESS_SECONDS: Final = 20.0
 MEASURED: Final = {"NER_BLOB_TRIGGER_SOURCE": "EventGrid", "NER_SWEEP_SCHEDULE": "0 0 0 1 1 *"}
-"""App settings that differ from the sample. All files lie in the container before their events come: a sweep, which the
-sample lets run every few seconds, would begin them a second time. `benchmarks.sweeping` measures it by itself."""
+"""App settings that differ from the sample. All files are in the container before their events are posted, so a sweep,
+which the sample runs every few seconds, would submit them. `benchmarks.sweeping` measures the sweep separately."""
 
 ACCESS = re.compile(rb'"(?P<method>[A-Z]+) /devstoreaccount1/(?P<place>[^/?]+)(?P<rest>[^ ]*) HTTP')
 EXECUTION = re.compile(
@@ -57,7 +57,7 @@ class App:
     root: Path
     values: Mapping[str, str] = field(default_factory=dict)
     checkout: Path = ROOT
-    """Whose host emulator runs the app, with the settings of its sample."""
+    """The checkout whose host emulator runs the app, with the settings of its sample."""
 
 
 THIS_APP: Final = App("this app", ROOT)
@@ -81,17 +81,17 @@ class Run:
         limits = httpx.Limits(max_keepalive_connections=0)
         self.webhook = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=limits)
         self.blobs = BlobServiceClient.from_connection_string(azurite.connection_string)
-        # The one with the blob trigger is the first in each app.
+        # In each app, the first function is the one with the blob trigger.
         self.function = re.findall(r"Functions: (\w+)", host.log.read_text(encoding="utf-8"))[0]
 
     def upload(self, texts: Mapping[str, bytes]) -> None:
-        """Upload files of which nobody hears yet."""
+        """Upload files without announcing them."""
         container = self.blobs.get_container_client("incoming")
         with ThreadPoolExecutor(CLIENTS) as clients:
             list(clients.map(lambda name: container.upload_blob(name, texts[name], overwrite=True), texts))
 
     def announce(self, names: Sequence[str], per_second: float | None = None) -> dict[str, float]:
-        """Post the events of uploaded files, so many files a second or all at once; return when each was posted."""
+        """Post the events of uploaded files, `per_second` a second or all immediately; return when each was posted."""
         posted: dict[str, float] = {}
 
         def post(some: Sequence[str]) -> None:
@@ -110,7 +110,7 @@ class Run:
         return posted
 
     def post(self, names: Sequence[str]) -> None:
-        """Post events as Event Grid does: again until they are taken."""
+        """Post events as Event Grid does: again until they are accepted."""
         urls = [self.blobs.get_blob_client("incoming", name).url for name in names]
         delivered = False
         while not delivered:
@@ -124,7 +124,7 @@ class Run:
         answer.raise_for_status()
 
     def ended(self) -> dict[str, datetime]:
-        """Return when each file ended that has."""
+        """Return, for each file that has ended, when it ended."""
         return observing.ended_in(self.host.log.read_text(encoding="utf-8"))
 
     def wait_for(self, count: int, before: int) -> None:
@@ -136,7 +136,7 @@ class Run:
         while True:
             with self.host.log.open("rb") as log:
                 log.seek(position)
-                # Whole lines only: the last one may still be being written.
+                # Whole lines only: the last one may be incomplete.
                 lines, newline, _ = log.read().rpartition(b"\n")
             names.update(observing.ended_in(lines.decode(errors="replace")))
             seen = len(names) - before
@@ -155,13 +155,13 @@ class Run:
         return observing.processor_seconds_of(self.host)
 
     def memory(self) -> int:
-        """Return what the host and its worker have in memory."""
+        """Return the memory of the host and its worker, in bytes."""
         files = (Path(f"/proc/{pid}/statm") for pid in observing.processes_of(self.host))
         pages = sum(int(file.read_text(encoding="ascii").split()[1]) for file in files)
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def peak_memory(self) -> int:
-        """Return the most that the host and its worker have had in memory."""
+        """Return the peak memory of the host and of its worker, added up, in bytes."""
         return sum(observing.peak_of(pid) for pid in observing.processes_of(self.host))
 
     def operations(self) -> Counter[str]:
@@ -174,7 +174,7 @@ class Run:
         return found
 
     def calls(self) -> Counter[str]:
-        """Return the calls of the service so far."""
+        """Return the calls to the service so far."""
         return observing.calls_of(self.emulator)
 
     def jobs(self) -> dict[str, tuple[datetime, float]]:
@@ -182,7 +182,7 @@ class Run:
         return observing.jobs_of(self.emulator, self.host.log)
 
     def executions(self) -> Iterator[float]:
-        """Yield how long each execution took that has ended."""
+        """Yield the duration of each execution that has ended, in seconds."""
         begun: dict[str, datetime] = {}
         for match in EXECUTION.finditer(self.host.log.read_text(encoding="utf-8")):
             instant = observing.instant_of(match["time"])
@@ -192,11 +192,11 @@ class Run:
                 yield (instant - begun.pop(match["id"])).total_seconds()
 
     def measure(self, texts: Mapping[str, bytes], per_second: float | None = None) -> Figures:
-        """Drop files, wait until all have ended, and return what that took.
+        """Drop files, wait until all have ended, and return the figures.
 
         Args:
-            texts: by name.
-            per_second: how many are dropped; None drops all at once.
+            texts: content of the files, by name.
+            per_second: how many files a second are announced; None announces all immediately.
         """
         before = len(self.ended())
         self.upload(texts)
@@ -207,7 +207,7 @@ class Run:
         self.wait_for(len(texts), before)
         ended, jobs = self.ended(), self.jobs()
         seconds = time.monotonic() - begin
-        time.sleep(1.0)  # what follows an outcome: records and messages are deleted
+        time.sleep(1.0)  # after the last outcome, records and messages are deleted
         waits = []
         for name in texts:
             created, duration = jobs[name]
@@ -235,7 +235,7 @@ def letters(count: int, prefix: str = "letter") -> dict[str, bytes]:
 
 
 class Emulators(NamedTuple):
-    """A storage account and a service, each of its own process, and the app settings that name them."""
+    """A storage account and a service, each in its own process, and the app settings that name them."""
 
     azurite: Azurite
     service: str
@@ -244,17 +244,17 @@ class Emulators(NamedTuple):
 
 @contextmanager
 def emulators(values: Mapping[str, str], switches: Mapping[str, Any], logs: Path = LOGS) -> Iterator[Emulators]:
-    """Run a storage account, with what a deployment creates in it, and a service until the block ends.
+    """Run a storage account, with the containers and queues of a deployment, and a service until the block ends.
 
     Args:
         values: app settings.
-        switches: of the service's emulator.
-        logs: folder for what they print.
+        switches: switches of the NER emulator.
+        logs: folder for their logs.
     """
     settings = dict(values)
     with ExitStack() as opened:
         ports = (free_port(), free_port(), free_port())
-        # In memory, Azurite keeps each message apart, and stops for half a minute to look through thousands of them.
+        # With its data in memory, Azurite stops for half a minute to search through thousands of messages.
         data = Path(opened.enter_context(TemporaryDirectory(dir=STATE)))
         azurite = opened.enter_context(Azurite(logs / "azurite.log", data=data, ports=ports, access_log=True))
         settings |= dict.fromkeys(("AzureWebJobsStorage", "NER_STORAGE"), azurite.connection_string)
@@ -270,11 +270,11 @@ def emulators(values: Mapping[str, str], switches: Mapping[str, Any], logs: Path
 def running(
     app: App, *, switches: Mapping[str, Any], values: Mapping[str, str] | None = None, listeners: Path | None = None
 ) -> Iterator[Run]:
-    """Run an app with a storage account and a service of its own until the block ends.
+    """Run an app with its own storage account and service until the block ends.
 
     Args:
-        app: which.
-        switches: of the service's emulator.
+        app: the app.
+        switches: switches of the NER emulator.
         values: app settings that differ from the sample.
         listeners: the program that replaces the listeners of the host emulator (`benchmarks.listeners`).
     """

@@ -1,8 +1,8 @@
-"""A million files an hour, simulated: how many Language resources it takes. `docs/scale.md` tells what follows from it.
+"""Simulate a million files an hour with different numbers of Language resources. `docs/scale.md` explains the results.
 
-One app with its own resource is simulated, with its share of the files: arrivals at random, batches with the app's own
-windows, jobs of a lognormal duration, the app's polling schedule, and the service's limit, which counts submissions and
-polls together and refuses what is above it. All apps are alike, so one stands for all.
+All apps are alike, so only one is simulated, with its own resource and its share of the files. Files arrive at random.
+Batches have the app's windows, jobs have lognormal durations, and the app's schedule decides when to poll. The service
+counts submissions and polls together, and refuses calls above its limit.
 """
 
 import heapq
@@ -26,7 +26,7 @@ CALLS_PER_MINUTE: Final = 1000
 MEDIAN_SECONDS: Final = 5.0
 SIGMA: Final = 0.5
 INSTANCES: Final = 2
-"""Of each app. Each learns for itself and forms its own batches."""
+"""Instances of the app. Each learns the schedule by itself and forms its own batches."""
 HOUR: Final = 3600.0
 SEED: Final = 1
 
@@ -53,14 +53,14 @@ class Instance:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an hour came to."""
+    """The results of an hour."""
 
     calls_per_file: float
     files_per_batch: float
     refused_share: float
-    """Of all calls."""
+    """Share of all calls that the service refused."""
     median: float
-    """From the arrival to the outcome, in seconds."""
+    """Median time from the arrival to the outcome, in seconds."""
     p95: float
     last: float
     """When the last file had its outcome, after the end of the hour, in seconds."""
@@ -70,7 +70,7 @@ class Simulation:
     """An hour of one app with a resource of its own."""
 
     def __init__(self, files: int, largest: int = REQUEST_LIMITS.documents) -> None:
-        """Draw when files arrive; a batch has at most `largest` of them."""
+        """Draw the times at which files arrive; a batch has at most `largest` files."""
         self.chance = random.Random(SEED)
         self.now = 0.0
         self.limit = RateLimit(lambda: self.now)
@@ -87,7 +87,7 @@ class Simulation:
         self.calls = self.refused = 0
 
     def run(self) -> Outcome:
-        """Let all files come to their end."""
+        """Process all files; return the results."""
         for arrived in self.arrivals:
             self.work_until(arrived)
             self.now = arrived
@@ -104,7 +104,7 @@ class Simulation:
         )
 
     def take_place(self, instance: Instance) -> None:
-        """Let a file that arrives now take its place in the next batch of an instance."""
+        """Let a file that arrives now join the next batch of an instance."""
         if instance.next is None:
             instance.next = Batch(MEDIAN_SECONDS * math.exp(self.chance.gauss(0, SIGMA)))
             is_throttled = instance.delays.is_throttled
@@ -138,7 +138,7 @@ class Simulation:
                 return
 
     def step(self, batch: Batch) -> float | None:
-        """Let an instance submit or poll a batch; return in how many seconds to go on, None at its end."""
+        """Let an instance submit or poll a batch; return the delay before its next step, or None if it has ended."""
         instance = self.chance.choice(self.instances)
         delays = instance.delays
         if delays.closed_seconds:
@@ -161,13 +161,13 @@ class Simulation:
         return round(delays.next_delay(size, self.now - batch.submitted, self.chance.uniform(-1, 1)))
 
     def wait(self, batch: Batch, retry_after: float | None) -> float:
-        """Return when a batch comes back that the service cannot take now."""
+        """Return the delay, in seconds, before a refused call of a batch is retried."""
         age = timedelta(seconds=self.now - (batch.submitted or batch.arrivals[0]))
         return round(waiting_delay(age, least=2, most=60, jitter=self.chance.random(), retry_after=retry_after))
 
 
 def main() -> None:
-    """Print what different numbers of resources come to."""
+    """Print the results for different numbers of resources."""
     print(
         "| Resources | files per batch | calls per file | refused calls | arrival to outcome, median | p95 "
         "| last file after the hour |"

@@ -22,8 +22,11 @@ param projectName string
 @minLength(1)
 param deploymentName string
 
-@description('Language of documents that do not specify one, as a BCP-47 tag.')
+@description('Language of documents that do not specify one, as a BCP-47 tag; auto lets the service detect it, from API version 2025-11-01 on.')
 param documentLanguage string = 'en'
+
+@description('Whether the service must not keep the texts, which it may do for up to 48 hours for troubleshooting.')
+param loggingOptOut bool = false
 
 @description('Version of the custom NER API.')
 param apiVersion string = '2023-04-01'
@@ -230,6 +233,7 @@ module app 'app.bicep' = {
       NER_DEPLOYMENT_NAME: deploymentName
       NER_MODEL_ID: model
       NER_LANGUAGE: documentLanguage
+      NER_LOGGING_OPT_OUT: loggingOptOut ? 'true' : 'false'
     }
   }
 }

@@ -5,16 +5,30 @@ from pathlib import Path
 from typing import Final
 
 from local.install import ROOT
+from shared.names import LONGEST_BLOB_NAME, utf16_length
+from shared.storage.listings import is_marker
 
 SAMPLES: Final = ROOT / "local" / "sample" / "documents"
+
+MARKERS: Final = "they are empty markers without text"
+NOT_UTF8: Final = "their names are not UTF-8, as the name of a blob must be. Rename them"
+TOO_LONG: Final = f"their names have more than {LONGEST_BLOB_NAME:,} characters. Drop the folders in them one by one"
+MOST_NAMED: Final = 5
+
+Skipped = dict[str, list[Path]]
+"""Files that are not uploaded, by reason."""
 
 
 class FilesError(Exception):
     """The files cannot be dropped as they were named; the message says why."""
 
 
-def blob_names(paths: Iterable[Path]) -> dict[str, Path]:
+def blob_names(paths: Iterable[Path], skipped: Skipped) -> dict[str, Path]:
     """Return the files by blob name: a file's own name, and for a folder's files their path from the folder on.
+
+    Args:
+        paths: files and folders.
+        skipped: gets the files that cannot be uploaded, or have no text.
 
     Raises:
         FilesError: a path does not exist, a folder is empty, or two files would get one name.
@@ -36,5 +50,28 @@ def blob_names(paths: Iterable[Path]) -> dict[str, Path]:
                 raise FilesError(
                     f"{named[name]} and {file} would both be uploaded as {name}: rename one, or drop its folder instead"
                 )
-            named[name] = file
+            if reason := why_skipped(name, file):
+                skipped.setdefault(reason, []).append(file)
+            else:
+                named[name] = file
     return named
+
+
+def why_skipped(name: str, file: Path) -> str:
+    """Return why a file is not uploaded; empty if it is."""
+    try:
+        length = utf16_length(name)
+    except UnicodeEncodeError:  # Python reads other bytes in a name as surrogates
+        return NOT_UTF8
+    if length > LONGEST_BLOB_NAME:
+        return TOO_LONG
+    return MARKERS if is_marker(name, file.stat().st_size, {}) else ""
+
+
+def sentences(skipped: Skipped) -> list[str]:
+    """Return a sentence for each reason why files are not uploaded."""
+    return [
+        f"Not uploaded, because {reason}: {', '.join(map(str, files[:MOST_NAMED]))}"
+        + (f" and {len(files) - MOST_NAMED:,} more" if len(files) > MOST_NAMED else "")
+        for reason, files in skipped.items()
+    ]

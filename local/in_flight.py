@@ -28,12 +28,11 @@ class InFlight:
         name: of the file.
         source: the claimed version; None if it cannot be read, and `problem` says why.
         received: when the app first saw the version.
-        record: of the batch; None if the worker that claimed the version has not written it yet, another one has
-            voided it, or the batch has left without the file.
-        baton: etag of the record; empty if there is none.
-        ledger: of a file of many jobs, if it can be read.
-        problem: why no worker can go on with the file; empty if one can.
-        is_overdue: whether the next sweep will send a message for it, since its own must be lost.
+        record: record of the batch; None if there is none yet, if it is void, or if it does not name the claim.
+        baton: ETag of the record; empty if there is none.
+        ledger: ledger of a file of many jobs, if it can be read.
+        problem: why no worker can continue the file; empty if one can.
+        is_overdue: whether the next sweep will send a message for the file, because its own must be lost.
     """
 
     claim: Claimed
@@ -57,7 +56,7 @@ def read_state_blob(account: Account, blob: str) -> tuple[bytes, str] | None:
 
 
 def read_batch(account: Account, batch: str) -> tuple[BatchRecord, str] | None:
-    """Return the record of a batch, and its baton; None if it is gone. Raises an error of UNREADABLE."""
+    """Return the record of a batch and its baton; None if the record is gone. Raises the errors in UNREADABLE."""
     found = read_state_blob(account, batch_name(batch))
     return (decode_batch(found[0]), found[1]) if found else None
 
@@ -74,7 +73,7 @@ def read_in_flight(account: Account, claim: Claimed) -> InFlight | None:
 
 
 def read_claimed(account: Account, claim: Claimed) -> InFlight | None:
-    """Return what the claim of a file and the record of its batch say; None if there is no claim any more."""
+    """Return what the claim of a file and the record of its batch say; None if the claim is gone."""
     name = claim.name or claim.blob
     try:
         found = read_batch(account, claim.batch) if claim.batch else None
@@ -92,7 +91,7 @@ def read_claimed(account: Account, claim: Claimed) -> InFlight | None:
 
 
 def by_record(account: Account, claim: Claimed, record: BatchRecord, baton: str) -> InFlight | None:
-    """Return a file whose batch has a record; None if the claimed version is not in it."""
+    """Return a file whose batch has a record; None if the record does not name the claim."""
     source = next((member.source for member in record.members if member.claim_etag == claim.etag), None)
     if source is None:
         return None

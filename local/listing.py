@@ -17,7 +17,7 @@ from shared.source import Source, read_instant
 from shared.state.batch import BATCHES, BatchKind, is_overdue, listed_claims
 from shared.state.claim import CLAIMS, claim_name, is_old
 from shared.storage.blobs import source_of
-from shared.storage.listings import is_folder
+from shared.storage.listings import is_marker
 
 STATUSES: Final = {status.value: status for status in OutcomeStatus}
 ENDING: Final = ".json"
@@ -183,7 +183,7 @@ class Listing:
             yield File(outcome.name or outcome.blob, State(outcome.status.value), outcome.modified, outcome=outcome)
 
     def overdue_batches(self, now: datetime, settings: Settings) -> set[str]:
-        """Return the batches to which the next sweep will send a message, since theirs must be lost."""
+        """Return the batches for which the next sweep will send a message, because theirs must be lost."""
         grace = settings.overdue_seconds
         return {
             batch
@@ -192,7 +192,7 @@ class Listing:
         }
 
     def orphans(self, now: datetime, settings: Settings) -> list[Claimed]:
-        """Return the claims whose worker has ended without a record of its work: they are in no batch."""
+        """Return the claims that no record names, although their workers must have ended."""
         live = {etag for record in self.batches.values() for etag in record.claims}
         patience = settings.submit_timeout_seconds
         return [
@@ -200,7 +200,7 @@ class Listing:
         ]
 
     def left_batches(self, now: datetime, settings: Settings) -> list[str]:
-        """Return the batches whose message must be lost, and all of whose files have ended."""
+        """Return the overdue batches whose claims are all gone: their files have ended."""
         claims = {claim.etag for claim in self.claims.values()}
         overdue = self.overdue_batches(now, settings)
         return sorted(batch for batch in overdue if not self.batches[batch].claims & claims)
@@ -218,13 +218,15 @@ def file_of(source: Source, claim: Claimed | None, outcome: Ended | None) -> Fil
 def list_account(account: Account) -> Listing:
     """List the containers, in the order in which files move: what moves on meanwhile is found in a later listing."""
     container = account.settings.input_container
-    uploads = [
-        source_of(container, blob.name, blob)
-        for blob in account.listed(container, include=["metadata"])
-        if not is_folder(blob.name, blob.size, blob.metadata or {})
-    ]
+    uploads, markers = [], set()
+    for blob in account.listed(container, include=["metadata"]):
+        if is_marker(blob.name, blob.size, blob.metadata or {}):
+            markers.add(result_name(blob.name))
+        else:
+            uploads.append(source_of(container, blob.name, blob))
     claims, batches = list_state(account)
-    return Listing(uploads, claims, batches, {outcome.blob: outcome for outcome in list_outcomes(account)})
+    outcomes = {outcome.blob: outcome for outcome in list_outcomes(account) if outcome.blob not in markers}
+    return Listing(uploads, claims, batches, outcomes)
 
 
 def list_state(account: Account) -> tuple[dict[str, Claimed], dict[str, Batch]]:
@@ -270,9 +272,12 @@ def ended(blob: BlobProperties) -> Ended | None:
 
 
 def list_file(account: Account, name: str) -> File | None:
-    """Return the state of one file; None if nothing of it is there."""
+    """Return the state of one file; None if nothing of it is there, or it is a folder or another marker."""
     settings = account.settings
-    source = account.newest(name)
+    upload = account.properties(settings.input_container, name)
+    if upload is not None and is_marker(name, upload.size, upload.metadata or {}):
+        return None
+    source = source_of(settings.input_container, name, upload) if upload else None
     held = account.properties(settings.state_container, claim_name(name))
     blob = account.properties(settings.results_container, result_name(name))
     claim, outcome = claimed(held) if held else None, ended(blob) if blob else None

@@ -6,9 +6,8 @@ many is no submission too many: only an outcome that is to be replaced leads to 
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from threading import Lock
 from typing import Final
 
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
@@ -113,8 +112,7 @@ class Redrive:
         self.choice = choice
         self.dry_run = dry_run
         self.unseen_count = 0
-        self.sent: set[str] = set()
-        self.lock = Lock()
+        self.senders: dict[str, Line] = {}
         settings = account.settings
         self.queue = account.queues.get_queue_client(settings.queue, message_encode_policy=TextBase64EncodePolicy())
 
@@ -137,7 +135,8 @@ class Redrive:
     def lines_of(self, files: Iterable[File]) -> Iterator[Line]:
         """Send the files that are chosen, and yield a line for each."""
         chosen = (file for file in files if self.is_chosen(file))
-        yield from (line for line in in_threads(self.line_of, chosen) if line)
+        lines = (self.with_one_sender(line) for line in in_threads(self.line_of, chosen) if line)
+        yield from in_threads(self.send, lines)
 
     def is_chosen(self, file: File) -> bool:
         """Return whether there is something to send or to say about a file."""
@@ -151,13 +150,12 @@ class Redrive:
         return is_asked_for or is_unheard(file, utc_now(), self.account.settings)
 
     def line_of(self, file: File) -> Line | None:
-        """Send a file; return None if it has ended meanwhile."""
+        """Return what is to be sent for a file, or to be said; None if it has ended meanwhile."""
         kind = KINDS[file.state]
         if file.source and not self.choice.wants(kind, file.name):
             charged = ", which is charged" if kind in CHARGED else ""
             return Line(file.name, kind, None, f"add {OPTIONS[kind]} to send it again{charged}")
-        line = self.next_step(file)
-        return self.send(line) if line else None
+        return self.next_step(file)
 
     def next_step(self, file: File) -> Line | None:
         """Return what brings a file on, whatever its state; None if it has ended meanwhile."""
@@ -170,23 +168,28 @@ class Redrive:
         how = "as a first submission" if file.state is State.WAITING else "as a new submission"
         return Line(file.name, kind, new_submission(file, now), how)
 
-    def send(self, line: Line) -> Line:
-        """Put a line's message into the queue, if it has one that was not sent yet."""
+    def with_one_sender(self, line: Line) -> Line:
+        """Return a line without its message if another line has the same one: the files of a batch share it."""
         if line.message is None:
             return line
         key = line.message.batch if isinstance(line.message, BatchMessage) else line.message.file
-        with self.lock:  # the files of a batch are looked at concurrently
-            is_sent = key in self.sent
-            self.sent.add(key)
-        if is_sent:
-            whose = "the message of its batch" if isinstance(line.message, BatchMessage) else "its message"
-            return Line(line.name, line.kind, None, f"{whose} is sent already", is_file=line.is_file)
-        if not self.dry_run:
+        sender = self.senders.setdefault(key, line)  # atomic: poison messages are read concurrently
+        if sender is line:
+            return line
+        return replace(line, message=None, delay_seconds=0, why=f"it continues with the message of {sender.name}")
+
+    def send(self, line: Line) -> Line:
+        """Put a line's message into the queue, if it has one."""
+        if line.message is not None and not self.dry_run:
             self.queue.send_message(line.sent, visibility_timeout=line.delay_seconds, time_to_live=NEVER_EXPIRES)
         return line
 
+    def send_once(self, line: Line) -> Line:
+        """Put a line's message into the queue, unless it has none or another line has the same one."""
+        return self.send(self.with_one_sender(line))
+
     def left_batches(self, listing: Listing) -> Iterator[Line]:
-        """Send the messages of overdue batches whose files have all ended: their records are left to be deleted."""
+        """Send the messages of overdue batches whose files have all ended, so that the app deletes their records."""
         left = listing.left_batches(utc_now(), self.account.settings)
         yield from (line for line in in_threads(self.left_batch, left) if line)
 
@@ -201,7 +204,7 @@ class Redrive:
             return None
         record, baton = found
         message = BatchMessage(batch=batch, etag=baton, record=record)
-        return self.send(Line(f"batch {batch}", Kind.IN_FLIGHT, message, "to delete its record", is_file=False))
+        return self.send_once(Line(f"batch {batch}", Kind.IN_FLIGHT, message, "to delete its record", is_file=False))
 
     def shown_poison(self, queue: str) -> Iterator[Line]:
         """Yield what would become of the poison messages that can be seen without hiding them."""
@@ -248,7 +251,7 @@ class Redrive:
         if not names:
             why = "its batch has ended, so the poison message is not needed"
             return [Line("a batch", Kind.POISONED, None, why)]
-        return [self.send(self.poison_line(poisoned, name)) for name in names]
+        return [self.send_once(self.poison_line(poisoned, name)) for name in names]
 
     def is_poison_chosen(self, poisoned: Poisoned) -> bool:
         """Return whether a poison message is chosen: by one of its files, and by its time."""

@@ -11,6 +11,7 @@ import msgspec
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient
 
+from local.files import Skipped
 from shared.names import result_name
 from shared.outcome import Outcome
 from shared.settings import Settings
@@ -39,12 +40,16 @@ class Dropped:
     outcome: Outcome | None = None
 
 
-def upload(blobs: BlobServiceClient, settings: Settings, files: dict[str, Path]) -> list[Dropped]:
-    """Upload files into the input container, in place of older versions."""
+def upload(blobs: BlobServiceClient, settings: Settings, files: dict[str, Path], skipped: Skipped) -> list[Dropped]:
+    """Upload files into the input container, in place of older versions; `skipped` gets those that cannot be read."""
     container = blobs.get_container_client(settings.input_container)
     dropped = []
     for name, path in files.items():
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            skipped.setdefault(f"they cannot be read ({error.strerror})", []).append(path)
+            continue
         answer = container.get_blob_client(name).upload_blob(data, overwrite=True)
         dropped.append(Dropped(name, answer["etag"].strip('"'), len(data)))
     return dropped

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
-from shared.json_documents import Entries, ShapeError, json_lines, json_list
+from shared.json_documents import ShapeError, json_documents
+from shared.json_entries import Entries
 from shared.ner.model import Document, Problem
 from shared.text_encoding import EncodingError, decode
 
@@ -44,7 +45,7 @@ class Documents:
 
     Attributes:
         encoding: the Python codec that gives the file's text.
-        entries: begins to read.
+        entries: begins to read; may raise a DocumentError, but not after a survey.
     """
 
     encoding: str
@@ -63,7 +64,7 @@ def read_documents(name: str, data: bytes, *, language: str, max_bytes: int) -> 
     """Return the documents of a file: those of a JSON file, or one, whose id is the file's name without its folders.
 
     Raises:
-        DocumentError: the file is too large, empty, not text, or not the JSON that its name promises.
+        DocumentError: the file is too large, empty, or not text.
     """
     check_length(len(data), max_bytes)
     media_type = check_media_type(name)
@@ -83,19 +84,26 @@ def read_documents(name: str, data: bytes, *, language: str, max_bytes: int) -> 
         document = Document(PurePosixPath(name).name or name, text, language)
         return Documents(encoding, lambda: iter([document]))
     utf8 = text.encode()
-    if media_type == JSON_LINES:
-        return Documents(encoding, lambda: json_lines(utf8, language))
+    return Documents(encoding, lambda: read_json(utf8, language, is_lines=media_type == JSON_LINES))
+
+
+def read_json(data: bytes, language: str, *, is_lines: bool) -> Entries:
+    """Yield the documents of a JSON file.
+
+    Raises:
+        DocumentError: they cannot be read, as may show after some of them.
+    """
     try:
-        return Documents(encoding, json_list(utf8, language))
+        yield from json_documents(data, language, is_lines=is_lines)
     except ShapeError as error:
-        raise DocumentError("InvalidJson", error.message) from None
+        raise DocumentError(error.code, error.message) from None
 
 
 def survey(documents: Documents) -> Survey:
     """Read all documents once, to know what is wrong before any is sent.
 
     Raises:
-        DocumentError: there are none.
+        DocumentError: there are none, or the file cannot be read to its end.
     """
     count = erroneous = 0
     problems: list[Problem] = []

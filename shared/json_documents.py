@@ -1,192 +1,183 @@
-"""Many documents of one file: JSON lines, a JSON list, or `{"documents": [...]}`, of `{"id", "text", "language"?}`.
+"""Many documents of one file: JSON lines, JSON values one after another, a JSON list, or `{"documents": [...]}`.
 
-A bad entry becomes a `Problem` that names its line, and hurts no other. Entries are read one at a time, since a file
-may hold a million.
+The contents decide which of these forms a file has, whatever its name. Entries are read one at a time, and a file may
+have only so many.
 """
 
-import json
 import re
-from collections.abc import Callable, Iterator
 from typing import Final
 
-import msgspec
+from shared.json_entries import RAW, SHAPE, UNREADABLE, Checks, Entries, decode, not_a_document, reason
+from shared.json_scanning import (
+    GAP,
+    LINE,
+    MAX_NESTING,
+    ScanError,
+    Spans,
+    count_lines,
+    list_items,
+    look_at_object,
+    next_line,
+    run_end,
+    value_end,
+    values,
+)
+from shared.ner.model import Problem
 
-from shared.ner.model import Document, Problem
-from shared.settings import LANGUAGE
-
-LONGEST_ID: Final = 512
-"""Characters; ids travel in requests of limited size."""
-SHAPE: Final = '{"id": "1", "text": "...", "language": "en"}'
-SURROGATE = re.compile("[\ud800-\udfff]")
-MAX_NESTING: Final = 500
-"""Levels of an entry, which no honest one needs; some versions of Python read 100,000, others fewer than 1,000."""
-BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[{}\]]', re.DOTALL)
-"""Or a string, so that brackets in one are not taken for any."""
-
-Entries = Iterator[Document | Problem]
-"""The documents of a file in its order, with what is wrong with those that cannot be sent."""
-
-
-class InputDocument(msgspec.Struct, frozen=True):
-    """An entry as users write it; other fields are theirs and are ignored."""
-
-    id: str | int
-    text: str
-    language: str | None = None
-
-
-class InputDocuments(msgspec.Struct, frozen=True):
-    """The object around a list."""
-
-    documents: list[msgspec.Raw]
+MAX_DOCUMENTS: Final = 250_000
+"""Of a file, invalid ones included: 80 bytes each if it has 20 MiB, 12,500 requests, and 40 MB of ids in memory."""
+NO_LIST: Final = (
+    f"The file contains no list of documents. Write a JSON list of documents such as {SHAPE}, or "
+    '{"documents": [...]} with such a list. With pandas, use to_json(orient="records").'
+)
+BYTE = re.compile(r" ?\(byte (\d+)\)")
 
 
 class ShapeError(Exception):
-    """A JSON file is no list of documents; `message` says what to do."""
+    """The documents of a file cannot be read; `code` is for programs, `message` says what to do."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
         self.message = message
         super().__init__(message)
 
 
-def json_lines(data: bytes, language: str) -> Entries:
+def json_documents(data: bytes, language: str, *, is_lines: bool) -> Entries:
+    """Yield the documents of a file, in whichever of the forms it has.
+
+    Args:
+        data: the file, in UTF-8.
+        language: that of documents that name none.
+        is_lines: whether its name says that each line is a document, so that what is no JSON is a bad line.
+
+    Raises:
+        ShapeError: the file is not JSON, or not of such a form, or has too many documents.
+    """
+    start = next_line(data, 0)
+    try:
+        spans = spans_of(data, start, is_lines=is_lines)
+        entries = read_lines(data, start, language) if spans is None else read_values(data, spans, language)
+        yield from limited(entries)
+    except ScanError as error:
+        where = locate(data, error.place)
+        message = f"The file is not valid JSON: {error.reason} {where}. Fix it and upload it again."
+        raise ShapeError("InvalidJson", message) from None
+
+
+def spans_of(data: bytes, start: int, *, is_lines: bool) -> Spans | None:
+    """Return where the documents of a file begin and end; None if each line is one."""
+    head = data[start : start + 1]
+    if head == b"[":
+        return whole_list(data, start, start)
+    if head != b"{":
+        if is_lines:
+            return None
+        check(data[start:], start)
+        raise ShapeError("InvalidJson", NO_LIST)
+    try:
+        # A line may have a list of that name besides its text, so that all of it counts.
+        end, documents, heads = look_at_object(data, start, is_whole=is_lines)
+    except ScanError:
+        if is_lines:
+            return None
+        raise
+    is_document = heads.get(b'"text"') == b'"' or heads.get(b'"data"') in (b'"', b"{")
+    if documents is not None and not (is_lines and is_document):
+        return whole_list(data, start, documents)
+    is_only_one = next_line(data, end) == len(data)
+    if is_only_one and not is_document and (not is_lines or b'"' not in heads.values()):
+        raise ShapeError("InvalidJson", NO_LIST)
+    if count_lines(data, start, end):
+        return values(data, start)
+    after = run_end(GAP, data, end)
+    is_alone = data[after : after + 1] in (b"", b"\r", b"\n")
+    return None if is_alone or (is_lines and data[after : after + 1] != b"{") else values(data, start)
+
+
+def whole_list(data: bytes, start: int, begin: int) -> Spans:
+    """Yield the items of the list at a place, then check what is around it, from `start` to the end of the file."""
+    end = yield from list_items(data, begin)
+    around = data[start:begin] + b"[]" + data[end:]
+    check(around, start, begin - start + 2, end - begin - 2)
+    return len(data)
+
+
+def check(part: bytes, begin: int, hole: int = 0, length: int = 0) -> None:
+    """Raise ScanError if a part of a file is not JSON; at `hole` in it, so many bytes of the file are left out."""
+    try:
+        decode(RAW, part)
+    except UNREADABLE as error:
+        place = place_of(error, part)
+        raise ScanError(BYTE.sub("", reason(error)), begin + place + (length if place >= hole else 0)) from None
+
+
+def read_lines(data: bytes, start: int, language: str) -> Entries:
     """Yield the documents of a file with one in each line; blank lines are skipped."""
     checks = Checks(language, "line")
-    start, number = 0, 0
+    number = 1 + count_lines(data, 0, start)
     while start < len(data):
-        end = data.find(b"\n", start)
-        end = len(data) if end < 0 else end
-        number += 1
-        # Only \n ends a line: JSON strings may hold the other line ends of Unicode.
-        line = data[start:end].strip()
-        if line:
-            yield checks.read(line, number, f"Line {number}")
-        start = end + 1
+        # JSON strings may hold the other line ends of Unicode, but neither \n nor \r.
+        end = run_end(LINE, data, start)
+        entry, place = data[start:end], f"Line {number}"
+        try:
+            found = checks.read(entry, number, place)
+            if entry.count(b"[") + entry.count(b"{") > MAX_NESTING:
+                value_end(entry, 0)
+        except UNREADABLE as error:
+            found = not_a_document(place, reason(error))
+        except ScanError as error:
+            found = not_a_document(place, error.reason)
+        yield found
+        start = next_line(data, end)
+        number += count_lines(data, end, start)
 
 
-def json_list(data: bytes, language: str) -> Callable[[], Entries]:
-    """Return what yields the documents of a JSON list.
+def read_values(data: bytes, spans: Spans, language: str) -> Entries:
+    """Yield the documents of a file that is no lines: what is no JSON may end anywhere, so that none after it is sure.
 
     Raises:
-        ShapeError: the file is not JSON, or not a list.
+        ScanError: the file is not JSON.
     """
-    try:
-        whole = msgspec.json.decode(data, type=list[msgspec.Raw] | InputDocuments)
-    except msgspec.ValidationError:
-        raise ShapeError(
-            f"The file contains no list of documents. Write a JSON list of documents such as {SHAPE}, or "
-            '{"documents": [...]} with such a list.'
-        ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ShapeError(f"The file is not valid JSON: {locate(data, error)}. Fix it and upload it again.") from None
-    items = whole if isinstance(whole, list) else whole.documents
-    if any(is_nested_too_deeply(bytes(item)) for item in items):
-        raise ShapeError(f"The file is not valid JSON: {reason(RecursionError())}. Fix it and upload it again.")
-
-    def entries() -> Entries:
-        checks = Checks(language, "document")
-        line, place = 1, 0
-        for number, item in enumerate(items, 1):
-            # Between two items there is nothing that an item could be taken for, so the first match is this one.
-            raw = bytes(item)
-            begin = data.index(raw, place)
-            line += data.count(b"\n", place, begin)
-            yield checks.read(raw, number, f"Document {number} (line {line})")
-            line += raw.count(b"\n")
-            place = begin + len(raw)
-
-    return entries
-
-
-class Checks:
-    """Reads entries and keeps the ids that are taken."""
-
-    def __init__(self, language: str, unit: str) -> None:
-        """Begin a file; `language` is that of documents that name none, `unit` is what is numbered."""
-        self.language = language
-        self.unit = unit
-        self.numbers: dict[str, int] = {}
-
-    def read(self, entry: bytes, number: int, place: str) -> Document | Problem:
-        """Return the document, or what is wrong with it; `place` names it to the uploader."""
+    checks = Checks(language, "document")
+    line, place = 1, 0
+    for number, (begin, end) in enumerate(spans, 1):
+        line += count_lines(data, place, begin)
+        place = begin
+        entry = data[begin:end]
         try:
-            found = read_entry(entry)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return Problem("InvalidDocument", f"{place} is not a document: {reason(error)}. Write it like {SHAPE}.")
-        name = str(found.id)
-        if not name or len(name) > LONGEST_ID:
-            return Problem(
-                "InvalidDocument", f"{place} has an id that is empty or too long. Use 1 to {LONGEST_ID} characters."
-            )
-        if name in self.numbers:
-            return Problem(
-                "DuplicateId",
-                f"{place} has the same id as {self.unit} {self.numbers[name]}. Give each document a unique id.",
-                name,
-            )
-        self.numbers[name] = number
-        if not found.text.strip():
-            return Problem("EmptyDocument", f"{place} contains no text. Add some or remove the document.", name)
-        if found.language is not None and not LANGUAGE.fullmatch(found.language):
-            message = f"{place} has an invalid language. Use a language tag such as en or pt-BR."
-            return Problem("InvalidLanguage", message, name)
-        return Document(name, found.text, found.language or self.language)
+            found = checks.read(entry, number, f"Document {number} (line {line})")
+        except UNREADABLE as error:
+            raise ScanError(BYTE.sub("", reason(error)), begin + place_of(error, entry)) from None
+        yield found
 
 
-def read_entry(entry: bytes) -> InputDocument:
-    """Read an entry; a lone surrogate, which no JSON text may hold but many writers write, becomes U+FFFD.
+def limited(entries: Entries) -> Entries:
+    """Yield the documents of a file that has no more than MAX_DOCUMENTS.
 
     Raises:
-        msgspec.DecodeError: it is not JSON or not of the shape.
-        RecursionError: it is nested too deeply.
+        ShapeError: it has more.
     """
-    try:
-        found = msgspec.json.decode(entry, type=InputDocument)
-    except msgspec.ValidationError:
-        raise
-    except msgspec.DecodeError as error:
-        if b"\\u" not in entry:
-            raise
-        try:
-            loose = json.loads(entry)
-        except ValueError:
-            raise error from None
-        found = without_surrogates(msgspec.convert(loose, InputDocument))
-    if is_nested_too_deeply(entry):
-        raise RecursionError
-    return found
+    invalid, first = 0, ""
+    for count, entry in enumerate(entries):
+        if count == MAX_DOCUMENTS:
+            message = f"The file has more than {MAX_DOCUMENTS:,} documents. Split it into smaller files."
+            if invalid:
+                message += f" Of those, {invalid:,} are invalid, the first one for this reason: {first}"
+            raise ShapeError("TooManyDocuments", message)
+        if isinstance(entry, Problem):
+            first = first or entry.message
+            invalid += 1
+        yield entry
 
 
-def without_surrogates(found: InputDocument) -> InputDocument:
-    """Return a document with U+FFFD for each lone surrogate."""
-    name = found.id if isinstance(found.id, int) else SURROGATE.sub("\ufffd", found.id)
-    return InputDocument(name, SURROGATE.sub("\ufffd", found.text), found.language)
+def place_of(error: Exception, part: bytes) -> int:
+    """Return the place that a decoder names, or the end."""
+    match = BYTE.search(str(error))
+    return int(match[1]) if match else len(part)
 
 
-def is_nested_too_deeply(entry: bytes) -> bool:
-    """Return whether valid JSON has more than MAX_NESTING levels."""
-    if entry.count(b"[") + entry.count(b"{") <= MAX_NESTING:
-        return False
-    depth = 0
-    for match in BRACKET.finditer(entry):
-        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(match[0], 0)
-        if depth > MAX_NESTING:
-            return True
-    return False
-
-
-def reason(error: Exception) -> str:
-    """Return why an entry cannot be read; the decoder's words name places and types, never values."""
-    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-
-
-def locate(data: bytes, error: Exception) -> str:
-    """Return why a file cannot be read, its place as line and column."""
-    described = reason(error)
-    match = re.search(r" ?\(byte (\d+)\)", described)
-    if match is None:
-        return described
-    before = data[: int(match[1])]
-    line = before.count(b"\n") + 1
-    column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
-    return f"{described[: match.start()]} (line {line}, column {column})"
+def locate(data: bytes, place: int) -> str:
+    """Return a place as line and column."""
+    start = max(data.rfind(b"\n", 0, place), data.rfind(b"\r", 0, place)) + 1
+    column = len(data[start:place].decode("utf-8", "replace")) + 1
+    return f"(line {count_lines(data, 0, start) + 1}, column {column})"

@@ -3,18 +3,28 @@
 A request of several documents sends them as `00:id`, `01:id` and so on: results come back by id alone, in an order
 that nobody promises. The parts of a long document, each in a job of its own, become one document again, with offsets
 into the whole text. What is merged is JSON text at once: a file of a million entities is never in memory as a whole.
+
+Fields that this app does not know stay with their entity or document. In a document that was cut, each has the value of
+the first part that has it. `parts` lists the later parts that have other values, with these as `fields`, or entities
+with unknown fields: an offset in such a field counts from the `offset` of the part, since only those of the entities
+themselves are known to be offsets. `statistics` are sums.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from shared.ner.model import Document, DocumentResult, Entity, Job, JobStatus, Problem
+from shared.ner.model import Document, DocumentResult, Entity, Job, JobStatus, Problem, flat, others_of
 from shared.source import Position
 from shared.state.batch import SubmittedJob
 
 encode = msgspec.json.encode
+
+COUNTS: Final = ("charactersCount", "transactionsCount")
+"""Statistics of a document that are sums of those of its parts."""
+LARGEST_OPEN: Final = 64 * 1024
+"""Bytes of the unknown fields of a document that was cut; the ledger has them after each step. More are not kept."""
 
 
 def numbered(documents: Sequence[Document]) -> list[Document]:
@@ -88,7 +98,7 @@ def restored(document: DocumentResult, document_id: str, shift: int) -> Document
     entities = sorted(document.entities, key=lambda entity: (entity.offset, entity.length))
     if shift:
         entities = [msgspec.structs.replace(entity, offset=entity.offset + shift) for entity in entities]
-    return DocumentResult(document_id, entities, document.warnings)
+    return msgspec.structs.replace(document, id=document_id, entities=entities)
 
 
 def transactions_of(submitted: SubmittedJob, job: Job) -> int:
@@ -104,6 +114,9 @@ class OpenDocument(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
         has_entities: whether any of its entities has been.
         is_incomplete: whether a part of it gave no result.
         warnings: of all parts until now.
+        statistics: sums of all parts until now.
+        fields: that this app does not know, each of the first part that has it.
+        parts: that the outcome lists.
     """
 
     number: int
@@ -111,6 +124,48 @@ class OpenDocument(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     has_entities: bool = False
     is_incomplete: bool = False
     warnings: list[dict[str, Any]] = []
+    statistics: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
+    parts: list[dict[str, Any]] = []
+
+    def with_part(self, result: DocumentResult, offset: int) -> "OpenDocument":
+        """Return the document with the next part, which begins at `offset`."""
+        others, statistics = others_of(result), result.statistics or {}
+        differing = {
+            name: value
+            for name, value in others.items()
+            if name in self.fields and encode(value) != encode(self.fields[name])
+        }
+        fields, parts = others | self.fields, self.parts
+        if offset and (differing or any(others_of(entity) for entity in result.entities)):
+            parts = [*parts, {"offset": offset} | ({"fields": differing} if differing else {})]
+        if self.number >= 0 and len(encode((fields, parts))) > LARGEST_OPEN:
+            fields, parts = self.fields, self.parts
+        return msgspec.structs.replace(
+            self,
+            is_written=True,
+            has_entities=self.has_entities or bool(result.entities),
+            warnings=self.warnings + result.warnings,
+            statistics=statistics | self.statistics | sums_of(statistics, self.statistics),
+            fields=fields,
+            parts=parts,
+        )
+
+    def end(self) -> bytes:
+        """Return what stands after the entities."""
+        fields, parts = self.fields, self.parts
+        if parts and "parts" in fields:
+            # The service has a field of this name.
+            parts = [{"offset": 0, "fields": {"parts": fields["parts"]}}, *parts]
+        statistics = {"statistics": self.statistics} if self.statistics else {}
+        members = {"warnings": self.warnings} | statistics | fields | ({"parts": parts} if parts else {})
+        return b"], " + encode(members)[1:]
+
+
+def sums_of(first: dict[str, Any], second: dict[str, Any]) -> dict[str, int]:
+    """Return the sums of what both statistics count."""
+    pairs = {name: (first.get(name), second.get(name)) for name in COUNTS}
+    return {name: one + other for name, (one, other) in pairs.items() if type(one) is int and type(other) is int}
 
 
 class MergeState(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -163,12 +218,12 @@ class Merger:
                 # Only the last document of a request goes on, and only then its number is of use.
                 number = end.document if end is not None and is_continued and is_last else -1
                 self.change(open=OpenDocument(number))
-            self.write(result)
+            self.write(result, start.offset if index == 0 else 0)
         if not is_continued:
             self.close()
 
-    def write(self, result: DocumentResult | None) -> None:
-        """Write a part of the open document."""
+    def write(self, result: DocumentResult | None, offset: int) -> None:
+        """Write a part of the open document, which begins at `offset`."""
         opened = self.state.open
         if opened is None:
             raise ValueError("no document is open")
@@ -182,19 +237,14 @@ class Merger:
         self.write_entities(result.entities, is_first=not opened.has_entities)
         self.change(
             entities_count=self.state.entities_count + len(result.entities),
-            open=msgspec.structs.replace(
-                opened,
-                is_written=True,
-                has_entities=opened.has_entities or bool(result.entities),
-                warnings=opened.warnings + result.warnings,
-            ),
+            open=opened.with_part(result, offset),
         )
 
     def write_entities(self, entities: Sequence[Entity], *, is_first: bool) -> None:
         """Write entities into the open document."""
         if entities:
             self.documents += b"" if is_first else b", "
-            self.documents += b", ".join(encode(entity) for entity in entities)
+            self.documents += b", ".join(encode(flat(entity)) for entity in entities)
 
     def close(self) -> None:
         """End the open document, if there is one."""
@@ -202,7 +252,7 @@ class Merger:
         if opened is None:
             return
         if opened.is_written:
-            self.documents += b'], "warnings": ' + encode(opened.warnings) + b"}"
+            self.documents += opened.end()
         is_valid = opened.is_written and not opened.is_incomplete
         self.change(open=None, valid_documents_count=self.state.valid_documents_count + is_valid)
 

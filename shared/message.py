@@ -32,9 +32,10 @@ class MessageError(Exception):
 class FileMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="file", tag_field="kind"):
     """A file whose newest version is to be submitted, unless it is in flight or has its outcome.
 
-    `replaces` is the ETag of an outcome of that version that is to be replaced. `dissolved` is a batch of several files
-    that the file was in, and which it leaves; `unsure` is that of its record. `due` is when the message was sent, and
-    should be received.
+    `replaces` is the ETag of an outcome of that version that is to be replaced. `dissolved` is the dissolved batch that
+    the file was in, and `unsure` is copied from its record. `due` is when the message should be received; None if the
+    host has just reported the file. `etag` is that of the only version that the message is about: a newer one has an
+    event of its own.
     """
 
     version: Literal[2] = 2
@@ -43,14 +44,16 @@ class FileMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag
     dissolved: BatchId | None = None
     unsure: Annotated[int, msgspec.Meta(ge=0)] = 0
     due: Instant | None = None
+    etag: Annotated[str, msgspec.Meta(max_length=128)] | None = None
     trace_parent: TraceParent | None = None
 
 
 class BatchMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="batch", tag_field="kind"):
     """A batch whose next step is due.
 
-    `etag` is that of its record, the baton; None if storage refused to write the record of a job that the service has
-    accepted. `record` is a copy of the record, so that no worker has to read it; None if it is too long for a message.
+    `etag` is the ETag of its record, the baton; None if storage refused to write the record of a job that the service
+    has accepted. `record` is a copy of the record, so that no worker has to read it; None if it is too long for a
+    message.
     """
 
     version: Literal[2] = 2

@@ -1,4 +1,11 @@
-"""The outcome: one JSON document per file, always of the same shape, whatever happened."""
+"""The outcome: one JSON document per file, always of the same shape, whatever happened.
+
+It passes on the fields of the service that this app does not know, under their own names: those of an entity or a
+document beside the known ones, those of a job beside the known ones of its entry in `jobs`, and those of its task in
+`tasks` there, at the same places as in a response of the generally available API. A job of several files has the same
+entry in the outcome of each. An error that says more than codes and messages is in `serviceError`, as the service gave
+it.
+"""
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
@@ -8,7 +15,7 @@ import msgspec
 
 from shared.merging import MergeState, in_line, results_of, transactions_of
 from shared.ner.errors import NerError, Remedy
-from shared.ner.model import DocumentResult, Job, JobStatus, Problem, Statistics
+from shared.ner.model import DocumentResult, Job, JobStatus, Problem, Statistics, flat
 from shared.source import Source
 from shared.state.batch import SubmittedJob
 
@@ -29,6 +36,12 @@ class JobSummary(msgspec.Struct, frozen=True, rename="camel"):
     created_date_time: str | None = None
     last_update_date_time: str | None = None
     expiration_date_time: str | None = None
+
+
+class ServiceJob(JobSummary, frozen=True):
+    """A job of the file with fields that this app does not know, as `Job` has them."""
+
+    others: dict[str, Any] = {}
 
 
 class Outcome(msgspec.Struct, frozen=True, rename="camel"):
@@ -59,7 +72,9 @@ def metadata(status: OutcomeStatus, source: Source, digest: str = "") -> dict[st
 
 def encode(outcome: Outcome) -> bytes:
     """Return the outcome as indented JSON in UTF-8."""
-    return msgspec.json.format(msgspec.json.encode(outcome), indent=2)
+    jobs, documents = [flat(job) for job in outcome.jobs], [flat(document) for document in outcome.documents]
+    written = msgspec.structs.replace(outcome, jobs=jobs, documents=documents)
+    return msgspec.json.format(msgspec.json.encode(written), indent=2)
 
 
 def failure(source: Source, api: dict[str, str], problem: Problem, submitted: Sequence[SubmittedJob] = ()) -> Outcome:
@@ -95,9 +110,9 @@ def from_job(source: Source, api: dict[str, str], submitted: SubmittedJob, job: 
     return Outcome(status, source, api, [summarise(job)], documents, problems, statistics)
 
 
-def summarise(job: Job) -> JobSummary:
+def summarise(job: Job) -> ServiceJob:
     """Return what the outcome says of a job."""
-    return JobSummary(job.job_id, job.status.value, job.created, job.last_update, job.expiration)
+    return ServiceJob(job.job_id, job.status.value, job.created, job.last_update, job.expiration, job.others)
 
 
 def status_of(documents_count: int, *, all_is_well: bool) -> OutcomeStatus:
@@ -118,7 +133,7 @@ class MergedOutcome(msgspec.Struct, frozen=True):
 
     source: Source
     api: dict[str, str]
-    jobs: list[JobSummary]
+    jobs: list[ServiceJob]
     problems: list[Problem]
     documents_count: int
     state: MergeState
@@ -145,7 +160,7 @@ class MergedOutcome(msgspec.Struct, frozen=True):
         yield b'{\n  "status": ' + encode(self.status) + b',\n  "source": ' + encode(self.source)
         yield b',\n  "api": ' + encode(self.api) + b',\n  "jobs": ['
         for number, job in enumerate(self.jobs):
-            yield in_line(encode(job), is_first=number == 0)
+            yield in_line(encode(flat(job)), is_first=number == 0)
         yield b'\n  ],\n  "documents": ['
 
     def middle(self) -> Iterator[bytes]:

@@ -11,53 +11,54 @@ from typing import Final, NamedTuple
 from shared.ner.model import Document, Problem
 from shared.source import Position
 from shared.splitting import cut
-from shared.text_elements import end_of_joined, last_boundary, most_text_elements, size_in_json
 
 TEXT_RECORD: Final = 1000
-"""Text elements; the unit of price, begun ones included."""
+"""Characters; the unit of price, begun ones included."""
 WORTH_BEGINNING: Final = 8
 """A long document is begun in a request that has at least one part in so many left."""
 
 
 class Limits(NamedTuple):
-    """Of a request: its documents, the text elements of all of them together, and the bytes of all texts as JSON."""
+    """Of a request: its documents, and the UTF-16 code units of all of them together, at least 2.
+
+    The service counts text elements, by rules that depend on its version. No text has more of them, or of any other
+    kind of characters, than code units.
+    """
 
     documents: int
-    elements: int
-    size: int
+    units: int
 
 
-REQUEST_LIMITS: Final = Limits(20, 125_000, 800_000)
-"""Of custom NER, but for the documents: it accepts 25, and returns results in pages of 20, so that 25 take two calls to
-retrieve. A request may have 1 MB, of which ids, languages and the rest need some."""
+REQUEST_LIMITS: Final = Limits(20, 125_000)
+"""Of custom NER, except for the documents: it accepts 25, and returns results in pages of 20, so that 25 take two calls
+to retrieve. A request may have 1 MB. A code unit takes at most 6 bytes of JSON, so the texts take at most 0.75 MB."""
+HALF_LIMITS: Final = Limits(REQUEST_LIMITS.documents // 2, REQUEST_LIMITS.units // 2)
+"""For a file of which the service has refused a request for its size."""
 
 
 @dataclass(slots=True)
 class Request:
     """The documents of one request, and the places in the file where it begins and where the next one begins.
 
-    `end` is None for the last request of a file. `transactions_count` is what the service is expected to charge.
+    `end` is None for the last request of a file. `transactions_count` is what the service is expected to charge: it
+    counts code points, and the service text elements, of which there may be fewer.
     """
 
     start: Position
     documents: list[Document] = field(default_factory=list)
     end: Position | None = None
     transactions_count: int = 0
-    elements_count: int = 0
-    size: int = 0
+    units_count: int = 0
 
-    def add(self, document: Document, elements: int, size: int) -> None:
-        """Add a document or a part of one, of so many text elements and bytes."""
+    def add(self, document: Document, units: int) -> None:
+        """Add a document or a part of one, of that many UTF-16 code units."""
         self.documents.append(document)
-        self.transactions_count += -(-elements // TEXT_RECORD)
-        self.elements_count += elements
-        self.size += size
+        self.transactions_count += -(-len(document.text) // TEXT_RECORD)
+        self.units_count += units
 
-    def room(self, limits: Limits) -> Limits:
-        """Return what may still be added."""
-        return Limits(
-            limits.documents - len(self.documents), limits.elements - self.elements_count, limits.size - self.size
-        )
+    def fits(self, limits: Limits) -> bool:
+        """Return whether the request is within limits."""
+        return len(self.documents) <= limits.documents and self.units_count <= limits.units
 
 
 def pack(
@@ -82,19 +83,19 @@ def fill_requests(entries: Iterable[Document | Problem], start: Position, limits
             continue
         text, place = entry.text, start.offset if number == start.document else 0
         while place < len(text):
-            room = request.room(limits)
+            room = limits.units - request.units_count
             part = fitting_part(text, place, room, may_break=not request.documents)
-            if request.documents and goes_into_next(text, place, part, room, limits):
+            if request.documents and goes_into_next(text, place, part, room, limits.units):
                 yield finished(request, Position(number, place))
                 request = Request(Position(number, place))
                 continue
             piece = text[place : part.end]
             here = Position(number, part.end) if part.end < len(text) else Position(number + 1)
             # The service refuses a document of nothing but space.
-            if piece.strip():
+            if not piece.isspace():
                 if not request.documents:
                     request.start = Position(number, place)
-                request.add(Document(entry.id, piece, entry.language), part.elements, part.size)
+                request.add(Document(entry.id, piece, entry.language), part.units)
                 if here.offset or len(request.documents) == limits.documents:
                     yield finished(request, here)
                     request = Request(here)
@@ -115,54 +116,46 @@ def finished(request: Request, end: Position) -> Request:
 
 
 class Part(NamedTuple):
-    """A part of a text: where it ends, how many text elements it has at the most, and its bytes as JSON."""
+    """A part of a text: where it ends, and how many UTF-16 code units it has."""
 
     end: int
-    elements: int
-    size: int
+    units: int
 
 
-def fitting_part(text: str, place: int, room: Limits, *, may_break: bool) -> Part:
-    """Return the longest part from a place on that has room and ends where a text may be cut.
+def fitting_part(text: str, place: int, room: int, *, may_break: bool) -> Part:
+    """Return the longest part from a position on that has room and ends where a text may be cut.
 
-    It is empty where not one text element has room, unless it may be broken: that is for one of more bytes than a
+    It is empty if not one text element has room, unless it may be broken: that is for one of more code units than a
     request may have.
     """
     whole = longest_part(text, place, room)
     if whole.end == len(text):
         return whole
-    end = last_boundary(text, place, whole.end)
-    if end > place:
-        end = cut(text, place, end)
-    elif may_break:
-        end = whole.end
-    return Part(end, max(whole.elements - most_text_elements(text[end : whole.end]), 0), whole.size)
+    end = cut(text, place, whole.end)
+    if end == place and may_break:
+        return whole
+    return Part(end, whole.units - count_units(text[end : whole.end]))
 
 
-def goes_into_next(text: str, place: int, part: Part, room: Limits, limits: Limits) -> bool:
-    """Tell whether the rest of a text is left for the next request, of which `part` would have room in this one."""
+def goes_into_next(text: str, place: int, part: Part, room: int, most: int) -> bool:
+    """Return whether the rest of a text is left for the next request, although `part` has room in this one."""
     if part.end == len(text):
         return False
-    is_worth_beginning = (
-        part.end > place
-        and room.elements * WORTH_BEGINNING >= limits.elements
-        and room.size * WORTH_BEGINNING >= limits.size
-    )
-    fits_alone = longest_part(text, place, limits).end == len(text)
-    return fits_alone or not is_worth_beginning
+    is_worth_beginning = part.end > place and room * WORTH_BEGINNING >= most
+    return not is_worth_beginning or longest_part(text, place, most).end == len(text)
 
 
-def longest_part(text: str, place: int, room: Limits) -> Part:
-    """Return the longest part from a place on within so many text elements and bytes, wherever it ends."""
-    # No character has less than a byte, no text more elements than characters.
-    most, end, counted = min(len(text), place + room.size), place, 0
-    while end < most and counted < room.elements:
-        step = min(room.elements - counted, most - end)
-        counted += most_text_elements(text[end : end + step])
-        # What joins the last character costs nothing, and alone it would be counted.
-        end = end_of_joined(text, end + step, most)
-    while (used := size_in_json(text[place:end])) > room.size and end > place:
-        # Most often as dense throughout; where not, this comes ever closer.
-        end = place + min((end - place) * room.size // used, end - place - 1)
-        counted = 0
-    return Part(end, counted or most_text_elements(text[place:end]), used)
+def longest_part(text: str, place: int, room: int) -> Part:
+    """Return the longest part from a position on within that many code units, wherever it ends."""
+    piece = text[place : place + room]
+    units = count_units(piece)
+    if units > room:
+        # Half of a character at the end is left out.
+        piece = piece.encode("utf-16-le")[: 2 * room].decode("utf-16-le", "ignore")
+        units = count_units(piece)
+    return Part(place + len(piece), units)
+
+
+def count_units(text: str) -> int:
+    """Return how many UTF-16 code units a text has: one for each character, two for one beyond U+FFFF."""
+    return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2

@@ -10,15 +10,13 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+from shared.api_versions import SEED_API_VERSION, VERSIONS, detects_languages, is_version
+
 CONNECTION: Final = "NER_STORAGE"
 """Name of the connection that holds the containers and the queue, as the triggers' `connection` wants it."""
 
 BLOB_POISON_QUEUE: Final = "webjobs-blobtrigger-poison"
 """Where the host puts uploads on which a blob trigger failed; all apps of the account share it."""
-
-SEED_API_VERSION: Final = "v3.1-preview.ct.1"
-PREVIEW_API_VERSION: Final = "v3.2-preview.2"
-FIRST_GA_API_VERSION: Final = "2022-05-01"
 
 BLOB_TRIGGER_SOURCES: Final = ("LogsAndContainerScan", "EventGrid")
 
@@ -41,7 +39,6 @@ QUEUE_NAME_LENGTH: Final = 63 - len("-poison")
 PROJECT_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,256}")
 NCRONTAB = re.compile(r"[\w*/,-]+( [\w*/,-]+){5}")
 LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
-DATED_API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
 
 
 class SettingsError(Exception):
@@ -80,6 +77,8 @@ class Settings:
     deployment_name: str
     model_id: str
     language: str
+    logging_opt_out: bool
+    """Whether the service must not keep the texts for troubleshooting."""
     poll_min_seconds: int
     poll_max_seconds: int
     job_timeout_seconds: int
@@ -162,7 +161,8 @@ class Settings:
                 "NER_DEPLOYMENT_NAME", PROJECT_NAME, "a deployment name", None if not by_model_id else ""
             ),
             model_id=reader.matching("NER_MODEL_ID", PROJECT_NAME, "a model id", None if by_model_id else ""),
-            language=reader.matching("NER_LANGUAGE", LANGUAGE, "a language tag such as en or pt-BR", "en"),
+            language=reader.language(api_version),
+            logging_opt_out=reader.one_of("NER_LOGGING_OPT_OUT", ("false", "true")) == "true",
             poll_min_seconds=poll_min,
             poll_max_seconds=poll_max,
             job_timeout_seconds=reader.whole_number("NER_JOB_TIMEOUT_SECONDS", 86400, 1, LONGEST_DELAY_SECONDS),
@@ -233,15 +233,22 @@ class Reader:
         return int(value)
 
     def api_version(self) -> str:
-        """Return NER_API_VERSION; dates from the first general availability on are accepted unseen."""
+        """Return NER_API_VERSION."""
         value = self.text("NER_API_VERSION") or "2023-04-01"
-        dated = DATED_API_VERSION.fullmatch(value) and value >= FIRST_GA_API_VERSION
-        if not dated and value not in (SEED_API_VERSION, PREVIEW_API_VERSION):
-            self.problems.append(
-                f"NER_API_VERSION must be {SEED_API_VERSION}, {PREVIEW_API_VERSION} or a date from "
-                f"{FIRST_GA_API_VERSION} onwards, not {value!r}"
-            )
+        if not is_version(value):
+            self.problems.append(f"NER_API_VERSION must be {VERSIONS}, not {value!r}")
         return value
+
+    def language(self, api_version: str) -> str:
+        """Return NER_LANGUAGE; not every version of the API can detect the language."""
+        value = self.matching("NER_LANGUAGE", LANGUAGE, "a language tag such as en or pt-BR, or auto", "en")
+        is_auto = value.lower() == "auto"
+        if is_auto and not detects_languages(api_version):
+            self.problems.append(
+                f"NER_LANGUAGE must not be auto: version {api_version} of the API does not detect languages. Set "
+                "NER_API_VERSION to 2025-11-01 or later, or NER_LANGUAGE to a language tag such as en"
+            )
+        return "auto" if is_auto else value
 
     def endpoint(self, name: str) -> str:
         """Return scheme, host and port of an address that the key may be sent to."""

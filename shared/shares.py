@@ -1,4 +1,4 @@
-"""What each file of a batch gets of the job that they share."""
+"""Dividing the results of a job among the files that share it."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from shared.state.batch import Member
 
 
 def failed_as_a_whole(job: Job, documents_count: int) -> bool:
-    """Return whether a job that ended gives no result at all, and for some documents no reason of their own."""
+    """Return whether a job failed or was cancelled without any result, and without an error for each document."""
     explained = {problem.document_id for problem in job.problems if problem.document_id is not None}
     is_failed = job.status in (JobStatus.FAILED, JobStatus.CANCELLED)
     return is_failed and not job.documents and len(explained) < documents_count
@@ -19,11 +19,11 @@ def failed_as_a_whole(job: Job, documents_count: int) -> bool:
 def split(job: Job, members: Sequence[Member], documents_count: int) -> list[Job]:
     """Return a job that ended as one job for each of its files, as if the service had processed each alone.
 
-    Errors of the job itself go to files that lack results and have no errors of their own to explain it. If there are
-    no such files, and no errors of documents, they go to all.
+    Errors of the job itself go to each file with a document that has neither a result nor an error. If there is no such
+    file, and no document has an error, they go to all files.
 
     Args:
-        job: the job, of documents as `numbered` sends them.
+        job: the job; its documents have the ids that `numbered` gives them.
         members: the files whose parts are wanted.
         documents_count: how many documents the request had.
     """
@@ -59,7 +59,7 @@ def split(job: Job, members: Sequence[Member], documents_count: int) -> list[Job
             file, index, document_id = found
             problems[file].append(msgspec.structs.replace(problem, document_id=document_id))
             missing[file].discard(index)
-    # If the service says that something is wrong but not with what, that may be of any file.
+    # If the job did not succeed and nothing says why, any file may be concerned.
     is_unexplained = job.status is not JobStatus.SUCCEEDED and not any(missing) and not any(problems)
     return [
         msgspec.structs.replace(
@@ -74,7 +74,7 @@ def split(job: Job, members: Sequence[Member], documents_count: int) -> list[Job
 
 
 def statistics_of(results: Sequence[DocumentResult]) -> Statistics | None:
-    """Return what the service charged for some of a job's documents; None if it does not say so of each."""
+    """Return what the service charged for some of a job's documents; None if it does not report it for each of them."""
     counts = [result.transactions_count for result in results]
     known = [count for count in counts if count is not None]
     return Statistics(transactions_count=sum(known)) if len(known) == len(counts) else None

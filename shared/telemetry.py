@@ -1,8 +1,8 @@
 """What an operator sees of the work: a trace of each file, metrics, and fields in the log.
 
 One trace holds all that happens to a version of a file. It begins where the host tells of the version; its context
-travels in the message, as W3C Trace Context has it; each invocation is a span below the first one. What happens to a
-batch of several files is in a trace of its own, with links to theirs.
+travels in the message, as W3C Trace Context has it; each invocation is a span below the first one. A batch of several
+files has a trace of its own for their shared steps, with links to the traces of the files.
 
 Whoever does not listen pays for none of it: OpenTelemetry is imported where an exporter is configured, and only then.
 """
@@ -45,17 +45,17 @@ class Telemetry:
     def go_on(
         self, step: str, file: str, trace_parent: str | None, *, batch: str | None = None, job_id: str | None = None
     ) -> AbstractContextManager[None]:
-        """Tell of an invocation about a version, or a batch, of which others were before."""
+        """Tell of a further invocation about a version or a batch."""
         del step, file, trace_parent, batch, job_id
         return nullcontext()
 
     def batch(self, step: str, batch: str, members: "Sequence[Member]") -> AbstractContextManager[None]:
-        """Tell of a step of a batch: part of the invocation for one file; for several, a trace with links to theirs."""
+        """Tell of a step of a batch: of one file, in its trace; of several, in a new trace with links to theirs."""
         del step, batch, members
         return nullcontext()
 
     def of_member(self, step: str, batch: str, record: "BatchRecord", member: "Member") -> AbstractContextManager[None]:
-        """Tell of a step for one file of a batch: if there are several, in the file's own trace."""
+        """Tell of a step for one file of a batch; if the batch has several files, in the file's own trace."""
         del step, batch, record, member
         return nullcontext()
 
@@ -73,7 +73,7 @@ class Telemetry:
         """Tell of the job that the service has accepted in this invocation."""
 
     def submitted(self, files_count: int = 1) -> None:
-        """Tell that the service has accepted so many files."""
+        """Tell that the service has accepted this many files."""
 
     def ended(self, status: str) -> None:
         """Tell that a version has its outcome."""
@@ -85,7 +85,7 @@ class Telemetry:
         """Tell that the service takes no calls for so long."""
 
     def swept(self, missing: int, revived: int) -> None:
-        """Tell for how many files a sweep had to send a message: without an outcome, and of batches without one."""
+        """Tell for how many files a sweep had to send a message: without an outcome, and in overdue batches."""
 
     def take_queue_length_turn(self) -> bool:
         """Whether it is time to tell how many messages are in the queue."""

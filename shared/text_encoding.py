@@ -24,6 +24,9 @@ MOST_CONTROLS: Final = 0.1
 TIE: Final = 0.7
 """The commonest legacy encoding is taken unless another fits better than by this: short texts fit many."""
 
+SLICE: Final = 1024 * 1024
+"""Bytes that are decoded in one call, which keeps all other threads waiting."""
+
 # Code pages of DOS that next to no file still has; short texts would be taken for them.
 RARE: Final = tuple(f"cp{page}" for page in (737, 775, 855, 856, 857, 860, 861, 862, 863, 864, 865, 869))
 
@@ -74,7 +77,7 @@ def decode_utf8(data: bytes) -> Decoded | None:
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        text = data.decode("utf-8", "replace")
+        text = in_slices(data, "utf-8", "replace")
         # Text in another encoding has next to no valid sequence; a damaged file has mostly such.
         broken = text.count(REPLACEMENT)
         beyond_ascii = len(text) - len(text.encode("ascii", "ignore"))
@@ -115,10 +118,24 @@ def decode_detected(data: bytes) -> Decoded:
         best = {**best, "encoding": "cp1252"}
     encoding = codecs.lookup(best["encoding"] or "").name
     try:
-        text = data.decode(encoding)
+        text = in_slices(data, encoding)
     except UnicodeDecodeError as error:
         raise EncodingError(
             f"The file's encoding is unknown: it looks like {encoding}, but byte {error.start} is not valid in it",
             is_binary=False,
         ) from None
     return Decoded(text, encoding)
+
+
+def in_slices(data: bytes, encoding: str, errors: str = "strict") -> str:
+    """Return the text of bytes, decoded in slices, so that other threads have their turns.
+
+    Raises:
+        UnicodeDecodeError: a byte is not valid in the encoding.
+    """
+    decoder = codecs.getincrementaldecoder(encoding)(errors)
+    starts = range(0, len(data), SLICE)
+    try:
+        return "".join(decoder.decode(data[start : start + SLICE], start + SLICE >= len(data)) for start in starts)
+    except UnicodeError:
+        return data.decode(encoding, errors)  # its error names the position in the whole; or a slice ends oddly

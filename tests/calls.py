@@ -136,7 +136,7 @@ async def refuse() -> None:
 
 @contextmanager
 def arriving_together(pipeline: Pipeline, count: int) -> Iterator[None]:
-    """Let no file take its seat in a batch before so many have been opened, as if all answers came at the same time."""
+    """Let no file reserve a seat before `count` files have been opened, as if all responses came at the same time."""
     blobs, original, left = pipeline.services.blobs, pipeline.services.blobs.open_upload, count
     have_come = asyncio.Event()
 

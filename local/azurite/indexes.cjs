@@ -1,6 +1,6 @@
-// Loaded before Azurite: lets its database, LokiJS, use the indexes that it has. Otherwise each lookup of a blob compares
-// all blobs, and each delete sorts them again, so that 5,000 files would mainly wait for Azurite. The storage service has
-// no such cost. What is found and deleted stays the same.
+// Loaded before Azurite: makes its database, LokiJS, use the indexes that it has. Without this, each lookup of a blob
+// compares all blobs, and each deletion sorts them again, so 5,000 files spend most of their time waiting for Azurite.
+// The storage service has no such cost. The results of lookups and deletions stay the same.
 const fs = require("node:fs");
 const path = require("node:path");
 
@@ -10,13 +10,13 @@ let loki;
 try {
   loki = require(require.resolve("lokijs", { paths: [path.dirname(fs.realpathSync(process.argv[1]))] }));
 } catch {
-  // An Azurite with another database.
+  // This Azurite has another database: change nothing.
 }
 
 if (loki?.Resultset?.prototype.findAnd && loki?.Collection?.prototype.removeBatchByPositions) {
   const { findAnd } = loki.Resultset.prototype;
   const isNarrow = (condition) => UNIQUE.some((property) => typeof condition[property] === "string");
-  // Only the first condition of several is looked up by its index.
+  // LokiJS uses an index only for the first of several conditions.
   const narrowFirst = function (conditions) {
     const narrow = conditions.filter(isNarrow);
     return findAnd.call(this, [...narrow, ...conditions.filter((condition) => !isNarrow(condition))]);

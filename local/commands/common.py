@@ -57,6 +57,21 @@ Labels = Annotated[
 ]
 
 
+def blob_names_only(value: Any) -> Any:
+    """Return a name, or names, as they were given.
+
+    Raises:
+        typer.BadParameter: one is not UTF-8, so no blob has it.
+    """
+    for name in [value] if isinstance(value, str) else value or ():
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            shown = name.encode("utf-8", "backslashreplace").decode()
+            raise typer.BadParameter(f"{shown} is not UTF-8, so no file in storage has this name") from None
+    return value
+
+
 def flag(name: str, meaning: str) -> Any:
     """Return an option that is off unless it is named."""
     return typer.Option(name, help=meaning)
@@ -123,7 +138,8 @@ def running_values() -> dict[str, str] | None:
 
 
 def complain(message: str) -> None:
-    """Print an error."""
+    """Print an error, which may name a file whose name is not UTF-8."""
+    message = message.encode("utf-8", "backslashreplace").decode()
     Console(stderr=True).print(f"[red]{escape(message)}[/red]", highlight=False, soft_wrap=True)
 
 

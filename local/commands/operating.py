@@ -11,7 +11,7 @@ from rich.live import Live
 from local import show_state
 from local.account import Account, opened
 from local.choosing import Choice, Kind
-from local.commands.common import Since, complain, console, flag, running_values, sentences_for_errors
+from local.commands.common import Since, blob_names_only, complain, console, flag, running_values, sentences_for_errors
 from local.redrive import Redrive
 from local.show_progress import live_view, progress_line, survey_json
 from local.survey import Survey, survey
@@ -24,7 +24,11 @@ WATCH_SHARE: Final = 4.0
 Limit = Annotated[int, typer.Option(min=1, help="Show at most this many files in each table.")]
 Names = Annotated[
     list[str] | None,
-    typer.Argument(help="Files in the input container, or patterns such as 'letters/*.txt'.", show_default=False),
+    typer.Argument(
+        help="Files in the input container, or patterns such as 'letters/*.txt'.",
+        show_default=False,
+        callback=blob_names_only,
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be sent, without sending it.")]
 

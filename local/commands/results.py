@@ -12,7 +12,7 @@ from rich.progress import track
 
 from local.account import opened
 from local.app_settings import AppSettingsError
-from local.commands.common import Since, complain, console, running_values, sentences_for_errors
+from local.commands.common import Since, blob_names_only, complain, console, running_values, sentences_for_errors
 from local.export import Format, read_outcomes, rows, writer
 from local.files import FilesError
 from local.listing import list_outcomes
@@ -31,7 +31,7 @@ def complete_name(incomplete: str) -> list[str]:
         with opened(running_values()) as account:
             blobs = account.listed(account.settings.input_container, name_starts_with=incomplete, results_per_page=50)
             return [blob.name for _, blob in zip(range(50), blobs, strict=False)]
-    except (AppSettingsError, SettingsError, AzureError):
+    except (AppSettingsError, SettingsError, AzureError, UnicodeEncodeError):
         return []  # a shell that asks while somebody types has no use for an error
 
 
@@ -46,7 +46,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the outcome unchange
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A file in the input container.", autocompletion=complete_name)],
+    name: Annotated[
+        str,
+        typer.Argument(help="A file in the input container.", autocompletion=complete_name, callback=blob_names_only),
+    ],
     *,
     category: Category = None,
     least_confidence: Confidence = 0.0,
@@ -90,7 +93,11 @@ def show(
 def export(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Files, or patterns such as 'letters/*.txt'. Default: all files.", show_default=False),
+        typer.Argument(
+            help="Files, or patterns such as 'letters/*.txt'. Default: all files.",
+            show_default=False,
+            callback=blob_names_only,
+        ),
     ] = None,
     *,
     output: Annotated[

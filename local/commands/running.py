@@ -22,7 +22,7 @@ from local.commands.common import (
     running_app,
     sentences_for_errors,
 )
-from local.files import SAMPLES, blob_names
+from local.files import MARKERS, SAMPLES, FilesError, Skipped, blob_names, sentences
 from local.paths import AZURITE_DATA, LOGS, RESULTS, shown
 from local.results import read_result
 from local.show_result import View, show_result
@@ -45,14 +45,14 @@ Wait = Annotated[bool, typer.Option(help="Wait for the outcomes and show the ent
 def run(files: Files = None, *, seconds: Seconds = 300.0, labels: Labels = None) -> None:
     """Start the app on this machine, drop files, show their entities and stop the app."""
     with sentences_for_errors():
-        named = blob_names(files or sorted(SAMPLES.iterdir()))
+        named, skipped = names_of(files)
         values = local_values(os.environ)
         say_what_starts(values)
         with stack.running(values, data=None, labels=labels, logs=LOGS / "run") as running:
             for note in running.notes:
                 say(console, note)
-            dropped = drop_and_follow(running.values, named, running.ner_emulator, seconds, running)
-    raise typer.Exit(exit_code(dropped))
+            dropped = drop_and_follow(running.values, named, skipped, running.ner_emulator, seconds, running=running)
+    raise typer.Exit(exit_code(dropped, skipped))
 
 
 def start(*, labels: Labels = None) -> None:
@@ -118,15 +118,28 @@ def drop(files: Files = None, *, wait: Wait = True, seconds: Seconds = 300.0) ->
       ner drop letters/ --no-wait
     """
     with sentences_for_errors():
-        named = blob_names(files or sorted(SAMPLES.iterdir()))
+        named, skipped = names_of(files)
         running = running_app()
         values = chosen_values(os.environ, running.values if running else None)
         settings = Settings.from_environ(values)
         if is_azurite(settings.storage.connection_string):
             stack.create_containers_and_queues(settings)
         emulator = running.ner_emulator if running and values == running.values else None
-        dropped = drop_and_follow(values, named, emulator, seconds if wait else 0.0)
-    raise typer.Exit(exit_code(dropped) if wait else 0)
+        dropped = drop_and_follow(values, named, skipped, emulator, seconds if wait else 0.0)
+    raise typer.Exit(exit_code(dropped if wait else [], skipped))
+
+
+def names_of(files: list[Path] | None) -> tuple[dict[str, Path], Skipped]:
+    """Return what to upload, by blob name, and what not.
+
+    Raises:
+        FilesError: nothing is left to upload, or the files cannot be dropped as they were named.
+    """
+    skipped: Skipped = {}
+    named = blob_names(files or sorted(SAMPLES.iterdir()), skipped)
+    if not named:
+        raise FilesError("\n".join([*sentences(skipped), "There is nothing to upload."]))
+    return named, skipped
 
 
 def describe(running: stack.Stack, *, emulated: bool) -> None:
@@ -149,13 +162,15 @@ def describe(running: stack.Stack, *, emulated: bool) -> None:
 def drop_and_follow(
     values: Mapping[str, str],
     files: dict[str, Path],
+    skipped: Skipped,
     ner_emulator: str | None,
     seconds: float,
+    *,
     running: stack.Stack | None = None,
 ) -> list[Dropped]:
     """Upload the files, show them on their way, then their entities."""
     with open_account(values) as account:
-        dropped = upload(account.blobs, account.settings, files)
+        dropped = upload(account.blobs, account.settings, files, skipped)
         reasons = Reasons(console)
         with FileProgress(console, dropped) as progress:
             progress.update(dropped)
@@ -186,12 +201,14 @@ def show_dropped(account: Account, name: str) -> None:
         say(console, f"copy:    {shown(copy)}")
 
 
-def exit_code(dropped: list[Dropped]) -> int:
-    """Say what is missing; return 0 if every file succeeded, else 1."""
+def exit_code(dropped: list[Dropped], skipped: Skipped) -> int:
+    """Say what is missing; return 0 if every file was uploaded and succeeded, else 1. Markers do not count."""
     waiting = [file.name for file in dropped if file.outcome is None]
     bad = [file.name for file in dropped if file.outcome and file.outcome.status is not OutcomeStatus.SUCCEEDED]
+    for sentence in sentences(skipped):
+        complain(sentence)
     if waiting:
         complain(f"No outcome in time for {', '.join(waiting)}. See the logs in {shown(LOGS)}/.")
     if bad:
         complain(f"Not succeeded: {', '.join(bad)}. See the errors in the outcome.")
-    return 1 if waiting or bad else 0
+    return 1 if waiting or bad or skipped.keys() - {MARKERS} else 0

@@ -113,6 +113,7 @@ def documents_of(
             "entities": entities_of(answer, task.string_index_type, order),
             "warnings": [],
             **({"statistics": document_statistics(answer.document.text)} if statistics else {}),
+            **({"detectedLanguage": answer.language.describe()} if answer.language else {}),
         }
         for answer in view.answers
         if answer.problem is None

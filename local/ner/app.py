@@ -18,19 +18,20 @@ from starlette.routing import Route
 
 from local.ner.answers import Dialect, Page, View
 from local.ner.errors import ApiError, bad_request
-from local.ner.generally_available import PATH, GenerallyAvailable
+from local.ner.generally_available import PATH, PREVIEW_VERSIONS, STABLE_VERSIONS, GenerallyAvailable
 from local.ner.jobs import Jobs
 from local.ner.preview import PREFIX, Preview, Seed
 from local.ner.recogniser import Recogniser
 from local.ner.requests import MOST_BYTES, Deployment, JobRequest, RateLimit, check_documents, digests_of
 from local.ner.responses import json_response, refusal
 from local.ner.switches import ClockStep, GatewayError, LostConnection, Switches, raise_fault
+from local.ner.unknown_fields import with_unknown_fields
 
 PREVIEWS: Final[dict[str, Dialect]] = {dialect.name: dialect for dialect in (Seed(), Preview())}
-GENERALLY_AVAILABLE: Final[Dialect] = GenerallyAvailable()
-API_VERSION: Final = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
+BY_DATE: Final[dict[str, Dialect]] = {
+    version: GenerallyAvailable(version) for version in (*STABLE_VERSIONS, *PREVIEW_VERSIONS)
+}
 NUMBER: Final = re.compile(r"^[0-9]{2}:")
-FIRST_API_VERSION: Final = "2022-05-01"
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -137,7 +138,7 @@ class Emulator:
         dialect = dialect_of(request)
         body = await read_body(request)
         asked = dialect.read(body, self.deployment)
-        check_documents(asked.documents, self.switches.refused_marker)
+        check_documents(asked.documents, self.switches.refused_marker, self.switches.most_text_elements)
         job = self.jobs.submit(dialect.name, asked, self.switches)
         self.submissions[asked.display_name or ""] += 1
         self.documents_per_job[len(asked.documents)] += 1
@@ -160,7 +161,10 @@ class Emulator:
             endpoint=endpoint_of(request),
             query=query,
         )
-        return json_response(dialect.show(view), dialect.get_status)
+        shown = dialect.show(view)
+        if self.switches.unknown_fields:
+            shown = with_unknown_fields(shown)
+        return json_response(shown, dialect.get_status)
 
     async def cancel(self, request: Request) -> Response:
         """`POST :cancel`: cancel a job."""
@@ -250,9 +254,13 @@ def dialect_of(request: Request) -> Dialect:
     version = request.path_params.get("version")
     if version is None:
         asked = request.query_params.get("api-version", "")
-        if not API_VERSION.fullmatch(asked) or asked < FIRST_API_VERSION:
-            raise bad_request("InvalidParameterValue", f"The api-version {asked!r} does not exist.")
-        return GENERALLY_AVAILABLE
+        if not asked:
+            raise ApiError(400, "MissingApiVersionParameter", "The api-version query parameter is required.")
+        if asked not in BY_DATE:
+            supported = ", ".join((*STABLE_VERSIONS, PREVIEW_VERSIONS[-1]))
+            message = f"Unsupported api-version '{asked[:64]}'. The supported api-versions are '{supported}'."
+            raise ApiError(400, "UnsupportedApiVersionValue", message)
+        return BY_DATE[asked]
     if version not in PREVIEWS:
         raise ApiError(404, "404", "The resource does not exist.")
     return PREVIEWS[version]

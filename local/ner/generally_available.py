@@ -1,6 +1,9 @@
-"""The generally available API, `2022-05-01` and later, after the OpenAPI document of 2023-04-01."""
+"""The generally available API, `2022-05-01` and later, after the OpenAPI document of 2023-04-01.
 
-from typing import Any
+Later versions add the language `auto` and `cancelAfter`.
+"""
+
+from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
 import msgspec
@@ -18,6 +21,13 @@ from local.ner.answers import (
 from local.ner.errors import bad_request
 from local.ner.requests import AnalysisInput, Deployment, JobRequest, TaskRequest, decode
 from local.ner.string_index import StringIndexType
+
+STABLE_VERSIONS: Final = ("2022-05-01", "2023-04-01", "2024-11-01", "2025-11-01", "2026-05-01")
+PREVIEW_VERSIONS: Final = ("2024-11-15-preview", "2025-05-15-preview", "2025-11-15-preview", "2026-05-15-preview")
+FIRST_AUTO: Final = "2025-05-15"
+"""The first version that detects languages."""
+FIRST_CANCEL_AFTER: Final = "2026-05-01"
+"""The first version that cancels jobs that take too long."""
 
 PATH = "/language/analyze-text/jobs"
 KIND = "CustomEntityRecognition"
@@ -46,13 +56,18 @@ class Submission(msgspec.Struct, frozen=True, rename="camel"):
     analysis_input: AnalysisInput
     tasks: list[Task]
     display_name: str | None = None
+    cancel_after: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
 
 class GenerallyAvailable:
-    """All versions by date."""
+    """A version by date."""
 
     name: str = "generally available"
     get_status: int = 200
+
+    def __init__(self, version: str) -> None:
+        """Speak as a version of the API does."""
+        self.version = version
 
     def read(self, body: bytes, deployment: Deployment) -> JobRequest:
         """Read a submission; raises ApiError."""
@@ -74,7 +89,13 @@ class GenerallyAvailable:
                     {"projectName": project, "deploymentName": name},
                 )
             )
-        return JobRequest(submission.display_name, submission.analysis_input.documents, tasks)
+        return JobRequest(
+            submission.display_name,
+            submission.analysis_input.documents,
+            tasks,
+            detects_languages=self.version >= FIRST_AUTO,
+            cancel_after=submission.cancel_after if self.version >= FIRST_CANCEL_AFTER else None,
+        )
 
     def location(self, job_id: str, query: dict[str, str]) -> str:
         """Return path and query of a job."""

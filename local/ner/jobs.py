@@ -10,10 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from itertools import takewhile
 from typing import Final
 
 from local.ner.errors import ApiError
+from local.ner.languages import AUTO, DetectedLanguage, detect
 from local.ner.recogniser import Entity, Recogniser
 from local.ner.requests import Deployment, InputDocument, JobRequest
 from local.ner.switches import Switches
@@ -49,11 +51,15 @@ class JobStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DocumentAnswer:
-    """What was found in a document, or the code and the message of why it was not looked at."""
+    """What was found in a document, or the code and the message of why it was not looked at.
+
+    `language` is that of a document that asked for it.
+    """
 
     document: InputDocument
     entities: list[Entity] = field(default_factory=list)
     problem: tuple[str, str] | None = None
+    language: DetectedLanguage | None = None
 
 
 @dataclass(slots=True)
@@ -70,10 +76,19 @@ class Job:
     answers: "asyncio.Future[list[DocumentAnswer]]"
     cancelled: datetime | None = None
 
+    @property
+    def cancels(self) -> datetime | None:
+        """When the job was or will be cancelled; None if it ends by itself."""
+        after = self.request.cancel_after
+        if self.cancelled is not None or after is None or (self.seconds <= after and self.end != "never"):
+            return self.cancelled
+        return self.created + timedelta(seconds=after)
+
     def status(self, now: datetime) -> JobStatus:
         """Return how the job stands."""
-        if self.cancelled is not None:
-            gone = now >= self.cancelled + timedelta(seconds=CANCELLING_SECONDS)
+        cancelled = self.cancels
+        if cancelled is not None and now >= cancelled:
+            gone = now >= cancelled + timedelta(seconds=CANCELLING_SECONDS)
             return JobStatus.CANCELLED if gone else JobStatus.CANCELLING
         age = (now - self.created).total_seconds()
         if age < self.seconds * WAITING_SHARE:
@@ -90,9 +105,9 @@ class Job:
             case JobStatus.RUNNING:
                 return self.created + timedelta(seconds=self.seconds * WAITING_SHARE)
             case JobStatus.CANCELLING:
-                return self.cancelled or now
-            case JobStatus.CANCELLED if self.cancelled is not None:
-                return self.cancelled + timedelta(seconds=CANCELLING_SECONDS)
+                return self.cancels or now
+            case JobStatus.CANCELLED if self.cancels is not None:
+                return self.cancels + timedelta(seconds=CANCELLING_SECONDS)
             case _:
                 return self.created + timedelta(seconds=self.seconds)
 
@@ -115,7 +130,8 @@ class Jobs:
         created = self.now()
         marker = switches.missing_marker
         answered = [document for document in request.documents if not marker or marker not in document.text]
-        answers = asyncio.get_running_loop().run_in_executor(self._worker, self._answer, answered)
+        work = partial(self._answer, answered, detects_languages=request.detects_languages)
+        answers = asyncio.get_running_loop().run_in_executor(self._worker, work)
         answers.add_done_callback(log_failure)
         seconds = switches.job_seconds + switches.seconds_per_document * (len(request.documents) - 1)
         job = Job(
@@ -170,16 +186,18 @@ class Jobs:
         for job_id in [job.job_id for job in takewhile(lambda job: job.expires <= now, self._jobs.values())]:
             del self._jobs[job_id]
 
-    def _answer(self, documents: list[InputDocument]) -> list[DocumentAnswer]:
-        return [self._answer_one(document) for document in documents]
+    def _answer(self, documents: list[InputDocument], *, detects_languages: bool) -> list[DocumentAnswer]:
+        return [self._answer_one(document, detects_languages=detects_languages) for document in documents]
 
-    def _answer_one(self, document: InputDocument) -> DocumentAnswer:
+    def _answer_one(self, document: InputDocument, *, detects_languages: bool) -> DocumentAnswer:
         if not document.text.strip():
             return DocumentAnswer(document, problem=("InvalidDocument", "The document's text is empty."))
-        if not self._deployment.speaks(document.language):
+        is_auto = (document.language or "").lower() == AUTO
+        if not detects_languages if is_auto else not self._deployment.speaks(document.language):
             message = f"The language {document.language!r} is not a language of the project."
             return DocumentAnswer(document, problem=("UnsupportedLanguageCode", message))
-        return DocumentAnswer(document, self._recogniser.recognise(document.text))
+        language = detect(document.text) if is_auto else None
+        return DocumentAnswer(document, self._recogniser.recognise(document.text), language=language)
 
 
 def log_failure(answers: "asyncio.Future[list[DocumentAnswer]]") -> None:

@@ -48,11 +48,21 @@ class TaskRequest:
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """A job to be, in any dialect."""
+    """A job to be, in any dialect.
+
+    Attributes:
+        display_name: of the job.
+        documents: to recognise entities in.
+        tasks: of the job.
+        detects_languages: whether the version of the API takes the language `auto`.
+        cancel_after: after how many seconds the job is cancelled; None if it is not.
+    """
 
     display_name: str | None
     documents: list[InputDocument]
     tasks: list[TaskRequest]
+    detects_languages: bool = False
+    cancel_after: float | None = None
 
 
 def digest_of(text: str) -> str:
@@ -113,7 +123,9 @@ def decode(body: bytes, kind: type[Body]) -> Body:
         raise bad_request("InvalidRequestBodyFormat", f"The body is invalid: {error}.") from None
 
 
-def check_documents(documents: Sequence[InputDocument], refused_marker: str = "") -> None:
+def check_documents(
+    documents: Sequence[InputDocument], refused_marker: str = "", most_text_elements: int = MOST_TEXT_ELEMENTS
+) -> None:
     """Raise ApiError if the documents break a limit, or if one contains the marker; the whole request is refused."""
     if not documents:
         raise bad_request("MissingInputDocuments", "The request contains no documents.")
@@ -127,10 +139,10 @@ def check_documents(documents: Sequence[InputDocument], refused_marker: str = ""
     if len({document.id for document in documents}) < len(documents):
         raise bad_request("InvalidDocument", "Two documents have the same id.")
     size = sum(count_text_elements(document.text) for document in documents)
-    if size > MOST_TEXT_ELEMENTS:
+    if size > most_text_elements:
         raise bad_request(
             "InvalidDocumentBatch",
-            f"The documents contain {size} text elements, but at most {MOST_TEXT_ELEMENTS} are allowed.",
+            f"The documents contain {size} text elements, but at most {most_text_elements} are allowed.",
         )
     for document in documents:
         if refused_marker and refused_marker in document.text:

@@ -1,4 +1,4 @@
-"""What callers get: JSON, errors of the API or of a gateway, or half an answer."""
+"""The responses of the emulator: JSON, errors of the API or of a gateway, or half a response."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ from local.ner.switches import GatewayError, LostConnection
 
 
 class HalfAnAnswer(Response):
-    """Promises more than it sends, whereupon the server cuts the connection."""
+    """Announces more bytes than it sends, so the server closes the connection."""
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        """Send the beginning."""
+        """Send the head and the first byte."""
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
         await send({"type": "http.response.body", "body": b"{", "more_body": True})
 
 
 def refusal(error: ApiError | GatewayError | LostConnection) -> Response:
-    """Return what the caller gets in place of the answer."""
+    """Return the response to a refused call, or a broken one if the connection is to be lost."""
     if isinstance(error, GatewayError):
         return HTMLResponse("<h1>The gateway answers.</h1>", error.status)
     if isinstance(error, ApiError):
@@ -29,5 +29,5 @@ def refusal(error: ApiError | GatewayError | LostConnection) -> Response:
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return JSON in UTF-8."""
+    """Return a response with JSON in UTF-8."""
     return Response(msgspec.json.encode(content), status, headers, media_type="application/json; charset=utf-8")

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from local.ner.errors import ApiError
+from local.ner.requests import MOST_TEXT_ELEMENTS
 
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
@@ -44,8 +45,10 @@ class Switches(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
         page_size: documents on a page of results.
         retention_seconds: how long after its submission a job is kept.
         job_end: how jobs end; `never` keeps them running.
+        most_text_elements: how many a request may have, all documents together; more are refused with 400.
         refused_marker: a request is refused with 400 if the text of any of its documents contains this; empty: none is.
         missing_marker: a document whose text contains this has neither a result nor an error; empty: none is missing.
+        unknown_fields: whether every object of a response that shows a job has fields that no version of the API has.
         faults: what goes wrong; the first that fits a call happens to it.
     """
 
@@ -57,8 +60,10 @@ class Switches(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     page_size: Annotated[int, msgspec.Meta(ge=1)] = 20
     retention_seconds: Seconds = 24 * 3600.0
     job_end: Literal["succeeded", "partiallyCompleted", "failed", "cancelled", "never"] = "succeeded"
+    most_text_elements: Annotated[int, msgspec.Meta(ge=1)] = MOST_TEXT_ELEMENTS
     refused_marker: str = ""
     missing_marker: str = ""
+    unknown_fields: bool = False
     faults: list[Fault] = []
 
 

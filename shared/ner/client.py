@@ -27,7 +27,7 @@ from shared.ner.errors import (
     from_transport,
     printable,
 )
-from shared.ner.model import Document, Job, Page
+from shared.ner.model import TIMED_OUT, Document, Job, JobStatus, Page
 from shared.ner.rate import CallRate
 from shared.ner.reading import read_job
 from shared.settings import Settings
@@ -209,9 +209,10 @@ class NerClient:
         is_young = submitted is not None and self.now() - submitted < YOUNG
         try:
             async with asyncio.timeout(LONGEST_CALL_SECONDS):
-                return await self.look_at_pages(job_id, is_young=is_young)
+                job = await self.look_at_pages(job_id, is_young=is_young)
         except TimeoutError:
             raise from_transport(TimeoutError()) from None
+        return explained(job, self.dialect.cancel_after)
 
     async def look_at_pages(self, job_id: str, *, is_young: bool) -> Job:
         """Return the job with the results of all pages."""
@@ -271,6 +272,14 @@ class NerClient:
         await self.http.aclose()
         if self.credential is not None:
             await self.credential.close()
+
+
+def explained(job: Job, cancel_after: int | None) -> Job:
+    """Return a job with the reason if the service cancelled it because it took longer than `cancel_after` seconds."""
+    is_cancelled = job.status is JobStatus.CANCELLED and not job.problems
+    if is_cancelled and cancel_after is not None and (job.seconds or 0.0) >= cancel_after:
+        return msgspec.structs.replace(job, problems=[TIMED_OUT])
+    return job
 
 
 async def read_body(response: httpx.Response) -> bytes:

@@ -2,8 +2,9 @@
 
 from typing import Any, Final, NamedTuple, Protocol
 
+from shared.api_versions import PREVIEW_API_VERSION, SEED_API_VERSION, takes_cancel_after
 from shared.ner.model import Document, Page
-from shared.settings import PREVIEW_API_VERSION, SEED_API_VERSION, Settings
+from shared.settings import Settings
 
 STRING_INDEX_TYPE: Final = "UnicodeCodePoint"
 """With it `text[offset:offset + length]` is the entity in Python, whatever the emoji."""
@@ -19,8 +20,17 @@ class Request(NamedTuple):
     body: dict[str, Any] | None = None
 
 
+MAX_CANCEL_AFTER_SECONDS: Final = 24 * 3600
+"""The service forgets a job after that time anyway."""
+
+
 class Dialect(Protocol):
-    """How one version of the API wants to be asked."""
+    """How one version of the API wants to be asked.
+
+    `cancel_after` is the number of seconds after which the service cancels a job; None if it never does.
+    """
+
+    cancel_after: int | None
 
     def submit(self, documents: list[Document], display_name: str) -> Request:
         """Return the request that submits a job."""
@@ -41,19 +51,26 @@ class Dialect(Protocol):
 
 def dialect_for(settings: Settings) -> Dialect:
     """Return the dialect that NER_API_VERSION names."""
-    if settings.api_version == SEED_API_VERSION:
-        return Preview(settings.api_version, {"modelId": settings.model_id}, {"modelId": settings.model_id})
+    version = settings.api_version
+    options = {"loggingOptOut": True} if settings.logging_opt_out else {}
+    if version == SEED_API_VERSION:
+        by_id = {"modelId": settings.model_id}
+        return Preview(version, by_id | options, by_id)
     project, deployment = settings.project_name, settings.deployment_name
     model = {"projectName": project, "deploymentName": deployment}
-    if settings.api_version == PREVIEW_API_VERSION:
-        return Preview(settings.api_version, {"project-name": project, "deployment-name": deployment}, model)
-    return GenerallyAvailable(settings.api_version, model)
+    if version == PREVIEW_API_VERSION:
+        return Preview(version, {"project-name": project, "deployment-name": deployment, **options}, model)
+    seconds = min(settings.job_timeout_seconds, MAX_CANCEL_AFTER_SECONDS)
+    cancel_after = seconds if takes_cancel_after(version) else None
+    return GenerallyAvailable(version, model | options, model, cancel_after)
 
 
 class Preview:
     """`v3.1-preview.ct.1` and `v3.2-preview.2`: the version is part of the path, tasks are grouped by kind."""
 
-    def __init__(self, version: str, parameters: dict[str, str], model: dict[str, str]) -> None:
+    cancel_after: int | None = None
+
+    def __init__(self, version: str, parameters: dict[str, Any], model: dict[str, str]) -> None:
         self.path = f"/text/analytics/{version}/analyze"
         self.parameters = parameters
         self.model = model
@@ -86,18 +103,28 @@ class GenerallyAvailable:
 
     PATH: Final = "/language/analyze-text/jobs"
 
-    def __init__(self, version: str, model: dict[str, str]) -> None:
+    def __init__(
+        self, version: str, parameters: dict[str, Any], model: dict[str, str], cancel_after: int | None
+    ) -> None:
         self.version = {"api-version": version}
+        self.parameters = parameters
         self.model = model
+        self.cancel_after = cancel_after
 
     def submit(self, documents: list[Document], display_name: str) -> Request:
         """Return the request that submits a job."""
         task = {
             "kind": "CustomEntityRecognition",
             "taskName": TASK_NAME,
-            "parameters": {**self.model, "stringIndexType": STRING_INDEX_TYPE},
+            "parameters": {**self.parameters, "stringIndexType": STRING_INDEX_TYPE},
         }
-        body = {"displayName": display_name, "analysisInput": {"documents": documents}, "tasks": [task]}
+        body: dict[str, Any] = {
+            "displayName": display_name,
+            "analysisInput": {"documents": documents},
+            "tasks": [task],
+        }
+        if self.cancel_after is not None:
+            body["cancelAfter"] = self.cancel_after
         return Request(self.PATH, self.version, body)
 
     def retrieve(self, job_id: str, page: Page | None) -> Request:

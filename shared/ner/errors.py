@@ -5,6 +5,7 @@ the operator to fix the settings, or give the file its failed outcome.
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -20,8 +21,11 @@ LONGEST_MESSAGE: Final = 1000
 LONGEST_LOGGED: Final = 300
 CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
-CONFIGURATION_CODES: Final = frozenset({"Unauthorized", "Forbidden", "ProjectNotFound", "ModelVersionIncorrect"})
-"""Error codes of a 4xx answer that no change to the file could cure (see the service's error codes)."""
+CONFIGURATION_CODES: Final = frozenset(
+    {"Unauthorized", "Forbidden", "ProjectNotFound", "ModelVersionIncorrect", "UnsupportedApiVersionValue"}
+)
+"""Error codes of a 4xx answer that no change to the file could cure (the service's own, and for the version of the API
+that of Azure's guidelines for services)."""
 FORGOTTEN_CODES: Final = frozenset({"NotFound", "OperationNotFound"})
 """Error codes of the API's own 404 for a job. A gateway's 404 has another code, such as `404`, or no code."""
 REFUSALS: Final = frozenset({400, 413, 415, 422})
@@ -203,7 +207,7 @@ def decode(body: bytes) -> Any:
     """Return the value of a JSON body, or None if it is not JSON.
 
     What is JSON except for its characters or its numbers is read all the same: results that were paid for must not be
-    lost with half of an emoji, a byte order mark or a NaN.
+    lost with half of an emoji, a byte order mark, a NaN or a number that is too large.
     """
     try:
         return msgspec.json.decode(body)
@@ -212,11 +216,18 @@ def decode(body: bytes) -> Any:
     except RecursionError:
         return None
     try:
-        answer = json.loads(body.decode("utf-8-sig", "replace"), parse_constant=lambda _name: None)
+        text = body.decode("utf-8-sig", "replace")
+        answer = json.loads(text, parse_constant=lambda _name: None, parse_float=finite)
         text = json.dumps(answer, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return msgspec.json.decode(text)
     except (ValueError, RecursionError):
         return None
+
+
+def finite(number: str) -> float | None:
+    """Return a number; None for one that is too large for any program."""
+    value = float(number)
+    return value if math.isfinite(value) else None
 
 
 def describe(error: Any) -> tuple[str, str] | None:

@@ -1,8 +1,14 @@
-"""One job model for every dialect of the API: the documents to send, the job, and its results."""
+"""One job model for every dialect of the API: the documents to send, the job, and its results.
+
+What the service says is passed on even if this app does not know it. Entities and documents with such fields are of the
+classes `ServiceEntity` and `ServiceDocument`; `flat` returns them as the outcome has them, with those fields beside the
+known ones. They are classes of their own, so that no field of the service can be taken for `others`, and readers of
+outcomes ignore what they do not know.
+"""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -47,6 +53,12 @@ class Entity(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     subcategory: str | None = None
 
 
+class ServiceEntity(Entity, frozen=True):
+    """An entity with fields that this app does not know."""
+
+    others: dict[str, Any] = {}
+
+
 class DocumentResult(msgspec.Struct, frozen=True):
     """What the service found in one document. `statistics` are the document's own, as the service gives them."""
 
@@ -62,12 +74,26 @@ class DocumentResult(msgspec.Struct, frozen=True):
         return count if type(count) is int and 0 <= count <= 2**53 else None
 
 
+class ServiceDocument(DocumentResult, frozen=True):
+    """A result with fields that this app does not know."""
+
+    others: dict[str, Any] = {}
+
+
 class Problem(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """An error for the uploader: of a whole job, or of one document."""
+    """An error for the uploader: of a whole job, or of one document.
+
+    `service_error` is the error as the service gave it, without the document's id, if it says more than codes and
+    messages.
+    """
 
     code: str
     message: str
     document_id: str | None = None
+    service_error: dict[str, Any] | None = None
+
+
+TIMED_OUT: Final = Problem("JobTimeout", "The job did not end within NER_JOB_TIMEOUT_SECONDS. Upload the file again.")
 
 
 class Statistics(msgspec.Struct, frozen=True, rename="camel"):
@@ -87,7 +113,11 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A job as the service last described it; `documents` and `problems` are complete once it has ended."""
+    """A job as the service last described it; `documents` and `problems` are complete once it has ended.
+
+    `others` are fields of the job that this app does not know. Those of its tasks are in them too, at the same places
+    as in a response of the generally available API: `{"tasks": {"items": [{"results": {}}]}}`.
+    """
 
     job_id: str
     status: JobStatus
@@ -98,6 +128,7 @@ class Job(msgspec.Struct, frozen=True):
     problems: list[Problem] = []
     statistics: Statistics | None = None
     next_page: Page | None = None
+    others: dict[str, Any] = {}
 
     @property
     def seconds(self) -> float | None:
@@ -107,3 +138,25 @@ class Job(msgspec.Struct, frozen=True):
         except (ValueError, TypeError, OverflowError):  # no time, or only one of them has a time zone
             return None
         return taken.total_seconds() if taken >= timedelta() else None
+
+    @property
+    def working_seconds(self) -> float | None:
+        """How long the service worked on the job; None also if it was cancelled, which says nothing of others."""
+        return None if self.status is JobStatus.CANCELLED else self.seconds
+
+
+def others_of(value: Any) -> dict[str, Any]:
+    """Return the fields that this app does not know."""
+    others: dict[str, Any] = getattr(value, "others", {})
+    return others
+
+
+def flat(value: Any) -> Any:
+    """Return a value as the outcome has it, with the fields that this app does not know beside the others."""
+    if isinstance(value, DocumentResult) and any(type(entity) is not Entity for entity in value.entities):
+        value = msgspec.structs.replace(value, entities=[flat(entity) for entity in value.entities])
+    if not hasattr(value, "others"):
+        return value
+    known = msgspec.to_builtins(value)
+    known.pop("others", None)
+    return known | value.others

@@ -4,6 +4,7 @@ What the documentation shows and what the service was recorded to answer differ:
 `tasks.tasks.customEntityRecognitionTasks` and `tasks.customEntityRecognitionTasks` and `tasks.items`, `status` and
 `state`, `lastUpdateDateTime` and `lastUpdatedDateTime`. All of them end up in one model. A job was paid for, so what
 cannot be read is waited for, or named in the outcome, but never loses what can be read.
+`passing_on` keeps what this app does not know.
 """
 
 from typing import Any, Final, TypeVar
@@ -13,6 +14,7 @@ import msgspec
 
 from shared.ner.errors import NerError, Remedy, decode, describe
 from shared.ner.model import DocumentResult, Job, JobStatus, Page, Problem, Statistics
+from shared.ner.passing_on import complete, job_others, service_error
 
 UNREADABLE: Final = "InvalidResponse"
 """Error code of what the app cannot read in a response."""
@@ -22,8 +24,6 @@ UNREADABLE_DOCUMENT: Final = (
 )
 LONGEST_TIME: Final = 64
 """Characters of a time; what is longer is none."""
-DEEPEST_WARNING: Final = 32
-"""Levels of a warning (the API's have one): what is nested more deeply, some programs can neither write nor read."""
 T = TypeVar("T")
 
 # A word that is not here counts as running: a status that a later version adds must not end a job.
@@ -79,7 +79,8 @@ def read_job(job_id: str, body: bytes, *, has_documents: bool = False) -> Job:
     documents: list[DocumentResult] = []
     statistics: Statistics | None = None
     is_explained = has_failed = status in FAILURES
-    for task in find_tasks(answer.get("tasks")):
+    tasks = find_tasks(answer.get("tasks"))
+    for task in tasks:
         problems += read_problems(task.get("errors")) + read_problems([task.get("error")])
         try:
             results = read_results(task.get("results"), has_documents=has_documents)
@@ -99,6 +100,7 @@ def read_job(job_id: str, body: bytes, *, has_documents: bool = False) -> Job:
         documents=documents,
         problems=problems,
         statistics=statistics,
+        others=job_others(answer, tasks),
         next_page=read_next_page(answer.get("nextLink") or answer.get("@nextLink")),
     )
 
@@ -150,12 +152,13 @@ def read_results(results: Any, *, has_documents: bool) -> TaskResults | None:
     if not isinstance(raw, list | None):
         raise unreadable("documents are not a list")
     try:
-        documents = msgspec.convert(raw or [], list[DocumentResult])
+        known = msgspec.convert(raw or [], list[DocumentResult])
+        documents = [complete(document, each) for document, each in zip(known, raw or [], strict=True)]
     except msgspec.ValidationError:
         documents, others = read_documents(raw or [], has_documents=has_documents)
         problems += others
     statistics = converted(results.get("statistics"), Statistics)
-    return TaskResults([shallow(document) for document in documents], problems, statistics)
+    return TaskResults(documents, problems, statistics)
 
 
 def read_documents(raw: list[Any], *, has_documents: bool) -> tuple[list[DocumentResult], list[Problem]]:
@@ -167,7 +170,7 @@ def read_documents(raw: list[Any], *, has_documents: bool) -> tuple[list[Documen
     documents, problems, reason = [], [], ""
     for each in raw:
         try:
-            documents.append(msgspec.convert(mended(each), DocumentResult))
+            documents.append(complete(msgspec.convert(mended(each), DocumentResult), each))
         except msgspec.ValidationError as error:
             # It names the place and the types, never a value.
             reason = reason or str(error)
@@ -210,20 +213,6 @@ def converted(value: Any, kind: type[T]) -> T | None:
         return None
 
 
-def shallow(document: DocumentResult) -> DocumentResult:
-    """Return a document without warnings that are nested too deeply."""
-    if not document.warnings:
-        return document
-    warnings = [each for each in document.warnings if not is_deeper(each, DEEPEST_WARNING)]
-    return msgspec.structs.replace(document, warnings=warnings)
-
-
-def is_deeper(value: Any, levels: int) -> bool:
-    """Return whether lists and objects are nested in more levels."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels < 0 or any(is_deeper(each, levels - 1) for each in inner)
-
-
 def read_problems(errors: Any) -> list[Problem]:
     """Read a list of errors: the API's error objects, those of documents wrapped as `{"id", "error"}`."""
     problems = []
@@ -232,7 +221,7 @@ def read_problems(errors: Any) -> list[Problem]:
             continue
         described = describe(error.get("error", error))
         if described is not None:
-            problems.append(Problem(*described, document_id=text_or_none(error.get("id"))))
+            problems.append(Problem(*described, text_or_none(error.get("id")), service_error(error)))
     return problems
 
 

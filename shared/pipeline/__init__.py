@@ -1,10 +1,10 @@
 """The protocol: what is written, in which order, and what remains if the worker dies after each step.
 
-A file has one *claim*, named after it. A *batch* is what is sent in one request: one file, or several small ones, which
-then share all calls but those for their inputs, claims and outcomes. It has one record, whose ETag is the *baton*: only
-the message that carries it may continue, and every new message changes it. The record says when its message is *due*.
-The *sweep* sends a message for each file with neither claim nor outcome, each old claim whose batch has no record or
-has left without it, and each overdue record, so it finds whatever remains.
+A file has one *claim*, named after it. A *batch* is one file, or several small files that share a request and all other
+calls except those for their inputs, claims and outcomes. It has one record, whose ETag is the *baton*: only the message
+that carries it may continue, and every new message changes it. The record says when its message is *due*. The *sweep*
+sends a message for each file with neither claim nor outcome, for each old claim that is in no record, and for each
+overdue record, so it finds whatever remains.
 
     submit   GET input                               nothing: the sweep finds the file
              PUT claim, If-None-Match                a claim without a record: taken over once it is old, after the
@@ -24,10 +24,11 @@ has left without it, and each overdue record, so it finds whatever remains.
 
 A step that may have killed a worker counts its tries, in the claim or the record, before it begins again. The third try
 is the last one, and comes half an hour later: the host ends itself at the third death of its workers within that time.
-What is redelivered after a death is processed one file at a time.
+After a death, each process repeats the interrupted steps one at a time.
 
-Whatever is unusual about a batch of several files dissolves it: it is voided, and each of its files gets a message and
-continues alone. A file that was on the way when its batch left rewrites its claim for a batch of its own.
+A batch of several files is *dissolved* if one of them may be the cause of a problem: the batch is voided, and each of
+its files gets a message and continues alone. A file that was too late for its batch rewrites its claim for the next
+one. If it is too late again, it goes alone.
 
 A version that is replaced ends without an outcome and keeps its claim until the newer version or the sweep takes it
 over: nothing else would show that it was charged. After a refused call, a batch continues later if its baton is still

@@ -9,8 +9,8 @@ from shared import outcome as outcomes
 from shared.delays import MOST_TRANSACTIONS
 from shared.merging import numbered
 from shared.message import is_expired
-from shared.ner.errors import NerError, Remedy
-from shared.ner.model import Problem
+from shared.ner.errors import FORGOTTEN_CODES, NerError, Remedy
+from shared.ner.model import Job, Problem
 from shared.packing import Request
 from shared.pipeline.decisions import Fail, Later, after_call, after_refusal, after_unsure
 from shared.pipeline.dissolving import dissolve
@@ -26,13 +26,53 @@ CALL_SHARE: Final = 0.5
 """The part of NER_SUBMIT_TIMEOUT_SECONDS that one submit call may take; the rest is for recording its result."""
 LONGEST_DISPLAY_NAME: Final = 256
 LONG_SECONDS: Final = 3600.0
-"""After so long, or half of NER_JOB_TIMEOUT_SECONDS, errors of the service may be due to a single text."""
+"""After this time, or half of NER_JOB_TIMEOUT_SECONDS if that is shorter, a single text may be the cause of errors."""
 
 
 async def submit_request(services: Services, request: Request, members: Sequence[Member]) -> str:
     """Submit a request and return the ID of its job. Raises NerError."""
     within = services.settings.submit_timeout_seconds * CALL_SHARE
     return await services.ner.submit(numbered(request.documents), display_name(members), within)
+
+
+def host_of(services: Services) -> str:
+    """Return host and port of NER_ENDPOINT, which tell the Language resource from others."""
+    return services.settings.endpoint.partition("//")[2].lower()
+
+
+def is_of_another_resource(services: Services, record: BatchRecord) -> bool:
+    """Return whether another Language resource has the jobs of a batch than the one that this app uses."""
+    return record.host not in ("", host_of(services))
+
+
+def of_another_resource(services: Services, record: BatchRecord) -> NerError:
+    """Return why this app cannot continue a batch whose jobs another resource has.
+
+    The batch waits, since they were charged: another app that shares the queue may have them, or the operator has
+    changed NER_ENDPOINT and may change it back.
+    """
+    return NerError(
+        "OtherResource",
+        f"the job belongs to {record.host}, not to NER_ENDPOINT ({host_of(services)}): give each app its "
+        "own NER_QUEUE and NER_STATE_CONTAINER, or set NER_ENDPOINT back until no file is in flight",
+        Remedy.WAIT,
+    )
+
+
+async def get_job(services: Services, record: BatchRecord, job_id: str, submitted: datetime) -> Job:
+    """Return a job of a batch, with its results if it has ended.
+
+    Raises:
+        NerError: the job could not be read. Without a remedy, its own resource has forgotten it.
+    """
+    try:
+        return await services.ner.look(job_id, submitted)
+    except NerError as error:
+        # A resource can have several endpoints, so only its answer shows that it does not have the job.
+        is_unknown = error.remedy is Remedy.NONE or error.code in FORGOTTEN_CODES
+        if is_unknown and is_of_another_resource(services, record):
+            raise of_another_resource(services, record) from None
+        raise
 
 
 def next_poll(services: Services, job: SubmittedJob | None, age_seconds: float) -> float:
@@ -49,7 +89,7 @@ async def after_failed_call(
     jobs: Sequence[SubmittedJob] = (),
     since: datetime | None = None,
 ) -> None:
-    """Continue a batch later, or end it, after a call to the service failed.
+    """Continue a batch later, dissolve it, or end it, after a call to the service failed.
 
     Args:
         services: connections.
@@ -101,16 +141,16 @@ async def after_failed_call(
 def why_dissolved(
     record: BatchRecord, error: NerError, decided: Later | Fail, now: datetime, longest_seconds: float
 ) -> str:
-    """Return why a batch of several files does not continue as one after a failed call; empty if it does."""
+    """Return the reason to dissolve a batch after a failed submission; empty if there is none."""
     if not record.is_of_several or record.submitted_date_time is not None:
         return ""
     if isinstance(decided, Fail):
         return "" if decided.overdue or error.is_unanswered else "the service refused their request"
     if error.is_unanswered:
-        return "one of them may be what the service does not answer" if record.unsure > 1 else ""
+        return "one of them may keep the service from responding" if record.unsure > 1 else ""
     is_servers = error.remedy is Remedy.WAIT and not error.throttled
     is_long = (now - record.since).total_seconds() >= longest_seconds
-    return "one of them may be what the service fails at" if is_servers and is_long else ""
+    return "one of them may make the service fail" if is_servers and is_long else ""
 
 
 async def after_refused_call(
@@ -138,6 +178,6 @@ async def after_refused_call(
 
 
 def display_name(members: Sequence[Member]) -> str:
-    """Return the name under which the service lists a job: that of its file, or of one of them and how many more."""
+    """Return the name under which the service lists a job: that of its first file, and the number of the others."""
     more = f" and {len(members) - 1} more" if len(members) > 1 else ""
     return members[0].source.name[-(LONGEST_DISPLAY_NAME - len(more)) :] + more

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from shared.pipeline.calling import is_of_another_resource
 from shared.pipeline.decisions import Claiming, has_job, who_submits, with_version
 from shared.pipeline.gate import Seat
 from shared.pipeline.rescheduling import Turn, reschedule, void
@@ -30,12 +31,12 @@ async def take_claim(
     Args:
         services: the shared services.
         wanted: the claim to write.
-        seat: of the version, in the batch that the claim names.
-        stack: of this invocation, where it takes its turn if other workers have died of this version.
-        dissolved: the batch that the version has left.
+        seat: the version's seat, in the batch that the claim names.
+        stack: this invocation's contexts; holds the lock `suspects` if workers may have died of this version.
+        dissolved: the dissolved batch that the version was in.
 
     Returns:
-        The claim; None if another worker has the version, or it is not the newest.
+        The claim. None if another worker has the version, if it is not the newest, or if it takes over a running job.
 
     Raises:
         AzureError: storage refused a call.
@@ -61,7 +62,7 @@ async def take_over(
     *,
     dissolved: BatchId | None,
 ) -> StoredClaim | None:
-    """Replace the existing claim of a file; return None if another worker has the version, or it is not the newest."""
+    """Replace the existing claim of a file; return None in the same cases as `take_claim`."""
     name, patience = claim.source.name, services.settings.submit_timeout_seconds
     is_in_batch = None
     if is_old(known.claim.claimed_date_time, claim.claimed_date_time, patience):
@@ -74,12 +75,12 @@ async def take_over(
         log.info("%r: another worker processes this version, nothing to do", name)
         return None
     if decided in (Claiming.FENCE, Claiming.TAKE_OVER):
-        seat.leave()  # it goes alone, and may have to wait for its turn
+        seat.leave()  # the file goes alone, and may have to wait for the lock
         await stack.enter_async_context(services.suspects)
     if decided is Claiming.FENCE and not await put_up_fence(services, known.claim):
         log.info("%r: its worker has just recorded its work, nothing to do", name)
         return None
-    # Check after the fence: a batch without a record may have been charged, and have ended as its version was replaced.
+    # Check after the fence: without a record, the batch may have been charged and ended, because a newer version came.
     if not await is_newest(services, claim.source):
         log.info("%r: replaced before it was submitted, nothing to do", name)
         return None
@@ -101,7 +102,7 @@ async def replace_claim(services: Services, claim: Claim, known: StoredClaim) ->
 
 
 def succeed(services: Services, claim: Claim, known: Claim, *, is_death: bool) -> Claim:
-    """Return the claim with which a worker continues alone what another one began with the claim `known`."""
+    """Return the claim for a version that `known` claimed before: in a batch of its own."""
     if is_death:
         log.warning("%r: taking over from a worker that did not finish, try %d", claim.source.name, known.tries + 1)
     return msgspec.structs.replace(
@@ -109,7 +110,7 @@ def succeed(services: Services, claim: Claim, known: Claim, *, is_death: bool) -
         batch=new_batch_id(),
         claimed_date_time=services.now(),
         tries=known.tries + is_death,
-        # A file that leaves a batch begins a new wait: its neighbours may have used up the time of the last one.
+        # A file of a dissolved batch gets a new time limit: the other files may have used up that of the batch.
         received_date_time=known.received_date_time if is_death else claim.received_date_time,
         # A request to replace an outcome outlives the worker that received it.
         replaces=claim.replaces or known.replaces,
@@ -120,12 +121,12 @@ async def take_over_job(services: Services, claim: Claim, known: StoredClaim) ->
     """Replace the claim of a version with the same text, and continue its batch, so that the text is not sent twice.
 
     Returns:
-        The claim if the batch has ended meanwhile: the text is to be sent. None if the batch continues, or another
+        The claim if there is no job to take over: the text has to be sent. None if the batch continues, or another
         worker has the file.
     """
     batch = known.claim.batch
     stored = await services.state.read_batch(batch)
-    if stored is None or not has_job(stored.record, known.etag):
+    if stored is None or not has_job(stored.record, known.etag) or is_of_another_resource(services, stored.record):
         return await replace_claim(services, claim, known)
     received = known.claim.received_date_time
     claim = msgspec.structs.replace(claim, batch=batch, received_date_time=received)
@@ -133,7 +134,7 @@ async def take_over_job(services: Services, claim: Claim, known: StoredClaim) ->
     if etag is None:
         return None
     async with services.same_texts:
-        # Files of one batch may be saved again together; one after another, they do not get in each other's way.
+        # Several files of one batch may be saved again at the same time: change its record for one after another.
         for _ in range(MAX_TAKE_OVERS):
             stored = await services.state.read_batch(batch)
             if stored is None:

@@ -6,18 +6,21 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Final
 
+import msgspec
+
 from shared import outcome as outcomes
 from shared.merging import Merger
 from shared.message import is_expired
 from shared.ner.errors import NerError, Remedy
-from shared.ner.model import Job, JobStatus, Problem
-from shared.outcome import JobSummary, MergedOutcome, summarise
-from shared.pipeline.calling import after_failed_call, next_poll
-from shared.pipeline.finishing import TIMED_OUT, end_batch, finish_merged, give_up_version
+from shared.ner.model import TIMED_OUT, Job, JobStatus, Problem
+from shared.outcome import MergedOutcome, ServiceJob, summarise
+from shared.pipeline.calling import after_failed_call, get_job, next_poll
+from shared.pipeline.finishing import end_batch, finish_merged, give_up_version
 from shared.pipeline.ledger_posting import WORKING_SHARE
 from shared.pipeline.rescheduling import Turn, reschedule
 from shared.pipeline.services import Services
 from shared.source import Source
+from shared.state.batch import BatchRecord
 from shared.state.ledger import CollectedEntry, JobEntry, Ledger, RefusalEntry, RequestEntry
 from shared.storage.ledgers import LedgerConflictError, ResultsGoneError
 
@@ -25,6 +28,8 @@ log = logging.getLogger("ner")
 
 MAX_COLLECTED: Final = 4 * 1024 * 1024
 """Bytes of results that are held in memory before they are stored; one more job may exceed this."""
+MAX_JOBS: Final = 1024 * 1024
+"""Bytes of unknown fields of jobs in one entry of the ledger; one more job may exceed this."""
 
 
 async def collect(services: Services, turn: Turn, ledger: Ledger) -> None:
@@ -34,7 +39,7 @@ async def collect(services: Services, turn: Turn, ledger: Ledger) -> None:
     expired = is_expired(turn.record.since, services.now(), services.settings.job_timeout_seconds)
     before = ledger.collected_count
     try:
-        waits = await collect_ended(services, ledger, end_of_work, expired=expired)
+        waits = await collect_ended(services, turn.record, ledger, end_of_work, expired=expired)
         if ledger.collected_count < len(ledger.requests):
             await reschedule(services, turn.after_progress().changed(due=next_due(services, ledger, waits=waits)))
             return
@@ -62,11 +67,14 @@ def next_due(services: Services, ledger: Ledger, *, waits: bool) -> datetime:
     return services.in_seconds(next_poll(services, request if isinstance(request, JobEntry) else None, age))
 
 
-async def collect_ended(services: Services, ledger: Ledger, end_of_work: float, *, expired: bool) -> bool:
+async def collect_ended(
+    services: Services, record: BatchRecord, ledger: Ledger, end_of_work: float, *, expired: bool
+) -> bool:
     """Collect the results of the jobs that have ended, in order, until one is still running or the time is up.
 
     Args:
         services: connections.
+        record: of the file's batch.
         ledger: ledger of a file that has been submitted completely.
         end_of_work: when the time is up, by the monotonic clock; one poll is always made.
         expired: whether jobs that are still running count as failed.
@@ -83,14 +91,14 @@ async def collect_ended(services: Services, ledger: Ledger, end_of_work: float, 
         collected = Collected(Merger(ledger.merge_state))
         for entry in ledger.requests[ledger.collected_count :]:
             try:
-                result = await result_of(services, entry, expired=expired)
+                result = await result_of(services, record, entry, expired=expired)
             except NerError:
                 await keep(services, ledger, collected)
                 raise
             waits = result is None
             if result is not None:
                 collected.add(entry, result)
-            if waits or time.monotonic() >= end_of_work or len(collected.merger.documents) >= MAX_COLLECTED:
+            if waits or time.monotonic() >= end_of_work or collected.is_full:
                 break
         await keep(services, ledger, collected)
         if waits or time.monotonic() >= end_of_work:
@@ -98,7 +106,9 @@ async def collect_ended(services: Services, ledger: Ledger, end_of_work: float, 
     return waits
 
 
-async def result_of(services: Services, entry: RequestEntry, *, expired: bool) -> Job | Problem | None:
+async def result_of(
+    services: Services, record: BatchRecord, entry: RequestEntry, *, expired: bool
+) -> Job | Problem | None:
     """Return the ended job of a request, the reason if there will never be one, or None while the job runs.
 
     Raises:
@@ -107,13 +117,13 @@ async def result_of(services: Services, entry: RequestEntry, *, expired: bool) -
     if isinstance(entry, RefusalEntry):
         return entry.error
     try:
-        job = await services.ner.look(entry.job_id, entry.submitted_date_time)
+        job = await get_job(services, record, entry.job_id, entry.submitted_date_time)
     except NerError as error:
         if error.remedy is Remedy.NONE or expired:
             return Problem(error.code, outcomes.explain(error, overdue=expired))
         raise
     if job.status.is_final:
-        services.delays.learn(entry.transactions_count, job.seconds)
+        services.delays.learn(entry.transactions_count, job.working_seconds)
         return job
     return TIMED_OUT if expired else None
 
@@ -158,17 +168,25 @@ class Collected:
         """Create an empty collection."""
         self.merger = merger
         self.requests_count = 0
-        self.jobs: list[JobSummary] = []
+        self.jobs: list[ServiceJob] = []
+        self.jobs_size = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the results must be stored before more are collected."""
+        merged = len(self.merger.documents) + len(self.merger.errors)
+        return merged >= MAX_COLLECTED or self.jobs_size >= MAX_JOBS
 
     def add(self, entry: RequestEntry, result: Job | Problem) -> None:
         """Add the result of a request."""
         if isinstance(result, Problem):
             self.merger.add_missing(entry.start, entry.end, entry.documents_count, result)
             if isinstance(entry, JobEntry):
-                self.jobs.append(JobSummary(entry.job_id, JobStatus.FAILED.value))
+                self.jobs.append(ServiceJob(entry.job_id, JobStatus.FAILED.value))
         elif isinstance(entry, JobEntry):
             self.merger.add(entry, result)
             self.jobs.append(summarise(result))
+            self.jobs_size += len(msgspec.json.encode(result.others))
         self.requests_count += 1
 
 

@@ -1,5 +1,6 @@
 """Decisions about what to do, based on what was read: pure functions, without a clock of their own and without I/O."""
 
+import re
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, NamedTuple
@@ -22,11 +23,17 @@ MAX_UNSURE: Final = 5
 """How often a text may be submitted without learning its job."""
 LEAST_UNSURE_SECONDS: Final = 120
 
+SIZE = re.compile(
+    r"InvalidDocumentBatch|413\b|too ?(?:large|long|big|many)|exceed|at most|maximum|limit", re.IGNORECASE
+)
+"""In the code or the message of a refusal that may be due to the size of the request."""
+
 LONGEST_WINDOW_SECONDS: Final = 2.0
+"""How long a batch waits at most for files that have no seat in it yet."""
 FREE_SHARE: Final = 0.25
-"""While a process has made fewer of the calls that the service accepts per minute, no file waits for others."""
+"""Share of the service's calls per minute; while a process makes fewer calls, there is no window."""
 FULL_SHARE: Final = 0.75
-"""From here on, a batch waits for the longest time."""
+"""From this share on, the window is LONGEST_WINDOW_SECONDS."""
 
 
 class Claiming(Enum):
@@ -37,9 +44,9 @@ class Claiming(Enum):
     FENCE = "fence"
     """Its worker has ended without a record: make sure that it can no longer record a job, then take over."""
     TAKE_OVER = "take over"
-    """Its worker has ended, and its batch is void or has left without it."""
+    """Its worker has ended, and its batch is void or was sent without it."""
     LEAVE_BATCH = "leave batch"
-    """Its batch of several files was dissolved, and this version continues alone."""
+    """Its batch was dissolved: this version continues alone."""
     ASK = "ask"
     """The claim is for another version: take it over if this version is still the newest."""
 
@@ -58,10 +65,10 @@ def who_submits(
     Args:
         claim: the existing claim.
         source: the version that was read.
-        is_in_batch: whether the record of the claim's batch has the claim; None if there is no record.
+        is_in_batch: whether the record of the claim's batch names the claim; None if there is no record.
         now: the current time.
         patience_seconds: NER_SUBMIT_TIMEOUT_SECONDS; each worker ends itself before it is over.
-        dissolved: the batch that the version has left, as its message says.
+        dissolved: the dissolved batch that the version was in, as its message says.
     """
     if claim.source.etag != source.etag:
         return Claiming.ASK
@@ -90,7 +97,7 @@ def with_version(
 ) -> BatchRecord:
     """Return the record of a batch, with the version in `claim` in place of that of the known claim.
 
-    What follows is part of the trace of that version; only a batch of several has a trace of its own.
+    Later steps of a batch of one file belong to the trace of the new version. A batch of several has its own trace.
     """
     members = [
         msgspec.structs.replace(
@@ -108,7 +115,7 @@ def with_version(
 
 
 def before_last_try(tries: int, patience_seconds: float) -> float:
-    """Return the delay, in seconds, before the next try of what `tries` workers may have died of.
+    """Return the delay, in seconds, before the next try of a step that `tries` workers may have died of.
 
     The host ends itself at the third death of its workers within half an hour, so the last try comes later.
     """
@@ -116,11 +123,11 @@ def before_last_try(tries: int, patience_seconds: float) -> float:
 
 
 def window_seconds(calls_in_last_minute: int, *, is_throttled: bool) -> float:
-    """Return how long a batch waits for more files, so that they share its calls.
+    """Return the window, in seconds: how long a batch waits for more files, so that they share its calls.
 
     Args:
         calls_in_last_minute: calls to the service that this process has made.
-        is_throttled: whether the service has refused a call of any process within the last minute.
+        is_throttled: whether the service has throttled a call of any process within the last minute.
     """
     share = calls_in_last_minute / CALLS_PER_MINUTE
     grown = min(max((share - FREE_SHARE) / (FULL_SHARE - FREE_SHARE), 0.0), 1.0)
@@ -187,6 +194,12 @@ def after_unsure(record: BatchRecord, now: datetime, patience_seconds: float) ->
     return msgspec.structs.replace(record, unsure=unsure, not_before=now + timedelta(seconds=seconds))
 
 
+def is_refused_for_size(error: NerError) -> bool:
+    """Return whether the service has refused a request that may be accepted in smaller ones."""
+    is_refused = error.remedy is Remedy.NONE and not error.is_unanswered
+    return is_refused and SIZE.search(f"{error.code} {error.message}") is not None
+
+
 def after_refusal(record: BatchRecord, now: datetime, *, least: float, most: float, jitter: float) -> float:
     """Return the delay, in seconds, before a batch continues after storage refused a call or did not respond."""
     longest = max(most, MAX_STORAGE_DELAY_SECONDS)
@@ -197,7 +210,7 @@ class Finding(Enum):
     """What the sweep finds about a file."""
 
     WELL = "well"
-    """It has its outcome, or a worker, or is too recent to tell."""
+    """It has its outcome or a worker, or is too recent."""
     MISSING = "missing"
     """It needs a message: no worker has begun it, or its worker has ended without a record."""
     EXISTING = "existing"
@@ -230,7 +243,7 @@ def look_at_file(
         outcome_of: ETag of the version that its outcome belongs to; None if it has no outcome.
         claim: the file's claim. A claim for another version can be taken over.
         now: the current time.
-        is_in_batch: whether the record of the claim's batch has the claim.
+        is_in_batch: whether the record of the claim's batch names the claim.
         grace_seconds: NER_SWEEP_GRACE_SECONDS, the minimum age of the file.
         patience_seconds: NER_SUBMIT_TIMEOUT_SECONDS; each worker ends itself before it is over.
         since: when this deployment began; older files are only counted. None to submit them too.

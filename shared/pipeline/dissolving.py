@@ -1,4 +1,4 @@
-"""Dissolving a batch of several files: each continues alone, so that what is wrong with one of them harms no other."""
+"""Dissolving a batch of several files: each continues alone, so that a problem of one does not affect the others."""
 
 import logging
 from datetime import timedelta
@@ -20,9 +20,9 @@ async def dissolve(services: Services, turn: Turn, why: str, *, after_deaths: bo
         services: the shared services.
         turn: the batch.
         why: the reason, for the log.
-        after_deaths: whether workers may have died of it. Then the messages come once the files' claims are old, and
-            take them over as those of dead workers: one file at a time, and each time counts. If not, the files
-            continue at once.
+        after_deaths: whether workers may have died of it. If so, the messages are due once the claims are old, and
+            the files are taken over as from dead workers: one at a time, and each take-over counts as a try. If not,
+            they continue immediately, or when the record allows another submission.
 
     Raises:
         AzureError: storage refused a call; the sweep sends the messages that were not sent.

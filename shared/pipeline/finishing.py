@@ -20,8 +20,10 @@ log = logging.getLogger("ner")
 M = TypeVar("M")
 T = TypeVar("T")
 
+WAITS: Final = {"waits_for": "rehydration"}
+"""Metadata of an outcome that the sweep replaces once its file has left the archive tier."""
 MAX_CONFLICTS: Final = 5
-"""This many lost races in a row are not a race: the batch continues later."""
+"""How many conflicts in a row are tolerated; after that, the batch continues later."""
 GAVE_UP: Final = Problem(
     "ProcessingFailed",
     "The app failed to process this file several times. Ask its operator to check the log, then upload the file again.",
@@ -36,7 +38,11 @@ NOT_SUBMITTED: Final = Problem(
     "The app could not submit the file within NER_JOB_TIMEOUT_SECONDS. Ask its operator to check the log, then upload "
     "the file again.",
 )
-TIMED_OUT: Final = Problem("JobTimeout", "The job did not end within NER_JOB_TIMEOUT_SECONDS. Upload the file again.")
+ARCHIVED: Final = Problem(
+    "FileArchived",
+    "The file is in the archive tier, where it cannot be read. Rehydrate it, unless that has begun: change its tier to "
+    "hot, cool or cold. The app submits it once it has been rehydrated.",
+)
 
 
 async def fail(services: Services, member: Member, problem: Problem, jobs: Sequence[SubmittedJob] = ()) -> None:
@@ -51,30 +57,33 @@ async def finish(services: Services, member: Member, outcome: Outcome) -> None:
         AzureError: storage refused a call, for instance because another program holds a lease on the outcome.
         OutcomeConflictError: other workers wrote the outcome each time.
     """
-    await write_and_release(services, member, outcome.status, outcomes.encode(outcome), outcomes.describe(outcome))
+    metadata = outcomes.metadata(outcome.status, member.source, member.digest)
+    if outcome.errors == [ARCHIVED]:
+        metadata |= WAITS
+    await write_and_release(services, member, metadata, outcomes.encode(outcome), outcomes.describe(outcome))
 
 
 async def finish_merged(
     services: Services, member: Member, outcome: MergedOutcome, pieces: Callable[[], AsyncIterator[bytes]]
 ) -> None:
     """End a version with an outcome that is yielded in pieces. Raises the same errors as `finish`."""
-    await write_and_release(services, member, outcome.status, pieces, outcome.describe())
+    metadata = outcomes.metadata(outcome.status, member.source, member.digest)
+    await write_and_release(services, member, metadata, pieces, outcome.describe())
 
 
 async def write_and_release(
-    services: Services, member: Member, status: outcomes.OutcomeStatus, body: Body, described: dict[str, object]
+    services: Services, member: Member, metadata: dict[str, str], body: Body, described: dict[str, object]
 ) -> None:
     """Write the outcome unless the version has ended or been replaced, then release its claim.
 
     A version that was replaced keeps its claim, which the newer one takes over: without an outcome, nothing else shows
     a worker that has just read the old version that it was charged.
     """
-    name = member.source.name
-    metadata = outcomes.metadata(status, member.source, member.digest)
-    with services.telemetry.part("outcome", status=status.value):
+    name, status = member.source.name, metadata["status"]
+    with services.telemetry.part("outcome", status=status):
         decided = await write_if_newest(services, member, body, metadata)
     if decided is Verdict.WRITTEN:
-        services.telemetry.ended(status.value)
+        services.telemetry.ended(status)
         log.info("%r: wrote the outcome: %s", name, described)
     else:
         why = "already has one" if decided is Verdict.ENDED else "was replaced"
@@ -111,12 +120,12 @@ async def holds(services: Services, member: Member) -> bool:
 
 
 async def try_each(members: Sequence[M], step: Callable[[M], Awaitable[T]]) -> list[T | BaseException]:
-    """Take a step for all members of a batch at once; return what it returned for each, or raised."""
+    """Take a step for all members of a batch concurrently; return the result or the error of each."""
     return await asyncio.gather(*(step(member) for member in members), return_exceptions=True)
 
 
 def without_errors(results: Sequence[T | BaseException]) -> list[T]:
-    """Return results of `try_each`. Raises the first error among them."""
+    """Return the results of `try_each`. Raises the first error among them."""
     for result in results:
         if isinstance(result, BaseException):
             raise result
@@ -124,10 +133,10 @@ def without_errors(results: Sequence[T | BaseException]) -> list[T]:
 
 
 async def for_each(members: Sequence[M], step: Callable[[M], Awaitable[T]]) -> list[T]:
-    """Take a step for all members of a batch at once; if it fails for one of them, still take it for the others.
+    """Take a step for all members of a batch concurrently; if it fails for one, still complete it for the others.
 
     Raises:
-        Exception: what the first step that failed has raised.
+        Exception: the error of the first member whose step failed.
     """
     if len(members) == 1:
         return [await step(members[0])]
@@ -135,14 +144,14 @@ async def for_each(members: Sequence[M], step: Callable[[M], Awaitable[T]]) -> l
 
 
 async def give_up_version(services: Services, turn: Turn) -> None:
-    """End a batch whose files were replaced or deleted; a newer version, or else the sweep, takes over their claims."""
+    """End a batch whose files were replaced or deleted; newer versions or the sweep take care of their claims."""
     for member in turn.record.members:
         log.info("%r: this version was replaced or deleted, so the app stops processing it", member.source.name)
     await end_batch(services, turn)
 
 
 async def fail_members(services: Services, turn: Turn, problem: Problem, jobs: Sequence[SubmittedJob] = ()) -> None:
-    """End all versions of a batch without entities; `jobs` are those that are not in the record."""
+    """Write a failed outcome for each member of a batch; `jobs` are the accepted jobs that are not in the record."""
     record = turn.record
 
     async def end(member: Member) -> None:
@@ -153,13 +162,13 @@ async def fail_members(services: Services, turn: Turn, problem: Problem, jobs: S
 
 
 async def fail_batch(services: Services, turn: Turn, problem: Problem, *, jobs: Sequence[SubmittedJob] = ()) -> None:
-    """End a batch whose versions get no entities."""
+    """End a batch, with a failed outcome for each member."""
     await fail_members(services, turn, problem, jobs)
     await end_batch(services, turn)
 
 
 async def end_batch(services: Services, turn: Turn) -> None:
-    """Delete what is stored about a batch whose members have ended, unless a newer version has taken over its job."""
+    """Delete the record of a batch that has ended, unless a newer version has taken over its job; delete its ledger."""
     baton = turn.baton
     if turn.record.kind is BatchKind.LEDGER:
         await services.ledgers.delete(turn.batch)

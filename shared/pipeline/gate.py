@@ -1,8 +1,9 @@
 """The gate: files that arrive together leave together, in one batch, which takes one request and one job.
 
-A file takes a seat in the next batch as soon as its size is known. It is read and claimed for that batch, and then
-takes its place. The batch leaves when no file is on the way to it and its window is over. While few of the service's
-calls per minute are used, there is no window, so a file that arrives alone does not wait.
+A file reserves a seat in the next batch as soon as its size is known. From then on, it is *on the way*: it is claimed
+for that batch, read and checked. Then it joins the batch. The batch leaves, that is, it is sent, when no file is on the
+way to it and its *window* is over. While few of the service's calls per minute are used, there is no window, so a file
+that arrives alone does not wait.
 """
 
 import asyncio
@@ -19,23 +20,23 @@ from shared.pipeline.texts import File
 from shared.state.claim import BatchId, new_batch_id
 from shared.storage.blobs import OutcomeConflictError
 
-MAX_BYTES: Final = REQUEST_LIMITS.elements
-"""Bytes of the files in a batch: none has more characters than bytes, and each character is at most 6 bytes of JSON."""
+MAX_BYTES: Final = REQUEST_LIMITS.units
+"""Bytes of the files in a batch: no file has more characters than bytes, and a character is up to 6 bytes of JSON."""
 ON_THE_WAY_SECONDS: Final = 1.0
-"""How long a batch waits for a file that is on the way; if its calls to storage are slower, the file goes alone."""
+"""How long a batch waits for files that are on the way, unless its window is longer. A slower file misses it."""
 OPEN_SECONDS: Final = 2 * LONGEST_WINDOW_SECONDS
-"""How long seats can be taken, by invocations that have begun no longer ago: the claims of a batch are about equally
-old, and whichever invocation sends it has time for that."""
+"""How long seats can be reserved in a batch, and how old an invocation that reserves one may be: the claims of a batch
+are then about equally old, and the invocation that sends it has enough time left."""
 OPEN_SHARE: Final = 0.125
-"""The same as a part of the time of an invocation, if that is shorter."""
+"""The same, as a part of the time limit of an invocation; the shorter one applies."""
 
 MAX_RECORD_BYTES: Final = 40_000
-"""Of a batch's record, so that a queue message can carry it."""
+"""Limit for the record of a batch, so that a queue message can carry it."""
 MEMBER_BYTES: Final = 700
-"""What a record has of a file besides its name, at most."""
+"""How many bytes of a record a file takes at most, besides its name."""
 
 Send = Callable[[BatchId, list[File]], Awaitable[None]]
-"""Sends the files of a batch."""
+"""Sends the files of a batch to the service."""
 
 
 class Gate:
@@ -45,8 +46,8 @@ class Gate:
         """Begin with an empty batch.
 
         Args:
-            window: returns how long a batch whose first file takes its place now waits for more, in seconds.
-            deadline_seconds: what an invocation has, from its beginning on.
+            window: returns the window, in seconds, of a batch that its first file joins now.
+            deadline_seconds: time limit of an invocation.
         """
         self.window = window
         self.open_seconds = min(OPEN_SECONDS, deadline_seconds * OPEN_SHARE)
@@ -56,12 +57,12 @@ class Gate:
 
     @contextmanager
     def seat(self, name: str, length: int | None, documents_count: int = 1) -> Iterator["Seat"]:
-        """Take a seat for a file.
+        """Reserve a seat for a file; when the block ends, the batch no longer waits for it.
 
         Args:
-            name: of the file.
-            length: bytes of the file; None for a seat in a batch of its own.
-            documents_count: how many documents it has, as far as that is known.
+            name: name of the file.
+            length: bytes of the file; None for a batch of its own.
+            documents_count: how many documents the file has; 1 if that is not known yet.
         """
         if length is None or length > MAX_BYTES:
             group = Group(self)
@@ -97,16 +98,19 @@ class Group:
 
     Attributes:
         batch: its ID.
-        files: those that have taken their places.
-        seats: how many seats were taken.
-        size: bytes of the files that have taken seats.
-        record_size: about how many bytes of the batch's record they take.
-        documents_count: how many documents they have.
+        files: the files that have joined.
+        seats: how many seats were reserved.
+        size: bytes of the files with a seat.
+        record_size: about how many bytes of the batch's record these files take.
+        documents_count: how many documents these files have.
         expected: how many files are on the way.
-        is_full: whether no more seats can be taken.
-        has_sender: whether a file has taken its place: the invocation of the first one sends the batch.
-        leaves: set when no more files can take their places.
+        is_full: whether no more seats can be reserved.
+        has_sender: whether a file has joined: the invocation of the first one sends the batch.
+        leaves: set when no more files can join.
+        is_sent: done when the batch was sent, or could not be.
         deadline: when the batch must have been sent, by the event loop's clock.
+        end_of_window: when the batch leaves if no file is on the way.
+        end_of_waiting: when it leaves even if files are on the way.
     """
 
     def __init__(self, gate: Gate) -> None:
@@ -130,7 +134,7 @@ class Group:
         self.timer: asyncio.TimerHandle | None = None
 
     def is_open(self, name: str, length: int, documents_count: int) -> bool:
-        """Return whether there is a seat for such a file."""
+        """Return whether such a file can reserve a seat."""
         is_recent = asyncio.get_running_loop().time() < self.begun + self.gate.open_seconds
         has_room = self.size + length <= MAX_BYTES and self.record_size + record_size(name) <= MAX_RECORD_BYTES
         return is_recent and has_room and not self.is_full and self.has_room_for(documents_count)
@@ -140,7 +144,7 @@ class Group:
         return self.documents_count + documents_count <= REQUEST_LIMITS.documents
 
     def reserve(self, name: str, length: int, documents_count: int) -> None:
-        """Take a seat for such a file, which is on the way now."""
+        """Reserve a seat for such a file, which is on the way from now on."""
         self.seats += 1
         self.size += length
         self.record_size += record_size(name)
@@ -149,16 +153,20 @@ class Group:
         self.expected += 1
 
     def release(self) -> None:
-        """Wait no longer for a file that was on the way."""
+        """Stop waiting for a file that was on the way."""
         self.expected -= 1
         self.consider()
 
     def add(self, file: File, expected_count: int) -> bool:
-        """Let a file take its place; return False if the batch has left or has no room for its documents.
+        """Let a file join the batch.
 
         Args:
             file: the file.
-            expected_count: how many documents its seat was taken for.
+            expected_count: for how many documents its seat was reserved.
+
+        Returns:
+            False if the batch has left, if its request has no room for all documents of the file, or if the file needs
+            several requests and other files have seats.
         """
         more = file.member.documents_count - expected_count
         is_shareable = file.text.is_one_request or self.seats == 1
@@ -179,7 +187,7 @@ class Group:
     def consider(self) -> None:
         """Let the batch leave if it is time, or else set the timer."""
         if not self.has_sender and not self.expected:
-            self.is_full = True  # a claim that was left behind may name it
+            self.is_full = True  # a claim that was left behind may name this batch
             self.gate.forming.discard(self)
         if self.leaves.is_set() or not self.has_sender:
             return
@@ -193,13 +201,13 @@ class Group:
             self.leave()
 
     def leave(self) -> None:
-        """Close the batch."""
+        """Let the batch leave: no more files can join."""
         self.is_full = True
         self.gate.forming.discard(self)
         self.leaves.set()
 
     async def send(self, send: Send) -> None:
-        """Send the batch when it leaves. Raises what the sender raises, and TimeoutError."""
+        """Send the batch when it leaves. Raises the errors of `send`, and TimeoutError."""
         try:
             await self.leaves.wait()
             async with asyncio.timeout_at(self.deadline):
@@ -213,14 +221,14 @@ class Group:
             self.leave()
             if not self.is_sent.done():
                 self.is_sent.set_exception(TimeoutError())
-            self.is_sent.exception()  # nobody may be waiting for it
+            self.is_sent.exception()  # mark it as retrieved: perhaps no invocation waits for it
 
 
 class Seat:
     """A file's seat in a batch."""
 
     def __init__(self, group: Group, name: str, length: int, documents_count: int) -> None:
-        """Take it, for such a file."""
+        """Reserve it, for such a file."""
         self.group = group
         self.documents_count = documents_count
         self.is_expected = True
@@ -233,10 +241,10 @@ class Seat:
         return self.group.batch
 
     def take(self, file: File) -> bool:
-        """Take the place of a file that has been claimed and read.
+        """Let the file, which has been claimed and read, join the batch.
 
         Returns:
-            False if the batch has left, or has no room for its documents.
+            False if it cannot, as for `Group.add`.
         """
         self.is_first = not self.group.has_sender
         is_taken = self.group.add(file, self.documents_count)
@@ -244,18 +252,18 @@ class Seat:
         return is_taken
 
     def leave(self) -> None:
-        """Let the others wait no longer for this file."""
+        """Stop the other files from waiting for this one."""
         if self.is_expected:
             self.is_expected = False
             self.group.release()
 
     async def sent(self, send: Send) -> None:
-        """Wait until the batch has been sent, by this invocation if the file was the first to take its place.
+        """Wait until the batch has been sent. This invocation sends it if its file was the first to join.
 
         Raises:
             AzureError: storage refused a call.
             OutcomeConflictError: other workers wrote an outcome each time.
-            TimeoutError: the time was up, for this file or for the one whose invocation sends the batch.
+            TimeoutError: the time was up, or the invocation that sends the batch ended without sending it.
         """
         if self.is_first:
             await self.group.send(send)
@@ -264,5 +272,5 @@ class Seat:
 
 
 def record_size(name: str) -> int:
-    """Return how many bytes of a batch's record a file takes, at most."""
+    """Return how many bytes of a batch's record a file takes at most."""
     return MEMBER_BYTES + len(msgspec.json.encode(name))

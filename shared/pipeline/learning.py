@@ -1,7 +1,7 @@
 """Sharing what one process learns about the service with the others: `submit` and `poll` may run in different ones.
 
 On Flex Consumption they always do: the process that chooses a job's first delay sees no job end, and does not know when
-the other one is throttled. A small blob is read now and then, and written when there is something new.
+the other one is throttled. Each process reads a small blob every 15 seconds at most, and writes it if it has news.
 """
 
 import asyncio

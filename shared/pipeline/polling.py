@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
+from typing import Final
 
 from azure.core.exceptions import AzureError
 
@@ -11,15 +12,23 @@ from shared import outcome as outcomes
 from shared.documents import DocumentError
 from shared.message import BatchMessage, is_expired
 from shared.ner.errors import NerError
-from shared.ner.model import Job, Problem
-from shared.pipeline.calling import after_failed_call, after_refused_call, next_poll
+from shared.ner.model import TIMED_OUT, Job, Problem
+from shared.pipeline.calling import (
+    after_failed_call,
+    after_refused_call,
+    get_job,
+    host_of,
+    is_of_another_resource,
+    next_poll,
+    of_another_resource,
+)
 from shared.pipeline.collecting import collect
 from shared.pipeline.decisions import before_last_try
 from shared.pipeline.dissolving import dissolve
 from shared.pipeline.finishing import (
+    ARCHIVED,
     GAVE_UP,
     NOT_SUBMITTED,
-    TIMED_OUT,
     cancel,
     end_batch,
     fail,
@@ -38,12 +47,15 @@ from shared.pipeline.services import Services
 from shared.pipeline.submitting import BUSY_SECONDS, LARGE_FILE
 from shared.pipeline.texts import File, read_text, ready
 from shared.shares import failed_as_a_whole, split
-from shared.state.batch import BatchKind, Member, SubmittedJob
+from shared.state.batch import BatchKind, BatchRecord, Member, SubmittedJob
 from shared.state.claim import MAX_TRIES
 from shared.storage.blobs import OutcomeConflictError
 from shared.storage.errors import reason_of
 
 log = logging.getLogger("ner")
+
+SHARED_JOB_SHARE: Final = 0.5
+"""The part of NER_JOB_TIMEOUT_SECONDS that a job of several files may take."""
 
 
 async def find_turn(services: Services, message: BatchMessage) -> Turn | None:
@@ -65,8 +77,9 @@ async def find_turn(services: Services, message: BatchMessage) -> Turn | None:
 async def count_try(services: Services, turn: Turn, *, comes_again: bool) -> Turn | None:
     """Count this try, because a worker may have died of the same step; end a batch that too many have died of.
 
-    Of several files, one may be what the workers died of, so they continue alone: at once if nothing was charged, else
-    as late after the last try as that came after the one before.
+    A batch of several files is dissolved instead, because one of them may be the cause. If it has no job yet, this
+    happens immediately. If it has one, which was charged, the job is polled until the last try, and then the batch is
+    dissolved after the same delay as that before the last try.
 
     Returns:
         The turn with its new baton; None if another worker has it, or the batch has ended.
@@ -100,7 +113,7 @@ async def poll(services: Services, turn: Turn) -> None:
     record, now, closed = turn.record, services.now(), services.delays.closed_seconds
     is_early = record.not_before is not None and now < record.not_before
     if (closed or is_early) and not is_expired(record.since, now, services.settings.job_timeout_seconds):
-        # While the service is throttling, it would refuse this call like the last one.
+        # The service is throttling and would refuse this call, or the text must not be submitted yet.
         await reschedule_in(services, turn, closed)
         return
     match record.kind:
@@ -115,20 +128,20 @@ async def poll(services: Services, turn: Turn) -> None:
 
 
 async def poll_job(services: Services, turn: Turn, submitted: SubmittedJob) -> None:
-    """Poll a job: end its batch if the job has ended, else poll again later."""
+    """Poll a job: end its batch if the job has ended or is too late, else poll again later."""
     record = turn.record
     age = services.now() - record.since
     try:
-        job = await services.ner.look(submitted.job_id, record.since)
+        job = await get_job(services, record, submitted.job_id, record.since)
     except NerError as error:
         await after_failed_call(services, turn, error)
         return
     if job.status.is_final:
-        services.delays.learn(submitted.transactions_count, job.seconds)
+        services.delays.learn(submitted.transactions_count, job.working_seconds)
         await after_job(services, turn, submitted, job)
-    elif is_expired(record.since, services.now(), services.settings.job_timeout_seconds):
+    elif is_expired(record.since, services.now(), longest_wait(services, record)):
         if record.is_of_several:
-            await dissolve(services, turn, f"their job {submitted.job_id} does not end")
+            await dissolve(services, turn, f"their job {submitted.job_id} has not ended in time")
         else:
             await fail_batch(services, turn, TIMED_OUT)
         await cancel(services, turn.names, submitted.job_id)
@@ -136,8 +149,18 @@ async def poll_job(services: Services, turn: Turn, submitted: SubmittedJob) -> N
         await reschedule_in(services, turn.after_progress(), next_poll(services, submitted, age.total_seconds()))
 
 
+def longest_wait(services: Services, record: BatchRecord) -> float:
+    """Return how long a job may take, in seconds.
+
+    The service deletes a job after 24 hours, the default of NER_JOB_TIMEOUT_SECONDS. If several files share a job that
+    does not end, they must continue alone before that, because one of them may be what it does not end for.
+    """
+    share = SHARED_JOB_SHARE if record.is_of_several else 1.0
+    return services.settings.job_timeout_seconds * share
+
+
 async def after_job(services: Services, turn: Turn, submitted: SubmittedJob, job: Job) -> None:
-    """End a batch whose job has ended: each file with its own part of the results."""
+    """End a batch whose job has ended, each file with its part of the results; dissolve it if the whole job failed."""
     if turn.record.is_of_several and failed_as_a_whole(job, submitted.documents_count):
         await after_failed_job(services, turn, submitted, job)
         return
@@ -150,14 +173,14 @@ async def after_job(services: Services, turn: Turn, submitted: SubmittedJob, job
     _, error = refused[0]
     if len(refused) == len(members) or not isinstance(error, AzureError | OutcomeConflictError):
         raise error
-    # Those that have ended are left alone from now on: a consumer may already have taken their outcomes away.
+    # Keep only files without an outcome: a consumer may already have taken away the outcomes of the others.
     await after_refused_call(services, turn.changed(members=[member for member, _ in refused]), error)
 
 
 def end_all(
     services: Services, turn: Turn, members: Sequence[Member], submitted: SubmittedJob, job: Job
 ) -> Iterator[Awaitable[None]]:
-    """Yield what ends each of these members of a batch."""
+    """Yield, for each of these members of a batch, the step that writes its outcome."""
 
     async def end(member: Member, part: Job) -> None:
         outcome = outcomes.from_job(member.source, services.api, submitted.share_of(member), part)
@@ -169,7 +192,7 @@ def end_all(
 
 
 async def after_failed_job(services: Services, turn: Turn, submitted: SubmittedJob, job: Job) -> None:
-    """Let each file of a job that failed as a whole continue alone; those that were deleted have only this job."""
+    """Let each file of a job that failed as a whole continue alone; deleted files get the outcome of that job."""
     members = turn.record.members
     newest = await for_each(members, lambda member: services.blobs.newest(member.source.name))
     deleted = [member for member, source in zip(members, newest, strict=True) if source is None]
@@ -182,11 +205,11 @@ async def after_failed_job(services: Services, turn: Turn, submitted: SubmittedJ
 
 
 Post = Callable[[Services, Turn, Sequence[File]], Awaitable[None]]
-"""Posts the texts of a batch, or what is left of them, as the holder of its baton."""
+"""Posts the texts of a batch, or the rest of them. The caller holds the baton."""
 
 
 async def post_later(services: Services, turn: Turn, post: Post, *, jobs: Sequence[SubmittedJob] = ()) -> None:
-    """Post what the service could not accept before, unless that is too late, or other large files are in memory.
+    """Post texts that the service could not accept before, unless it is too late, or other large files are in memory.
 
     Args:
         services: the shared services.
@@ -216,23 +239,29 @@ async def give_up_batch(services: Services, turn: Turn) -> None:
 
 
 async def read_again(services: Services, turn: Turn) -> list[File]:
-    """Return the files of a batch that can still be posted; empty if the batch has ended or continues later."""
+    """Read the files of a batch again; return those that can still be posted.
+
+    The list is empty if the batch has ended, was dissolved or continues later.
+    """
     received = turn.record.received_date_time
 
     async def read(member: Member) -> File | None:
         source = member.source
         upload = await services.blobs.open_upload(source.name, source.etag)
         data = await upload.read() if upload else None
-        if data is None:
+        if upload is None or data is None:
             log.info("%r: this version was replaced or deleted, so the app stops processing it", source.name)
             return None
         try:
-            return ready(member, read_text(services.settings, source, data), received)
+            if upload.is_archived:
+                raise DocumentError(ARCHIVED.code, ARCHIVED.message)
+            text = await services.texts.run(len(data), lambda: read_text(services.settings, source, data))
         except DocumentError as error:
             # For instance, NER_MAX_BLOB_BYTES has been reduced meanwhile.
             with services.telemetry.of_member("finish", turn.batch, turn.record, member):
                 await fail(services, member, Problem(error.code, error.message))
             return None
+        return ready(member, text, received)
 
     results = await try_each(turn.record.members, read)
     refusals = [result for result in results if isinstance(result, AzureError)]
@@ -258,4 +287,9 @@ async def go_on_with_ledger(services: Services, turn: Turn) -> None:
     if ledger.next_start is None:
         await collect(services, turn, ledger)
         return
+    if ledger.jobs and is_of_another_resource(services, turn.record):
+        # The jobs of one file are of one resource.
+        await after_failed_call(services, turn, of_another_resource(services, turn.record), jobs=ledger.jobs)
+        return
+    turn = turn.changed(host=host_of(services))
     await post_later(services, turn, partial(post_all, ledger=ledger), jobs=ledger.jobs)

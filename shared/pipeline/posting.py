@@ -10,10 +10,10 @@ from azure.core.exceptions import AzureError
 
 from shared.ner.errors import NerError
 from shared.packing import Request
-from shared.pipeline.calling import after_failed_call, next_poll, submit_request
+from shared.pipeline.calling import after_failed_call, host_of, next_poll, submit_request
 from shared.pipeline.dissolving import dissolve
 from shared.pipeline.finishing import cancel
-from shared.pipeline.ledger_posting import post_all
+from shared.pipeline.ledger_posting import can_be_halved, post_all, post_halved
 from shared.pipeline.rescheduling import Turn, send, take_baton
 from shared.pipeline.services import Services
 from shared.pipeline.texts import File, joined, placed
@@ -25,25 +25,29 @@ log = logging.getLogger("ner")
 
 
 async def post_files(services: Services, turn: Turn, files: Sequence[File]) -> None:
-    """Post the texts of a batch, whose members are these files: as one job, or one file's as many with a ledger."""
+    """Post the texts of a batch, whose members are these files: as one job, or a long file as many, with a ledger."""
     files = placed(files)
     turn = turn.changed(members=[file.member for file in files])
     request = joined(files)
     if request is not None:
-        await post(services, turn, request)
+        await post(services, turn, files, request)
     elif len(files) > 1:
         await dissolve(services, turn, "they do not fit one request")
     else:
-        taken = await take_baton(services, turn.changed(kind=BatchKind.LEDGER))
+        ledger = turn.changed(kind=BatchKind.LEDGER, host=host_of(services))
+        taken = await take_baton(services, ledger)
         if taken is not None:
             await post_all(services, taken, files, ledger=Ledger(turn.batch))
 
 
-async def post(services: Services, turn: Turn, request: Request) -> None:
-    """Post a batch of one request, and record the job."""
+async def post(services: Services, turn: Turn, files: Sequence[File], request: Request) -> None:
+    """Post the request of a batch, and record the job."""
     try:
         job_id = await submit_request(services, request, turn.record.members)
     except NerError as error:
+        if len(files) == 1 and can_be_halved(error, request, turn.record):
+            await post_halved(services, turn, files, ledger=Ledger(turn.batch))
+            return
         await after_failed_call(services, turn, error)
         return
     services.telemetry.job(job_id)
@@ -52,6 +56,7 @@ async def post(services: Services, turn: Turn, request: Request) -> None:
     submitted = turn.after_progress().changed(
         kind=BatchKind.JOB,
         job=job,
+        host=host_of(services),
         submitted_date_time=services.now(),
         due=services.in_seconds(next_poll(services, job, 0.0)),
     )

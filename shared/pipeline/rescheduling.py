@@ -39,7 +39,7 @@ class Turn(NamedTuple):
 
 
 async def reschedule_in(services: Services, turn: Turn, seconds: float) -> bool:
-    """Reschedule a batch in that many seconds, or for when its text may be submitted again."""
+    """Reschedule a batch for that many seconds from now, or until its text may be submitted again if that is later."""
     due, earliest = services.in_seconds(seconds), turn.record.not_before
     if earliest is not None:
         due = max(due, min(earliest, services.in_seconds(MAX_DUE_SECONDS)))
@@ -47,7 +47,7 @@ async def reschedule_in(services: Services, turn: Turn, seconds: float) -> bool:
 
 
 async def reschedule(services: Services, turn: Turn) -> bool:
-    """Write a batch's record, then send the message that continues the batch when it is due.
+    """Write a batch's record, then send the message that continues the batch when the record is due.
 
     Returns:
         False if another worker has the batch: nothing was sent.
@@ -71,7 +71,7 @@ async def send(services: Services, turn: Turn) -> None:
 async def take_baton(services: Services, turn: Turn) -> Turn | None:
     """Make sure that no other worker continues a batch, before a step that costs money or may kill this worker.
 
-    If this worker dies, the stored record shows it: it is overdue, and counts one try more than the turn's.
+    If this worker dies, the stored record shows it: the record becomes overdue, and counts one try more than the turn.
 
     Returns:
         The turn with its new baton; None if another worker has it.
@@ -85,13 +85,13 @@ async def take_baton(services: Services, turn: Turn) -> Turn | None:
 
 
 async def void(services: Services, batch: BatchId, received: datetime, baton: str | None) -> bool:
-    """Put a void record in the place of a batch's record, so that no worker continues it or records a job late.
+    """Replace a batch's record by a void one, so that no worker continues the batch or records a job late.
 
     Args:
         services: connections.
         batch: ID of the batch.
         received: when the app first saw its files.
-        baton: ETag of the record; None if there must be none yet.
+        baton: ETag of the record; None if there must be no record yet.
 
     Returns:
         False if another worker has written the record.

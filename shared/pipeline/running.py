@@ -86,7 +86,7 @@ class Pipeline:
 
         Args:
             body: body of the message.
-            comes_again: whether it was delivered before, to a worker that may have died of it.
+            comes_again: whether the message was delivered before, to a worker that may have died of it.
 
         Raises:
             RefusedError: storage refuses all calls: the host retries the message, and so does the sweep.
@@ -121,10 +121,10 @@ class Pipeline:
             async with asyncio.timeout(services.settings.last_seconds * WATCH_SHARE):
                 services.telemetry.queue_length(await services.queue.length())
         except TimeoutError:
-            log.warning("the queue length cannot be read now: storage does not answer")
+            log.warning("the queue length cannot be read now: storage does not respond")
 
     async def poll_batch(self, message: BatchMessage, *, comes_again: bool) -> None:
-        """Take the next step of a batch; after a refusal, it continues later."""
+        """Take the next step of a batch; if storage refuses a call, the batch continues later."""
         services, record = self.services, message.record
         names = names_of(record) if record else message.batch
         files = ", ".join(member.source.name for member in record.members) if record else ""
@@ -134,10 +134,10 @@ class Pipeline:
             try:
                 async with self.deadline(), AsyncExitStack() as stack:
                     turn = await find_turn(services, message)
-                    # Before a text is posted, the baton is taken, so what dies of that does not come again.
+                    # A worker takes the baton before it posts: after its death, the redelivered message is discarded.
                     comes_again = comes_again and turn is not None and turn.record.kind is not BatchKind.WAITING
                     if turn and (comes_again or turn.record.tries):
-                        # One lost message is no sign of a death.
+                        # A single lost message does not suggest a death.
                         if comes_again or turn.record.tries > 1:
                             await stack.enter_async_context(services.suspects)
                         turn = await count_try(services, turn, comes_again=comes_again)
@@ -154,7 +154,7 @@ class Pipeline:
                     raise RefusedError(f"{names}: {reason_of(error)}, and then {reason_of(worse)}") from None
 
     async def back_off(self, message: BatchMessage, error: Exception) -> None:
-        """Continue a batch later, unless its baton was taken, by this worker or another: the sweep revives it then."""
+        """Continue a batch later, unless its baton was taken, by this worker or another: then, the sweep revives it."""
         services, record = self.services, message.record
         if message.etag is None:
             if record is not None:

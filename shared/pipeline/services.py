@@ -14,6 +14,7 @@ from shared.ner.dialects import STRING_INDEX_TYPE, dialect_for
 from shared.pipeline.decisions import window_seconds
 from shared.pipeline.gate import Gate
 from shared.pipeline.learning import Exchange
+from shared.pipeline.texts import TextThread
 from shared.settings import Settings
 from shared.state.batch import BatchRecord
 from shared.storage.account import Account
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
     import httpx
 
 MAX_LARGE_FILES: Final = 4
-"""How many are in memory at the same time, each of up to NER_MAX_BLOB_BYTES."""
+"""How many large files are in memory at the same time, each of up to NER_MAX_BLOB_BYTES."""
 MAX_DUE_SECONDS: Final = 3600
 WINDOW_SHARE: Final = 0.25
-"""The largest part of the time of an invocation that a file waits for others."""
+"""The largest part of the time limit of an invocation for which a batch waits for more files."""
 
 
 def utc_now() -> datetime:
@@ -58,18 +59,19 @@ class Services:
     random: Random = field(default_factory=Random)  # spreads polls; not for security
     exchange: Exchange = field(default_factory=Exchange)
     reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LARGE_FILES))
+    texts: TextThread = field(default_factory=TextThread)
     same_texts: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while the job of a version with the same text is taken over."""
     suspects: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while a file is processed that a worker seems to have died of: it also stopped the others in that worker,
-    which then are as suspect."""
+    """Held while a batch is processed that a worker may have died of. That death also stopped the worker's other
+    batches, so any of them may be the cause: they are processed one at a time."""
 
     def in_seconds(self, seconds: float) -> datetime:
-        """Return the time in that many seconds, at most an hour: nothing is hidden from the sweep for longer."""
+        """Return the time in that many seconds, at most an hour: no batch is hidden from the sweep for longer."""
         return self.now() + timedelta(seconds=min(seconds, MAX_DUE_SECONDS))
 
     def reading_turn(self, *, is_large: bool) -> AbstractAsyncContextManager[None]:
-        """Return a place in memory for a file; ask for that of a large one only while `reading` is not locked."""
+        """Return the context in which a file is in memory; call it for a large file only if `reading` is not locked."""
         return self.reading if is_large else nullcontext()
 
     def throttle(self, retry_after: float | None) -> None:

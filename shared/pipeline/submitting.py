@@ -19,11 +19,12 @@ from shared.message import FileMessage, is_expired
 from shared.ner.model import Problem
 from shared.pipeline.claiming import is_newest, take_claim
 from shared.pipeline.copying import copy_outcome
-from shared.pipeline.finishing import GAVE_UP, MAX_CONFLICTS, NOT_SUBMITTED, fail, finish
+from shared.pipeline.finishing import ARCHIVED, GAVE_UP, MAX_CONFLICTS, NOT_SUBMITTED, fail, finish
 from shared.pipeline.gate import Seat
 from shared.pipeline.posting import post_files
 from shared.pipeline.rescheduling import Turn, reschedule
 from shared.pipeline.services import Services
+from shared.pipeline.settling import is_put_off
 from shared.pipeline.texts import File, digest_of, read_text, ready
 from shared.precedence import Present, PresentOutcome, look_at_outcome
 from shared.source import Source
@@ -51,6 +52,8 @@ async def submit(services: Services, wanted: FileMessage) -> None:
     if upload is None:
         log.info("%r: deleted before it was submitted, nothing to do", wanted.file)
         return
+    if await is_put_off(services, wanted, upload):
+        return
     length = upload.source.length
     is_readable = length <= services.settings.max_blob_bytes
     is_large = is_readable and length > LARGE_FILE
@@ -60,14 +63,15 @@ async def submit(services: Services, wanted: FileMessage) -> None:
         await services.queue.send(again, BUSY_SECONDS)
         return
     async with services.reading_turn(is_large=is_large), AsyncExitStack() as stack:
-        # One call has brought a small file. A large one is claimed before it is read: its worker might die of that.
-        data = await upload.read() if is_readable and not is_large else None
-        goes_alone = wanted.dissolved is not None or is_late(services, begun)
+        # `open_upload` has fetched all of a small file. A large one is claimed first: the worker may die of reading it.
+        is_read_later = is_large or (is_readable and upload.is_archived)
+        data = await upload.read() if is_readable and not is_read_later else None
+        goes_alone = wanted.dissolved is not None or is_late(services, begun) or upload.is_archived
         seat = stack.enter_context(services.gate.seat(wanted.file, None if goes_alone else length))
         claim = new_claim(services, wanted, upload.source, data, seat.batch)
         held = await take_claim(services, claim, seat, stack, dissolved=wanted.dissolved)
         if held is not None:
-            unread = upload if is_large else None
+            unread = upload if is_read_later else None
             await submit_claimed(services, held, unread, data, seat, stack=stack, unsure=wanted.unsure, begun=begun)
 
 
@@ -100,10 +104,10 @@ async def submit_claimed(
     Args:
         services: the shared services.
         held: the claim.
-        upload: what is still to be read; None if nothing is.
-        data: what was read; None if nothing was.
-        seat: of the file, in the batch that it was claimed for.
-        stack: of this invocation, for further seats.
+        upload: the upload if it is still to be read, else None.
+        data: bytes of the upload; None if it was not read.
+        seat: the file's seat, in the batch that it was claimed for.
+        stack: this invocation's contexts, for further seats.
         unsure: how many submissions of the version may have been accepted.
         begun: when the invocation began, by the monotonic clock.
     """
@@ -116,15 +120,15 @@ async def submit_claimed(
         return
     file = file._replace(unsure=unsure)
     if held.claim.batch != seat.batch:
-        # A worker may have died of it, so it goes alone.
+        # Its claim was taken over, perhaps from a worker that died of it, so the file goes alone.
         await begin(services, held.claim.batch, [file])
         return
-    # If the batch has left, or has no room for its documents, the file goes with the next one, and at last alone.
+    # If the file cannot join the batch, it tries the next one, and then goes alone.
     name, length = file.member.source.name, file.member.source.length
     lengths = [length if file.text.is_one_request and not is_late(services, begun) else None, None]
     while not seat.take(file):
         seat = stack.enter_context(services.gate.seat(name, lengths.pop(0), file.member.documents_count))
-        # The claims of a batch are about equally old: none of them is taken over before it has been sent.
+        # Renew the claim: no claim of a batch may become old before the batch has been sent.
         claim = msgspec.structs.replace(held.claim, batch=seat.batch, claimed_date_time=services.now())
         etag = await services.state.write_claim(claim, held.etag)
         if etag is None:
@@ -136,7 +140,7 @@ async def submit_claimed(
 
 
 def is_late(services: Services, begun: float) -> bool:
-    """Return whether an invocation has begun too long ago to send the files of others, which have more time."""
+    """Return whether an invocation is too old to share a batch: newer ones have more time to send theirs."""
     return time.monotonic() - begun > services.gate.open_seconds
 
 
@@ -149,21 +153,27 @@ async def prepare(services: Services, held: StoredClaim, upload: Upload | None, 
     """
     claim = held.claim
     is_given_up = claim.tries > MAX_TRIES
-    if upload is not None and not is_given_up:
+    is_archived = upload is not None and upload.is_archived
+    if upload is not None and not is_given_up and not is_archived:
         data = await upload.read()
-    digest = claim.digest or digest_of(services.api, services.settings.language, claim.source.name, data)
+    digest = claim.digest or await services.texts.run(
+        len(data or b""), lambda: digest_of(services.api, services.settings.language, claim.source.name, data)
+    )
     member = await look(services, held, digest, may_copy=not is_given_up)
     if member is None:
         return None
-    if is_given_up:
-        log.error("%r: gave up, because %d workers failed to process this version", claim.source.name, claim.tries - 1)
-        await fail(services, member, GAVE_UP)
+    problem = why_not_sent(services, claim, is_archived=is_archived)
+    if problem is ARCHIVED and claim.replaces is not None:
+        log.warning(
+            "%r: keeps its outcome, because it is in the archive tier and must be rehydrated", claim.source.name
+        )
+        await services.state.release_claim(claim.source.name, held.etag)
         return None
-    if is_expired(claim.received_date_time, services.now(), services.settings.job_timeout_seconds):
-        await fail(services, member, NOT_SUBMITTED)
+    if problem is not None:
+        await fail(services, member, problem)
         return None
     try:
-        text = read_text(services.settings, member.source, data)
+        text = await services.texts.run(len(data or b""), lambda: read_text(services.settings, member.source, data))
     except DocumentError as error:
         await fail(services, member, Problem(error.code, error.message))
         return None
@@ -175,8 +185,18 @@ async def prepare(services: Services, held: StoredClaim, upload: Upload | None, 
     return ready(member, text, claim.received_date_time)
 
 
+def why_not_sent(services: Services, claim: Claim, *, is_archived: bool) -> Problem | None:
+    """Return why a claimed version fails, whatever its text says; None if it does not."""
+    if claim.tries > MAX_TRIES:
+        log.error("%r: gave up, because %d workers failed to process this version", claim.source.name, claim.tries - 1)
+        return GAVE_UP
+    if is_expired(claim.received_date_time, services.now(), services.settings.job_timeout_seconds):
+        return NOT_SUBMITTED
+    return ARCHIVED if is_archived else None
+
+
 async def give_back(services: Services, held: StoredClaim) -> None:
-    """Give back a claim before anything was sent: this worker must not count as one that died, but those before do."""
+    """Give back a claim before anything was sent: this worker does not count as dead, but those before it still do."""
     claim = held.claim
     if claim.tries == 1:
         await services.state.release_claim(claim.source.name, held.etag)
@@ -185,7 +205,7 @@ async def give_back(services: Services, held: StoredClaim) -> None:
 
 
 async def look(services: Services, held: StoredClaim, digest: str, *, may_copy: bool) -> Member | None:
-    """Return a claimed version as a member of a batch; None if it ends: it has an outcome or is not the newest.
+    """Return a claimed version as a member of a batch; None if it ends, because of an outcome or a newer version.
 
     Raises:
         AzureError: storage refused a call.
@@ -234,7 +254,7 @@ async def ends(
 
 
 async def begin(services: Services, batch: BatchId, files: list[File]) -> None:
-    """Send the files of a new batch to the service, or let them wait while it is throttling.
+    """Send the files of a new batch to the service; while the service is throttling, only store the batch.
 
     Raises:
         AzureError: storage refused a call.

@@ -31,12 +31,12 @@ class Sweep:
     """A sweep that is running.
 
     Attributes:
-        now: when it began.
-        state: what the last one stored; None in the first one of a deployment.
-        live: ETags of the claims that are in a batch.
-        swept: what it has seen and done so far.
-        revived_files: how many files are in the batches whose message was lost.
-        names: files whose messages are about to be sent.
+        now: when the sweep began.
+        state: what the last sweep stored; None in the first sweep of a deployment.
+        live: ETags of the claims that the records of batches name.
+        swept: what the sweep has seen and done so far.
+        revived_files: how many files are in the batches that got a new message.
+        messages: messages about files that are about to be sent.
         repairs: pending repairs of state blobs, each with the name of what it repairs.
         refused_in_a_row: repairs that storage has refused since the last successful one.
     """
@@ -50,7 +50,7 @@ class Sweep:
     live: set[str] = field(default_factory=set)
     swept: Swept = field(default_factory=Swept)
     revived_files: int = 0
-    names: list[str] = field(default_factory=list)
+    messages: list[FileMessage] = field(default_factory=list)
     repairs: list[tuple[str, Repair]] = field(default_factory=list)
     refused_in_a_row: int = 0
 
@@ -67,17 +67,17 @@ class Sweep:
         added = {name: getattr(self.swept, name) + number for name, number in more.items()}
         self.swept = msgspec.structs.replace(self.swept, **added)
 
-    async def send(self, name: str) -> None:
-        """Collect a file's message; send all once there are MAX_AT_ONCE."""
-        self.names.append(name)
-        if len(self.names) >= MAX_AT_ONCE:
+    async def send(self, name: str, replaces: str | None = None) -> None:
+        """Collect a file's message; send all once there are MAX_AT_ONCE. `replaces` is that of the message."""
+        self.messages.append(FileMessage(file=name, replaces=replaces, due=self.now))
+        if len(self.messages) >= MAX_AT_ONCE:
             await self.send_all()
 
     async def send_all(self) -> None:
         """Send the collected messages."""
-        queue, names, self.names = self.services.queue, self.names, []
-        await asyncio.gather(*(queue.send(FileMessage(file=name, due=self.now)) for name in names))
-        self.count(sent=len(names))
+        queue, messages, self.messages = self.services.queue, self.messages, []
+        await asyncio.gather(*(queue.send(message) for message in messages))
+        self.count(sent=len(messages))
 
     async def repair(self, name: str, repair: Repair, until: float) -> None:
         """Collect a repair of a state blob, unless the time is up; make all once there are MAX_AT_ONCE.

@@ -31,15 +31,15 @@ log = logging.getLogger("ner")
 WORKING_SHARE: Final = 0.6
 """The part of NER_SUBMIT_TIMEOUT_SECONDS after which a sweep leaves the rest to the next one."""
 REPAIRING_SHARE: Final = 0.3
-"""The part of it for sending messages to batches and for cleaning up; the rest is for files."""
+"""The part of NER_SUBMIT_TIMEOUT_SECONDS for sending messages to batches and for cleaning up; the rest is for files."""
 MAX_TIMES_BEHIND: Final = 3
-"""How many sweeps in a row send nothing because `poll` is behind; the next one does, in case it only seems so."""
+"""How many sweeps in a row send nothing because `poll` is behind. The next one does, in case that is not true."""
 MAX_LIVE_CLAIMS: Final = 200_000
 """How many ETags are held in memory; while there are more, files are not checked."""
 DEFAULT_INTERVAL: Final = timedelta(minutes=10)
 """Minimum interval between two sweeps: what the host calls the next run is usually the one that has just begun."""
 VOID_TIMEOUTS: Final = 10
-"""For how many times NER_SUBMIT_TIMEOUT_SECONDS a void record blocks its slow worker."""
+"""How long a void record blocks a slow worker of its batch, in multiples of NER_SUBMIT_TIMEOUT_SECONDS."""
 
 
 async def sweep(services: Services, interval: timedelta = DEFAULT_INTERVAL) -> Swept:
@@ -110,7 +110,7 @@ async def warn_of_poison(services: Services) -> None:
 
 
 async def poll_is_behind(run: Sweep) -> bool:
-    """Return whether messages are received too slowly: more of them would make it worse."""
+    """Return whether messages are processed too slowly: more of them would make it worse."""
     text = await run.services.queue.peek()
     try:
         message = decode_message(text) if text else None
@@ -124,7 +124,7 @@ async def poll_is_behind(run: Sweep) -> bool:
 
 
 async def revive_batches(run: Sweep) -> None:
-    """Send a message for each overdue batch, and delete what is left of void ones."""
+    """Send a message for each overdue batch; delete old void records, and leftovers of batches without a record."""
     services, settings = run.services, run.services.settings
     listing, live = Listing(services.state.container, BATCHES), ""
     longest = timedelta(seconds=VOID_TIMEOUTS * settings.submit_timeout_seconds)
@@ -153,7 +153,7 @@ async def revive_batches(run: Sweep) -> None:
 
 
 async def revive(run: Sweep, batch: str) -> None:
-    """Replace a batch's message, which must have been lost."""
+    """Send a new message for a batch whose message must have been lost."""
     services = run.services
     try:
         stored = await services.state.read_batch(batch)
@@ -162,7 +162,7 @@ async def revive(run: Sweep, batch: str) -> None:
         return
     if stored is None or not is_overdue(stored.record.due, run.now, services.settings.overdue_seconds):
         return
-    # A worker may have died of the message, or none has received it. One that posts a text has counted itself.
+    # A worker may have died of the message, or none received it. A worker that posts a text has counted its own try.
     record = stored.record
     tries = record.tries if record.kind is BatchKind.WAITING else max(record.tries, 1)
     delay = before_last_try(tries, services.settings.submit_timeout_seconds)

@@ -1,6 +1,6 @@
 """The sweep's walk through files, outcomes and claims: together, in the order of their names.
 
-A million of them therefore need the memory of one page.
+Therefore, it holds only one page of each listing in memory, however many files there are.
 """
 
 import logging
@@ -10,6 +10,7 @@ from functools import partial
 
 from shared.names import ALWAYS_KEPT, result_name
 from shared.pipeline.decisions import Finding, ListedClaim, look_at_file
+from shared.pipeline.finishing import WAITS
 from shared.pipeline.sweep_run import Sweep
 from shared.source import Source, read_instant
 from shared.state.claim import CLAIMS, is_old
@@ -20,7 +21,7 @@ log = logging.getLogger("ner")
 
 
 async def walk_files(run: Sweep, place: Place | None) -> Place | None:
-    """Send a message for each file that needs one; return where to continue if the time was up before the last."""
+    """Send a message for each file that needs one; if the time is up before the last file, return where to continue."""
     services = run.services
     blobs, settings = services.account.blobs, services.settings
     inputs = Listing(blobs.get_container_client(settings.input_container), page=place.inputs if place else None)
@@ -63,7 +64,9 @@ async def with_pages(listing: Listing, pages: dict[str, str | None]) -> AsyncIte
 
 async def look_at(run: Sweep, file: Listed, outcome: Listed | None, claim: Listed | None) -> None:
     """Send a message for a file if it needs one; a file in the archive tier cannot be read until it is rehydrated."""
-    if file.is_folder or file.is_archived:
+    if file.is_marker and claim is not None:
+        await release_orphans(run, [claim])  # of an older version, which had a text
+    if file.is_marker or file.is_archived:
         return
     settings = run.services.settings
     known = listed_claim(claim) if claim else None
@@ -81,6 +84,14 @@ async def look_at(run: Sweep, file: Listed, outcome: Listed | None, claim: Liste
     if finding is Finding.MISSING:
         log.info("%r: has no outcome and no worker, sending a message", file.name)
         await run.send(file.name)
+    elif claim is None and outcome is not None and waits_for_rehydration(file, outcome):
+        log.info("%r: has left the archive tier, sending a message", file.name)
+        await run.send(file.name, replaces=outcome.etag)
+
+
+def waits_for_rehydration(file: Listed, outcome: Listed) -> bool:
+    """Return whether an outcome says that this version of a file was in the archive tier."""
+    return outcome.metadata.items() >= {**WAITS, "source_etag": file.etag}.items()
 
 
 def listed_claim(claim: Listed) -> ListedClaim:
@@ -90,7 +101,7 @@ def listed_claim(claim: Listed) -> ListedClaim:
 
 
 async def release_orphans(run: Sweep, claims: list[Listed]) -> None:
-    """Delete claims of deleted files whose worker has ended without a record."""
+    """Delete old claims of deleted files if no record names them."""
     settings = run.services.settings
     for claim in claims:
         known = listed_claim(claim)

@@ -1,4 +1,4 @@
-"""The record of a batch: one request to the service, or the many requests of one large file, and its progress.
+"""The record of a batch, which is one file, or several small files that share a request; and its progress.
 
 The record's ETag is a baton: only the message that carries it may continue, and every new message changes it. `due` is
 when that message should be received; an overdue record has lost its message, and the sweep sends another one.
@@ -30,7 +30,7 @@ class BatchKind(StrEnum):
     LEDGER = "ledger"
     """A file of many jobs: its ledger says what was submitted and collected."""
     VOID = "void"
-    """Others have claimed its members: a worker that is late with a job must give it up."""
+    """The batch has ended: a worker that is late must not record a job. Its files continue in other batches."""
 
 
 class SubmittedJob(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -47,7 +47,7 @@ class SubmittedJob(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     end: Position | None = None
 
     def share_of(self, member: "Member") -> "SubmittedJob":
-        """Return what the job has of a member of its batch; all of it if the member is alone."""
+        """Return the part of the job that belongs to a member of its batch; all of it if the member is alone."""
         if member.documents_count >= self.documents_count:
             return self
         counts = {"documents_count": member.documents_count, "transactions_count": member.transactions_count}
@@ -57,10 +57,10 @@ class SubmittedJob(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
 class Member(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """A version of a file in a batch.
 
-    `claim_etag` is that of its claim, `outcome_etag` that of the outcome that its own may replace; None if there was
-    none at the claim. `digest` is a hash of what was sent and how: equal ones give equal entities. The counts are of
-    what one request has of the file, as in SubmittedJob; `first_document` is where its documents begin in the request.
-    `trace_parent` is the file's own trace.
+    `claim_etag` is the ETag of its claim. `outcome_etag` is the ETag of the outcome that its own may replace; None if
+    there was no outcome after the claim. `digest` is a hash of the text and how it is sent: equal ones give equal
+    entities. The counts are those of the file's part of the request, as in SubmittedJob, and `first_document` is the
+    index of its first document in the request. `trace_parent` is the file's own trace.
     """
 
     source: Source
@@ -76,10 +76,12 @@ class Member(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """The state of a batch.
 
-    `received_date_time` is when the app first saw its files, `submitted_date_time` when the service accepted them (the
-    last job, if there are many). `tries` counts the workers in a row that began the next step and recorded no result
-    of it; a lost message counts once. `unsure` counts submissions in a row that may have been accepted, but whose job
-    is unknown; nothing is submitted before `not_before`. `problem` is why the last submission failed.
+    `received_date_time` is when the app first saw the first of its files. `submitted_date_time` is when the service
+    accepted them (the last job, if there are many); `host` is that of the endpoint, which alone has their jobs. `tries`
+    counts the workers in a row that began the next step and recorded no result; a lost message counts as one. `unsure`
+    counts the submissions in a row that may have been accepted, but whose job is unknown; nothing is submitted before
+    `not_before`. `problem` is the reason why the last submission failed. `is_halved` says that the service has refused
+    a request of the file for its size: the next requests have at most half of the limits.
     """
 
     kind: BatchKind
@@ -88,19 +90,21 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     received_date_time: Instant
     submitted_date_time: Instant | None = None
     due: Instant
+    host: Annotated[str, msgspec.Meta(max_length=1024)] = ""
     tries: int = 0
     unsure: int = 0
     not_before: Instant | None = None
     problem: Problem | None = None
+    is_halved: bool = False
     trace_parent: TraceParent | None = None
 
     @property
     def since(self) -> datetime:
-        """When the wait began: for the jobs if there are any, else for the service to accept them."""
+        """When the time limit began: at the submission or, until the service accepts it, when the app saw the files."""
         return self.submitted_date_time or self.received_date_time
 
     def has(self, claim_etag: str) -> bool:
-        """Return whether the version of a claim is in the batch."""
+        """Return whether the batch contains the version of a claim."""
         return any(member.claim_etag == claim_etag for member in self.members)
 
     @property
@@ -109,7 +113,7 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
         return len(self.members) > 1
 
     def jobs_of(self, member: Member) -> list[SubmittedJob]:
-        """Return what the batch's job has of a member; empty if there is no job."""
+        """Return the member's part of the batch's job, as a list; an empty list if there is no job."""
         return [] if self.job is None else [self.job.share_of(member)]
 
     def after_progress(self) -> "BatchRecord":
@@ -117,13 +121,13 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
         return msgspec.structs.replace(self, tries=0, unsure=0, not_before=None, problem=None)
 
     def metadata(self) -> dict[str, str]:
-        """Return what a listing shows of the record."""
+        """Return the metadata that a listing shows of the record."""
         claims = SEPARATOR.join(member.claim_etag for member in self.members)
         return {"kind": self.kind.value, "due": self.due.isoformat(), "tries": str(self.tries), "claims": claims}
 
 
 def listed_claims(metadata: Mapping[str, str]) -> list[str]:
-    """Return the ETags of the claims of a record's members, from what a listing shows of it."""
+    """Return the ETags of the claims of a record's members, from its metadata in a listing."""
     claims = metadata.get("claims", "")
     return claims.split(SEPARATOR) if claims else []
 
@@ -134,7 +138,7 @@ def batch_name(batch: BatchId) -> str:
 
 
 def is_overdue(due: datetime, now: datetime, grace_seconds: float) -> bool:
-    """Return whether the message must have been lost."""
+    """Return whether a message that was due then must have been lost."""
     return (now - due).total_seconds() >= grace_seconds
 
 

@@ -38,7 +38,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     digest: str = ""
 
     def metadata(self) -> dict[str, str]:
-        """Return what a listing shows of the claim."""
+        """Return the metadata that a listing shows of the claim."""
         return {
             "source_etag": self.source.etag,
             "batch": self.batch,
@@ -52,12 +52,12 @@ def claim_name(name: str) -> str:
 
 
 def new_batch_id() -> str:
-    """Return a name for a batch."""
+    """Return an ID for a new batch."""
     return uuid4().hex
 
 
 def is_old(claimed: datetime, now: datetime, patience_seconds: float) -> bool:
-    """Return whether the worker of a claim has ended: none takes `patience_seconds`."""
+    """Return whether the worker of a claim must have ended: every worker ends before `patience_seconds` are over."""
     return (now - claimed).total_seconds() >= patience_seconds
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from shared.merging import MergeState
 from shared.ner.model import Problem
-from shared.outcome import JobSummary
+from shared.outcome import ServiceJob
 from shared.source import Instant, Position, Source
 from shared.state.batch import SubmittedJob
 
@@ -52,7 +52,7 @@ class CollectedEntry(msgspec.Struct, frozen=True, rename="camel", tag="collected
     """The merged results of the next `requests_count` requests: where they are, and how merging continues."""
 
     requests_count: Annotated[int, msgspec.Meta(ge=1)]
-    jobs: list[JobSummary]
+    jobs: list[ServiceJob]
     documents: list[Extent]
     errors: list[Extent]
     state: MergeState

@@ -6,7 +6,7 @@ from datetime import UTC
 from typing import Final, TypeAlias
 
 from azure.core.exceptions import HttpResponseError
-from azure.storage.blob import BlobProperties, ContentSettings
+from azure.storage.blob import BlobProperties, BlobType, ContentSettings
 from azure.storage.blob.aio import StorageStreamDownloader
 
 from shared.names import result_name
@@ -15,7 +15,8 @@ from shared.settings import Settings
 from shared.source import Source, read_instant
 from shared.storage.account import Account
 from shared.storage.conditions import creating_if_missing, in_place_of, only_if, properties_of
-from shared.storage.errors import is_lost_race, is_missing
+from shared.storage.errors import is_archived, is_lost_race, is_missing
+from shared.storage.listings import ARCHIVE, is_marker
 
 JSON_CONTENT: Final = "application/json; charset=utf-8"
 
@@ -29,18 +30,32 @@ class OutcomeConflictError(Exception):
 
 @dataclass(frozen=True)
 class Upload:
-    """A version of a file that is being read: no more of it is in memory than one call returns."""
+    """A version of a file that is being read: no more of it is in memory than one call returns.
+
+    Attributes:
+        source: the version.
+        download: its bytes; None if it is in the archive tier, where it cannot be read.
+        is_marker: whether it is a folder or another blob that never has any text.
+        may_grow: whether its text may still be on the way: it is empty, or an append blob.
+    """
 
     source: Source
-    download: StorageStreamDownloader[bytes]
+    download: StorageStreamDownloader[bytes] | None
+    is_marker: bool = False
+    may_grow: bool = False
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether it is in the archive tier, as it also is while it is being rehydrated."""
+        return self.download is None
 
     async def read(self) -> bytes:
-        """Return all its bytes.
+        """Return all its bytes; none if it is archived.
 
         Raises:
             AzureError: storage refused a call; 412 ConditionNotMet if the file was replaced meanwhile.
         """
-        return await self.download.readall()
+        return await self.download.readall() if self.download else b""
 
 
 class Blobs:
@@ -67,14 +82,24 @@ class Blobs:
         Returns:
             None if the file is gone, or is no longer that version.
         """
+        blob = self.blobs.get_blob_client(self.inputs, name)
         condition = {} if etag is None else only_if(etag)
+        download = None
         try:
-            download = await self.blobs.get_blob_client(self.inputs, name).download_blob(**condition)
+            download = await blob.download_blob(**condition)
         except HttpResponseError as error:
-            if not is_missing(error) and not is_lost_race(error):
+            if not is_missing(error) and not is_lost_race(error) and not is_archived(error):
                 raise
+            properties = await properties_of(blob) if is_archived(error) else None
+            if properties is not None and properties.blob_tier != ARCHIVE:
+                raise  # it has just been rehydrated
+        else:
+            properties = download.properties
+        if properties is None or etag not in (None, properties.etag.strip('"')):
             return None
-        return Upload(source_of(self.inputs, name, download.properties), download)
+        source = source_of(self.inputs, name, properties)
+        is_growing = not source.length or properties.blob_type == BlobType.APPENDBLOB
+        return Upload(source, download, is_marker(name, source.length, properties.metadata or {}), is_growing)
 
     async def present_outcome(self, name: str) -> PresentOutcome | None:
         """Return the existing outcome of a file; None if it has none."""

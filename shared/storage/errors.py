@@ -12,6 +12,7 @@ LOST_RACE: Final = frozenset({"BlobAlreadyExists", "ConditionNotMet", "AppendPos
 """Another caller has written since this one read. 409 and 412 have many other meanings, which never go away."""
 MISSING: Final = frozenset({"BlobNotFound", "ContainerNotFound", "QueueNotFound", "MessageNotFound"})
 """The resource does not exist. A gateway's 404 has no such code, and does not show this."""
+ARCHIVED: Final = frozenset({"BlobArchived", "BlobBeingRehydrated"})
 EXISTS: Final = frozenset({"ContainerAlreadyExists", "QueueAlreadyExists", "BlobAlreadyExists"})
 LONGEST_CODE: Final = 64
 ADVICE: Final = {
@@ -43,6 +44,11 @@ def is_lost_race(error: AzureError) -> bool:
 def is_missing(error: AzureError) -> bool:
     """Return whether storage reports that the blob, container, message or queue does not exist."""
     return error_code(error) in MISSING
+
+
+def is_archived(error: AzureError) -> bool:
+    """Return whether storage reports that the blob is in the archive tier, perhaps while it is being rehydrated."""
+    return error_code(error) in ARCHIVED
 
 
 def exists_already(error: AzureError) -> bool:

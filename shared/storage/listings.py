@@ -1,7 +1,8 @@
 """Listings of containers, page by page and in the order of the blobs' names, from any page on."""
 
 import heapq
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
@@ -18,6 +19,10 @@ PAGE_SIZE: Final = 5000
 """The maximum of blobs in one list call."""
 CODE_UNIT: Final = 2
 """Bytes of a UTF-16 code unit."""
+ARCHIVE: Final = "Archive"
+"""The tier of a blob that cannot be read before it has been rehydrated."""
+MARKER: Final = re.compile(r"|_SUCCESS|_(committed|started)_.*|\.(git)?keep|.*_\$folder\$", re.DOTALL)
+"""The last part of the name of an empty blob that is no text: a folder's, Spark's, Databricks', Git's, Hadoop's."""
 FIELDS: Final = frozenset({"Name", "Etag", "Last-Modified", "Content-Length", "AccessTier"})
 
 
@@ -34,17 +39,22 @@ class Listed(NamedTuple):
     @property
     def is_archived(self) -> bool:
         """Whether it is in the archive tier, as it also is while it is being rehydrated."""
-        return self.tier == "Archive"
+        return self.tier == ARCHIVE
 
     @property
-    def is_folder(self) -> bool:
-        """Whether it stands for a folder of a hierarchical namespace or of a tool that has folders."""
-        return is_folder(self.name, self.length, self.metadata)
+    def is_marker(self) -> bool:
+        """Whether it stands for something other than a text, as `is_marker` says."""
+        return is_marker(self.name, self.length, self.metadata)
 
 
-def is_folder(name: str, length: int, metadata: dict[str, str]) -> bool:
-    """Return whether a blob stands for a folder: one that has content does not."""
-    return length == 0 and (name.endswith("/") or metadata.get("hdi_isfolder", "").lower() == "true")
+def is_marker(name: str, length: int, metadata: Mapping[str, str]) -> bool:
+    """Return whether an empty blob stands for a folder, or for the end of a job of Spark: it never has any text.
+
+    A blob with content is never one. Folders are those of a hierarchical namespace, or of a tool that has folders.
+    """
+    if length:
+        return False
+    return metadata.get("hdi_isfolder", "").lower() == "true" or MARKER.fullmatch(name.rpartition("/")[2]) is not None
 
 
 class Listing:

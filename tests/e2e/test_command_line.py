@@ -212,3 +212,35 @@ def test_an_operator_looks_at_any_account(values: dict[str, str], blobs: BlobSer
         result = local(*arguments, environ=values)
         assert result.returncode != 0
         assert "Traceback" not in result.stderr
+
+
+def test_files_that_cannot_be_uploaded_hold_up_no_others(
+    tmp_path: Path, values: dict[str, str], blobs: BlobServiceClient
+) -> None:
+    """A name that is not UTF-8 gets a sentence, and exit code 1; a marker only the sentence."""
+    settings = Settings.from_environ(values)
+    folder = tmp_path / "letters"
+    folder.mkdir()
+    for name in (b"a.txt", b"caf\xe9.txt", b"z.txt"):
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_text("A letter.")
+    (folder / ".keep").touch()
+    result = local("drop", str(folder), "--no-wait", environ=values)
+    assert "Traceback" not in result.stderr
+    assert (result.returncode, result.stderr.count("Not uploaded")) == (1, 2)
+    assert "their names are not UTF-8, as the name of a blob must be. Rename them: " in result.stderr
+    assert "caf\\udce9.txt" in result.stderr
+    container = blobs.get_container_client(settings.input_container)
+    assert sorted(blob.name for blob in container.list_blobs()) == ["letters/a.txt", "letters/z.txt"]
+    (folder / os.fsdecode(b"caf\xe9.txt")).unlink()
+    assert local("drop", str(folder), "--no-wait", environ=values).returncode == 0
+    result = local("drop", str(folder / ".keep"), "--no-wait", environ=values)
+    assert (result.returncode, "There is nothing to upload." in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("command", ["show", "redrive", "export"])
+def test_a_name_that_no_blob_can_have_gives_a_sentence(command: str, values: dict[str, str]) -> None:
+    """Shells complete the names of files on this machine, which need not be UTF-8."""
+    result = local(command, os.fsdecode(b"caf\xe9.txt"), environ=values)
+    assert result.returncode == 2
+    assert "is not UTF-8" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -265,7 +265,7 @@ def _patient_gate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def _usual_gate(_patient_gate: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let batches leave without files that are late, as they do in the app."""
+    """Let batches leave without late files, as in the app."""
     for name, seconds in USUAL_GATE.items():
         monkeypatch.setattr(gate, name, seconds)
 

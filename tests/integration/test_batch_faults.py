@@ -1,4 +1,4 @@
-"""Faults of files that share a job: what one of them does to the others."""
+"""Faults of files that share a job, and their effects on the other files."""
 
 import asyncio
 import json
@@ -21,13 +21,13 @@ from tests.integration.test_batches import NAMES, drop, members, next_batch, out
 from tests.unit.test_shares import parts_of
 
 MARKER = b"together/2.txt"
-"""In the text of the bad file alone."""
+"""Only the text of the bad file contains this."""
 BAD, GOOD = NAMES[1], (NAMES[0], NAMES[2], NAMES[3])
 
 
 @contextmanager
 def service_answers(answer: Callable[[httpx.Request], httpx.Response | None]) -> Iterator[None]:
-    """Let the service answer some calls in another way, or not at all (an exception)."""
+    """Replace the service's responses to some calls, or raise an exception instead."""
     original = httpx.AsyncHTTPTransport.handle_async_request
 
     async def call(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
@@ -44,7 +44,7 @@ def is_bad(request: httpx.Request) -> bool:
 
 
 async def drain(way: Way, steps: int = 100) -> None:
-    """Hand over messages as long as there are any."""
+    """Process messages until the queue is empty, or for this many steps."""
     for _ in range(steps):
         if not way.queue.get_queue_properties().approximate_message_count:
             return
@@ -53,13 +53,13 @@ async def drain(way: Way, steps: int = 100) -> None:
 
 
 def failing(request: httpx.Request) -> httpx.Response | None:
-    """Be a service that fails at one text each time."""
+    """Respond like a service that fails each time it gets the bad text."""
     error = {"error": {"code": "InternalServerError", "message": "It failed."}}
     return httpx.Response(500, json=error) if is_bad(request) else None
 
 
 def silent(request: httpx.Request) -> httpx.Response | None:
-    """Be a service that breaks the connection at one text each time."""
+    """Respond like a service that breaks the connection each time it gets the bad text."""
     if is_bad(request):
         raise httpx.ReadError("cut by the test", request=request)
     return None
@@ -69,7 +69,7 @@ def silent(request: httpx.Request) -> httpx.Response | None:
 async def test_a_text_at_which_the_service_fails_each_time_fails_alone(
     answer: Callable[[httpx.Request], httpx.Response | None], way: Way
 ) -> None:
-    """With an error of the server, or without any response: its neighbours get their outcomes."""
+    """With an error of the server, or without a response. The other files get their outcomes."""
     drop(way)
     way.switch(jobSeconds=0)
     with service_answers(answer):
@@ -82,7 +82,7 @@ async def test_a_text_at_which_the_service_fails_each_time_fails_alone(
 
 
 async def test_an_upload_that_cannot_be_read_again_holds_up_no_other(way: Way) -> None:
-    """For instance one that was archived while the batch waited for the service."""
+    """For instance, it was archived while the batch waited for the service."""
     drop(way)
     way.switch(jobSeconds=0, faults=[{"status": 503, "method": "POST", "times": 1}])
     await submit(way)
@@ -100,7 +100,7 @@ async def test_an_upload_that_cannot_be_read_again_holds_up_no_other(way: Way) -
 
 
 def test_an_error_of_a_job_is_not_lost_if_all_documents_have_results() -> None:
-    """The service says that the job is not complete, so no file may be called succeeded."""
+    """The service reports that the job is not complete, so no file may count as succeeded."""
     problem = Problem("PartialFailure", "Some entities could not be extracted.")
     results = [DocumentResult("00:a.txt", []), DocumentResult("01:b.txt", [])]
     job = Job("id", JobStatus.PARTIALLY_SUCCEEDED, documents=results, problems=[problem])
@@ -145,7 +145,7 @@ async def test_files_are_submitted_within_a_short_time_limit_while_the_service_t
 
 
 async def test_an_outcome_is_written_once_although_a_neighbour_cannot_be_written(way: Way) -> None:
-    """A consumer has taken it away meanwhile; it does not come back."""
+    """A consumer has taken it away in the meantime. It is not written again."""
     drop(way)
     way.switch(jobSeconds=0)
     blob = way.blobs.get_blob_client(way.settings.results_container, f"{BAD}.json")
@@ -161,14 +161,14 @@ async def test_an_outcome_is_written_once_although_a_neighbour_cannot_be_written
 
 
 def test_a_result_that_comes_twice_is_charged_once() -> None:
-    """On two pages that overlap."""
+    """For instance, because two pages overlap."""
     charged = [DocumentResult(f"0{n}:{n}", [], statistics={"transactionsCount": 1}) for n in (0, 1, 1)]
     parts = parts_of(Job("id", JobStatus.SUCCEEDED, documents=charged), [1, 1])
     assert [part.statistics and part.statistics.transactions_count for part in parts] == [1, 1]
 
 
 async def test_a_file_that_is_saved_again_while_its_batch_waits_for_more_is_sent_once(way: Way) -> None:
-    """Nothing of it was sent when the same text came again."""
+    """The first version had not been sent when the same text came again."""
     way.switch(jobSeconds=0)
     way.pipeline.services.gate.window = lambda: 0.5
     before = documents(way.ner_emulator)
@@ -185,7 +185,7 @@ async def test_a_file_that_is_saved_again_while_its_batch_waits_for_more_is_sent
 
 
 async def test_a_storage_refusal_is_no_reason_to_dissolve_a_batch_that_waits(way: Way) -> None:
-    """No worker has died: one that refuses the message has said so."""
+    """No worker has died: each has reported that it could not process the message."""
     drop(way)
     way.switch(jobSeconds=0, faults=[{"status": 503, "method": "POST", "times": 1}])
     await submit(way)
@@ -205,13 +205,13 @@ async def test_a_storage_refusal_is_no_reason_to_dissolve_a_batch_that_waits(way
 
 
 def test_an_id_of_many_digits_is_none_that_was_sent() -> None:
-    """Python converts no more than 4,300 digits."""
+    """By default, Python converts at most 4,300 digits to an integer."""
     assert place_of("1" * 5000 + ":x", 2)[0] is None
 
 
 @pytest.mark.parametrize("names", [NAMES[:1], NAMES], ids=["alone", "together"])
 async def test_a_file_that_was_deleted_gets_the_outcome_of_a_failed_job(names: tuple[str, ...], way: Way) -> None:
-    """It was deleted after its submission, so it still gets its outcome."""
+    """The file was deleted after its submission, so it still gets its outcome."""
     drop(way, names)
     way.switch(jobSeconds=0, jobEnd="failed")
     await submit(way, names)
@@ -249,7 +249,7 @@ async def test_the_documents_of_a_file_are_counted_when_it_is_read_again(way: Wa
 
 @pytest.mark.usefixtures("_usual_gate")
 async def test_an_old_claim_of_a_late_file_does_not_void_the_batch_of_others(way: Way) -> None:
-    """The claim that names the next batch is as valid as those of the others in it."""
+    """It renews its claim for the next batch, so that claim is as new as those of the other files."""
     drop(way)
     way.switch(jobSeconds=0)
     before = documents(way.ner_emulator)
@@ -264,7 +264,7 @@ async def test_an_old_claim_of_a_late_file_does_not_void_the_batch_of_others(way
         has_been_claimed.set()
 
     async def look_again() -> None:
-        """Hear of the file again, from the host or the sweep, while the service is slow to respond."""
+        """Report the file again, like the host or the sweep, while the service is slow to respond."""
         way.pass_time(0.4 * way.settings.submit_timeout_seconds)
         await other.submit(BAD)
 
@@ -288,7 +288,7 @@ async def test_an_old_claim_of_a_late_file_does_not_void_the_batch_of_others(way
 
 
 async def test_a_slow_claim_of_a_file_that_is_saved_again_holds_up_no_other(way: Way) -> None:
-    """Both take over their parts of the job that is running."""
+    """Both versions take over their parts of the running job."""
     drop(way)
     await submit(way)
     drop(way, NAMES[1:3])
@@ -330,7 +330,7 @@ async def test_a_text_at_which_the_service_fails_fails_alone_within_a_short_time
 
 
 async def test_a_job_that_never_ends_because_of_one_text_fails_that_file_alone(way: Way) -> None:
-    """The other files are tried without it."""
+    """The other files are submitted again without it."""
     drop(way)
     way.switch(jobSeconds=0)
     stuck: set[str] = set()

@@ -16,6 +16,7 @@ FAULTS = {
     "key": {"NER_KEY": "not-the-right-key"},
     "project": {"NER_PROJECT_NAME": "nobody's"},
     "deployment": {"NER_DEPLOYMENT_NAME": "nobody's"},
+    "version": {"NER_API_VERSION": "2031-01-01"},
 }
 
 

@@ -1,4 +1,4 @@
-"""Batches of several files that are dissolved: each file continues alone, so that one of them harms no other."""
+"""Batches of several files that are dissolved: each file continues alone, so that none affects the others."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -22,13 +22,13 @@ from tests.walks import CASES, Host, drop_several
 
 
 async def die(*_arguments: object) -> None:
-    """Be a call of which the worker dies."""
+    """Replace a call by the death of the worker."""
     raise asyncio.CancelledError
 
 
 @pytest.mark.parametrize("refused", [1, 2])
 async def test_a_request_that_is_refused_is_sent_again_file_by_file(refused: int, way: Way) -> None:
-    """Only a file whose own request is refused fails."""
+    """Only a file whose own request is refused, too, fails."""
     drop(way)
     way.switch(jobSeconds=0, faults=[{"status": 400, "method": "POST", "times": refused}])
     before = documents(way.ner_emulator)
@@ -53,13 +53,27 @@ async def test_a_job_that_fails_as_a_whole_is_tried_once_more_file_by_file(way: 
     assert documents(way.ner_emulator) - before == 8
 
 
+async def test_a_job_that_does_not_end_is_dissolved_before_the_service_deletes_it(way: Way) -> None:
+    """Each file then continues alone, with the whole time limit."""
+    drop(way)
+    way.switch(jobEnd="never")
+    before, begun, limit = documents(way.ner_emulator), way.now(), way.settings.job_timeout_seconds
+    await submit(way)
+    way.pass_time(limit / 2)
+    way.switch(jobSeconds=0)
+    await way.poll_until_empty()
+    assert statuses(way) == ["succeeded"] * 4
+    assert documents(way.ner_emulator) - before == 8
+    assert (way.now() - begun).total_seconds() < limit
+
+
 @pytest.mark.parametrize("is_heard", [False, True])
 async def test_a_worker_that_dies_before_the_record_leaves_files_that_continue_alone(
     way: Way, *, is_heard: bool
 ) -> None:
-    """One of them may be what it died of. None is lost, and the sweep's messages bring all of them back.
+    """One of them may have caused the death. No file is lost: the sweep sends a message for each.
 
-    If only its invocation has ended, the others send a message for each of their files, which comes too early.
+    If only one invocation has ended, the others send messages for their files, which arrive too early.
     """
     drop(way)
     way.switch(jobSeconds=0)
@@ -84,7 +98,7 @@ async def test_a_worker_that_dies_before_the_record_leaves_files_that_continue_a
 
 
 async def test_a_slow_worker_of_several_files_cancels_its_own_job_only(way: Way) -> None:
-    """Other workers took its files over one by one; the void record keeps it from recording its job."""
+    """Other workers have taken over its files one by one. The void record keeps it from recording its job."""
     names = [f"slow/{number}.txt" for number in range(3)]
     drop(way, names)
     way.switch(jobSeconds=3600)
@@ -108,7 +122,7 @@ async def test_a_slow_worker_of_several_files_cancels_its_own_job_only(way: Way)
 
 
 async def test_a_waiting_batch_is_dissolved_after_the_first_death(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then each file is tried alone, and only the one that kills its workers is given up."""
+    """Then each file is tried alone, so that only a file that kills its workers is given up."""
     drop(way)
     way.switch(jobSeconds=0, faults=[{"status": 503, "method": "POST", "times": 1}])
     await submit(way)
@@ -130,7 +144,7 @@ async def test_a_waiting_batch_is_dissolved_after_the_first_death(way: Way, monk
 async def test_a_job_is_not_paid_again_until_several_workers_have_died(
     way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its files continue alone as late after the last try as that came after the one before."""
+    """Its files continue alone after the same delay as that before the last try."""
     drop(way)
     way.switch(jobSeconds=0)
     await submit(way)
@@ -166,7 +180,7 @@ async def test_a_job_is_not_paid_again_until_several_workers_have_died(
 async def test_whatever_stops_a_worker_that_dissolves_a_batch_loses_no_file(
     world: str, number: int, make_proxied_way: Callable[..., Awaitable[ProxiedWay]]
 ) -> None:
-    """It makes a call for the void record and one for each file; it dies before the first one or after any of them."""
+    """It writes the void record and sends a message for each file. It dies, or is refused, at any of these calls."""
     case = next(case for case in CASES if case.is_of_several)
     way = await make_proxied_way()
     way.name = case.file_name(f"dissolved {number} {world}")

@@ -1,4 +1,4 @@
-"""The gate in the app: whose files share a batch, and whom a slow one holds up."""
+"""The gate in the app: which files share a batch, and which of them wait for a slow one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from tests.integration.test_batches import NAMES, drop, members, next_batch, sta
 
 @asynccontextmanager
 async def hanging_submission(way: Way, name: str) -> AsyncIterator[None]:
-    """Submit a file, whose response comes when the block ends."""
+    """Submit a file; the service's response arrives when the block ends."""
     hangs, goes_on = asyncio.Event(), asyncio.Event()
 
     async def hang() -> None:
@@ -35,7 +35,7 @@ async def hanging_submission(way: Way, name: str) -> AsyncIterator[None]:
 
 
 async def test_a_request_that_hangs_does_not_hold_up_the_next_one(way: Way) -> None:
-    """Files that arrive meanwhile are in another batch."""
+    """Files that arrive in the meantime form another batch."""
     drop(way)
     way.switch(jobSeconds=0)
     async with hanging_submission(way, NAMES[0]):
@@ -50,7 +50,7 @@ async def test_a_request_that_hangs_does_not_hold_up_the_next_one(way: Way) -> N
 
 
 async def test_a_file_that_is_taken_over_does_not_hold_up_the_others(way: Way) -> None:
-    """It goes alone, so no batch waits for it, however long its request takes."""
+    """It is submitted alone, so no batch waits for it, however long its request takes."""
     drop(way)
     way.switch(jobSeconds=0)
 
@@ -69,7 +69,7 @@ async def test_a_file_that_is_taken_over_does_not_hold_up_the_others(way: Way) -
 
 @pytest.mark.parametrize("state", ["unheard of", "refused"])
 async def test_files_that_come_later_share_a_batch_as_well(state: str, way: Way) -> None:
-    """The sweep's messages and those after a refusal go the way of events."""
+    """Messages of the sweep, and those after a refused call, are processed like events."""
     drop(way)
     before = documents(way.ner_emulator)
     if state == "refused":
@@ -92,7 +92,7 @@ async def test_files_that_come_later_share_a_batch_as_well(state: str, way: Way)
 
 
 async def test_files_that_arrive_while_the_service_is_throttling_wait_together(way: Way) -> None:
-    """They are not posted in vain, and their batch is posted as one."""
+    """Their batch makes no call that would be refused, and is submitted as a whole later."""
     drop(way)
     way.switch(jobSeconds=0, faults=[{"status": 429, "method": "POST", "times": 1, "retryAfter": 20}])
     before = documents(way.ner_emulator)
@@ -109,7 +109,7 @@ async def test_files_that_arrive_while_the_service_is_throttling_wait_together(w
 
 
 async def test_a_file_of_many_jobs_shares_no_batch(way: Way) -> None:
-    """Its neighbours go together, without it."""
+    """The other files share a batch without it."""
     drop(way, NAMES[:2])
     way.name = "together/many.txt"
     way.upload(TEXT * 3000)
@@ -124,7 +124,7 @@ async def test_a_file_of_many_jobs_shares_no_batch(way: Way) -> None:
 
 
 async def test_the_window_grows_with_the_calls_of_the_process(way: Way) -> None:
-    """And is as long as can be once the service has refused a call."""
+    """Once the service has throttled a call, it has its maximum."""
     pipeline = Pipeline(way.settings)
     services = pipeline.services
     assert services.gate.window() == 0.0

@@ -56,6 +56,7 @@ CHOICES: dict[str, dict[str, Any]] = {
         "eventTopicName": "made-by-defender",
     },
     "preview": {
+        "loggingOptOut": True,
         "apiVersion": "v3.1-preview.ct.1",
         "modelId": "model",
         "documentLanguage": "de",
@@ -230,5 +231,6 @@ def test_the_app_takes_its_settings(name: str) -> None:
     }
     read = Settings.from_environ(values)
     assert read.queue == "ner-jobs"
+    assert read.logging_opt_out is (name == "preview")
     assert read.poll_max_seconds == (30 if name == "preview" else 60)
     assert read.model_id == ("model" if name == "preview" else "")

@@ -1,14 +1,18 @@
 """Large uploads: one that is too large is not read, and few of the others are in memory at the same time."""
 
 import asyncio
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+from shared import packing
 from shared.message import FileMessage, encode_message
 from shared.outcome import OutcomeStatus
+from shared.pipeline import texts
 from shared.pipeline.services import MAX_LARGE_FILES
 from shared.pipeline.submitting import LARGE_FILE
 from tests.calls import after_storage_call, after_submission, nothing, reads
@@ -171,3 +175,44 @@ async def test_more_large_files_than_fit_into_memory_come_later(step: str, way: 
         assert outcome.status is OutcomeStatus.SUCCEEDED
         assert way.submissions() == 1
     assert way.in_flight() == 0
+
+
+@pytest.mark.parametrize("has_waited", [False, True])
+async def test_a_long_text_is_read_and_divided_beside_the_event_loop(
+    way: Way, monkeypatch: pytest.MonkeyPatch, *, has_waited: bool
+) -> None:
+    """Other files go on meanwhile."""
+    way.name = f"beside-{has_waited}.jsonl"
+    steps: set[tuple[str, bool]] = set()
+    loop_thread = threading.get_ident()
+
+    def note(step: str) -> None:
+        steps.add((step, threading.get_ident() == loop_thread))
+
+    def read_text(*arguments: Any) -> Any:
+        note("read")
+        return texts.read_text(*arguments)
+
+    def digest_of(*arguments: Any) -> str:
+        if arguments[-1] is not None:
+            note("digest")
+        return texts.digest_of(*arguments)
+
+    def pack(*arguments: Any) -> Iterator[Any]:
+        for request in packing.pack(*arguments):
+            note("pack")
+            yield request
+
+    monkeypatch.setattr("shared.pipeline.submitting.read_text", read_text)
+    monkeypatch.setattr("shared.pipeline.polling.read_text", read_text)
+    monkeypatch.setattr("shared.pipeline.submitting.digest_of", digest_of)
+    monkeypatch.setattr("shared.pipeline.ledger_posting.pack", pack)
+    way.switch(jobSeconds=0, faults=[{"status": 503, "method": "POST", "times": 1}] if has_waited else [])
+    # Twenty-one documents, which are two jobs.
+    await way.submit(large(0) + b"\n" + lines(20).replace(b"doc ", b"other "))
+    if not has_waited:
+        assert steps == {("read", False), ("digest", False), ("pack", False)}
+    steps.clear()
+    outcome = await way.poll_until_outcome()
+    assert outcome.status is OutcomeStatus.SUCCEEDED
+    assert steps == ({("read", False), ("pack", False)} if has_waited else set())

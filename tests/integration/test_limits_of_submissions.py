@@ -67,7 +67,7 @@ async def test_a_bad_file_whose_outcome_is_refused_keeps_its_reason(way: Way) ->
     await way.poll_until_outcome()
     lease = BlobLeaseClient(way.blobs.get_blob_client(way.settings.results_container, "leased.txt.json"))
     lease.acquire(lease_duration=-1)
-    await way.submit(b"")
+    await way.submit(b" ")
     for _ in range(MAX_TRIES + 2):
         await way.poll_until_empty()
         await way.sweep()

@@ -78,7 +78,7 @@ async def test_one_event_twenty_times_at_once_and_again_is_one_submission(
 async def test_a_bad_file_is_not_written_twice(way: Way, caplog: pytest.LogCaptureFixture) -> None:
     """Its outcome is made once, however often the host says that it is there."""
     caplog.set_level(logging.INFO, "ner")
-    way.upload(b"")
+    way.upload(b" ")
     await asyncio.gather(*(way.pipeline.submit(way.name) for _ in range(10)))
     assert len([line for line in caplog.messages if "wrote the outcome" in line]) == 1
     outcome = way.outcome()

@@ -269,7 +269,7 @@ TOGETHER = ("together/1.txt", "together/2.txt", "together/3.jsonl")
 
 @pytest.fixture
 async def batch(way: Way, account: Account) -> BatchMessage:
-    """Three files that share a job: of one document, of a long one, and of four; and the message of their batch."""
+    """The message of a batch of three files: of one document, of a long document, and of four documents."""
     way.switch(jobSeconds=1000)
     for way.name, data in zip(TOGETHER, (TEXT, TEXT * 40, documents(4)), strict=True):
         way.upload(data)
@@ -322,7 +322,9 @@ async def test_the_message_of_a_batch_is_sent_once(
     assert all(flight.is_overdue for _, flight in found.in_flight)
     lines = named(account, *names) if names else redrive(account, Kind.IN_FLIGHT)
     assert [line.message for line in lines if line.message] == [batch]
-    assert {line.why for line in lines if not line.message} <= {"the message of its batch is sent already"}
+    sender = next(line for line in lines if line.message)
+    assert sender is lines[0]
+    assert {line.why for line in lines[1:]} <= {f"it continues with the message of {sender.name}"}
     assert sorted(line.name for line in lines) == (
         list(names) if len(names) == 1 and "*" not in names[0] else list(TOGETHER)
     )
@@ -344,7 +346,7 @@ async def test_a_poison_message_of_several_files_is_sent_once(way: Way, account:
 
 
 async def test_a_file_whose_batch_left_without_it_is_submitted(way: Way, account: Account, batch: BatchMessage) -> None:
-    """Its worker died before it took its place: the message of the batch would not bring it on."""
+    """Its worker died before the file joined: the message of the batch would not continue it."""
     way.name = "together/late.txt"
     way.upload()
     source = await way.pipeline.services.blobs.newest(way.name)
@@ -421,7 +423,7 @@ async def test_a_failed_file_is_submitted_again_once(jobs: int, way: Way, accoun
 async def test_a_failed_file_that_was_deleted_is_not_submitted_again(way: Way, account: Account) -> None:
     """And the operator learns why."""
     way.name = "failed-deleted.txt"
-    await way.submit(b"")
+    await way.submit(b" ")
     delete_upload(way)
     for line in (*redrive(account, Kind.FAILED), *named(account, way.name)):
         assert (line.message, line.why) == (None, "deleted from the input container")
@@ -444,7 +446,7 @@ async def test_a_deleted_file_in_flight_is_brought_to_its_end(way: Way, account:
 
 async def test_a_dry_run_changes_nothing(way: Way, account: Account) -> None:
     """It says what would be sent, and neither sends nor hides anything."""
-    await way.submit(b"")
+    await way.submit(b" ")
     way.name = "b.txt"
     await way.submit()
     poison(account, FileMessage(file="b.txt"))
@@ -464,7 +466,7 @@ async def test_a_dry_run_changes_nothing(way: Way, account: Account) -> None:
 
 async def test_only_what_happened_since_is_chosen(way: Way, account: Account) -> None:
     """Outcomes, uploads in flight and poison messages that are older stay where they are."""
-    await way.submit(b"")
+    await way.submit(b" ")
     way.name = "b.txt"
     await way.submit()
     poison(account, FileMessage(file="b.txt"))
@@ -511,9 +513,9 @@ async def test_poison_queues_are_emptied_and_what_needs_it_is_sent(way: Way, acc
 @pytest.mark.parametrize(
     ("data", "replaces", "is_deleted", "is_sent", "why"),
     [
-        (b"", None, False, False, "it has an outcome"),
-        (b"", "the outcome", False, True, "as a new submission"),
-        (b"", "another", False, False, "it has an outcome"),
+        (b" ", None, False, False, "it has an outcome"),
+        (b" ", "the outcome", False, True, "as a new submission"),
+        (b" ", "another", False, False, "it has an outcome"),
         (None, None, True, False, "deleted from the input container"),
         (None, None, False, True, "as a first submission"),
     ],
@@ -608,16 +610,24 @@ async def test_a_claim_of_another_app_is_not_touched(has_record: bool, way: Way,
     assert line.message is None
 
 
-async def test_folders_are_no_files(way: Way, account: Account) -> None:
-    """A hierarchical namespace lists them with the files; the app passes over them, too."""
+async def test_folders_and_markers_are_no_files(way: Way, account: Account) -> None:
+    """A hierarchical namespace lists them with the files; the app ignores them, too, but an older one did not."""
     container = account.blobs.get_container_client(way.settings.input_container)
     container.upload_blob("letters", b"", metadata={"hdi_isfolder": "true"})
     container.upload_blob("photos/", b"")
+    marker = container.upload_blob("out/_SUCCESS", b"")
+    metadata = {"status": "failed", "source_etag": str(marker.get_blob_properties().etag).strip('"')}
+    results = account.blobs.get_container_client(way.settings.results_container)
+    results.upload_blob("out/_SUCCESS.json", b"{}", metadata=metadata)
+    assert not named(account, "out/_SUCCESS")
+    assert not named(account, "letters")
     way.name = "letters/a.txt"
     way.upload()
     way.pass_time(way.settings.overdue_seconds + 1)
     assert look(account).states == {State.WAITING: 1}
     assert [line.name for line in redrive(account, Kind.UNHEARD)] == ["letters/a.txt"]
+    assert not redrive(account, Kind.FAILED)
+    assert "_SUCCESS" not in shown(account, way)
 
 
 async def test_a_lost_file_of_many_jobs_goes_on_by_its_ledger(way: Way, account: Account) -> None:
@@ -685,7 +695,7 @@ async def test_a_file_with_entities_must_be_meant(way: Way, account: Account) ->
 async def test_any_name_can_be_shown_and_sent_again(name: str, way: Way, account: Account) -> None:
     """Whole, and without steering the terminal."""
     way.name = name
-    await way.submit(b"")
+    await way.submit(b" ")
     text = shown(account, way)
     assert "EmptyFile" in text
     assert all(character.isprintable() or character == "\n" for character in text)

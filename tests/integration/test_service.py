@@ -11,7 +11,7 @@ from shared.ner.model import Document, Job, JobStatus
 from shared.settings import Settings
 from tests.waiting import PATIENCE_SECONDS
 
-API_VERSIONS = ["v3.1-preview.ct.1", "v3.2-preview.2", "2022-05-01", "2023-04-01"]
+API_VERSIONS = ["v3.1-preview.ct.1", "v3.2-preview.2", "2022-05-01", "2023-04-01", "2026-05-01"]
 TEXT = "Book a table at Café Lumière 🍷 in Zürich 👨‍👩‍👧‍👦 for four people. Play Paper Boats by Nadia Verlaine."
 
 

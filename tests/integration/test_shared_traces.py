@@ -1,4 +1,4 @@
-"""What an operator sees of files that share a job: one trace for each file, and one for their batch, with links."""
+"""Telemetry of files that share a job: a trace for each file, and one for their batch, with links."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ LOG = logging.getLogger("ner")
 
 @asynccontextmanager
 async def told(way: Way, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Pipeline, Collector]]:
-    """A pipeline, and what it has told once the block has ended."""
+    """Yield a pipeline and a collector, which has the pipeline's telemetry once the block has ended."""
     handlers = list(LOG.handlers)
     with collecting() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address)
@@ -37,7 +37,7 @@ async def told(way: Way, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple
 
 @pytest.fixture
 async def collector(way: Way, monkeypatch: pytest.MonkeyPatch) -> Collector:
-    """What was told of files that share a job."""
+    """The telemetry of files that share a job."""
     async with told(way, monkeypatch) as (pipeline, collector):
         drop(way)
         way.switch(jobSeconds=0)
@@ -50,18 +50,18 @@ async def collector(way: Way, monkeypatch: pytest.MonkeyPatch) -> Collector:
 
 
 def traces_of(collector: Collector, name: str) -> dict[bytes, list[str]]:
-    """Return the traces that a file has spans of its own in, and all their spans' names."""
+    """Return the traces in which a file has spans of its own, with the names of all their spans."""
     its = {span.trace_id for span in collector.spans if attributes(span).get("ner.file") == name}
     return {trace: sorted(span.name for span in collector.spans if span.trace_id == trace) for trace in its}
 
 
 def lines(collector: Collector, words: str) -> list[dict[str, Any]]:
-    """Return the fields of the lines in the log that hold these words."""
+    """Return the fields of the log lines that contain these words."""
     return [attributes(log) for log in collector.logs if words in log.body.string_value]
 
 
 async def test_each_file_has_its_trace_and_the_batch_has_one(collector: Collector) -> None:
-    """That of a file begins with its event and ends with its outcome; that of the batch has the calls, and links."""
+    """A file's trace begins with its event and ends with its outcome. The batch's trace has the calls, and links."""
     traces = defaultdict(list)
     for span in collector.spans:
         traces[span.trace_id].append(span)
@@ -87,7 +87,7 @@ async def test_each_file_has_its_trace_and_the_batch_has_one(collector: Collecto
 
 
 async def test_files_are_counted_and_named(collector: Collector) -> None:
-    """Each of them, also in the lines about their batch."""
+    """Each file counts, and the lines about the batch name it."""
     assert collector.points["ner.files.submitted"][-1].as_int == len(NAMES)
     assert collector.points["ner.files.ended"][-1].as_int == len(NAMES)
     (submitted,) = [log for log in collector.logs if "submitted as job" in log.body.string_value]
@@ -99,7 +99,7 @@ async def test_files_are_counted_and_named(collector: Collector) -> None:
 
 
 async def test_files_that_end_without_entities_have_their_own_traces(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever has ended them: the service, which knows nothing of their job, or a limit that was lowered meanwhile."""
+    """The service no longer has their job, and their time limit is over."""
     async with told(way, monkeypatch) as (pipeline, collector):
         drop(way)
         way.switch(faults=[{"status": 404, "method": "GET"}])
@@ -116,7 +116,7 @@ async def test_files_that_end_without_entities_have_their_own_traces(way: Way, m
 
 
 async def test_each_line_about_a_batch_names_it(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And its files; then its job, once there is one."""
+    """Each line also names the files and, once there is one, the job."""
     async with told(way, monkeypatch) as (pipeline, collector):
         drop(way)
         way.switch(faults=[{"status": 503}])
@@ -137,7 +137,7 @@ async def test_each_line_about_a_batch_names_it(way: Way, monkeypatch: pytest.Mo
 
 
 async def test_files_that_leave_their_batch_stay_in_their_traces(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service refuses the request of them all, so each goes on alone."""
+    """The service refuses their request, so each file continues alone."""
     async with told(way, monkeypatch) as (pipeline, collector):
         drop(way)
         way.switch(faults=[{"status": 400, "method": "POST"}])
@@ -160,7 +160,7 @@ async def test_files_that_leave_their_batch_stay_in_their_traces(way: Way, monke
 async def test_a_version_that_takes_over_a_job_ends_in_its_own_trace(
     count: int, way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The trace of the version before it has no outcome, as that version has none."""
+    """The trace of the previous version has no outcome, because that version has none."""
     names = NAMES[:count]
     async with told(way, monkeypatch) as (pipeline, collector):
         drop(way, names)

@@ -3,12 +3,14 @@
 import base64
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
+from local.watch import upload
 from shared.message import FileMessage, decode_message
 from shared.names import ALWAYS_KEPT, result_name
 from shared.settings import Settings
@@ -245,3 +247,14 @@ async def test_files_and_outcomes_are_walked_together(
     alone += [blob.name for blob in (await outcomes.up_to(None))[0]]
     assert found == {name: str(number) if number % 3 else None for number, name in enumerate(names)}
     assert alone == ["0.json"]
+
+
+def test_a_file_that_cannot_be_read_is_left_out_of_an_upload(
+    settings: Settings, blobs: BlobServiceClient, tmp_path: Path
+) -> None:
+    """For instance, it was deleted since its folder was listed; the others are uploaded."""
+    (tmp_path / "b.txt").write_text("text")
+    skipped: dict[str, list[Path]] = {}
+    files = {"a.txt": tmp_path / "a.txt", "b.txt": tmp_path / "b.txt"}
+    assert [file.name for file in upload(blobs, settings, files, skipped)] == ["b.txt"]
+    assert skipped == {"they cannot be read (No such file or directory)": [tmp_path / "a.txt"]}

@@ -83,10 +83,10 @@ async def test_three_workers_may_die_of_a_file(
 async def test_a_file_of_which_workers_die_takes_none_of_its_batch_with_it(
     operation: str, batches: int, forgets: bool, make_proxied_way: MakeWay
 ) -> None:
-    """The batch is dissolved once, and then only the guilty file is given up.
+    """The batch is dissolved once. After that, only the file that kills workers is given up.
 
-    A job of several files has been charged, so as many workers may die of it as of a single file, and then as many of
-    the guilty file's own.
+    A job of several files has been charged, so as many workers may die of it as of a job of one file. After that, as
+    many may die of the job of that file alone.
     """
     case = next(case for case in CASES if case.is_of_several)
     number = f"guilty {operation} {forgets}".lower().replace(" ", "-")

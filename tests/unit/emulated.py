@@ -32,9 +32,9 @@ class Service:
             transport=httpx.ASGITransport(self.emulator.app), base_url="http://localhost:1", headers=KEY
         )
 
-    async def post(self, body: object, **options: Any) -> httpx.Response:
-        """Submit to the generally available API."""
-        return await self.http.post(GA, params={"api-version": "2023-04-01"}, json=body, **options)
+    async def post(self, body: object, version: str = "2023-04-01", **options: Any) -> httpx.Response:
+        """Submit to a version of the generally available API."""
+        return await self.http.post(GA, params={"api-version": version}, json=body, **options)
 
     async def submit(self, *texts: str, **parameters: str) -> str:
         """Submit texts and return where the job is."""

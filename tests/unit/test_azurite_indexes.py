@@ -1,4 +1,4 @@
-"""That Azurite's database finds and deletes the same with its indexes in use as without them."""
+"""Azurite's database finds and deletes the same blobs with its indexes as without them."""
 
 import json
 import subprocess
@@ -35,7 +35,7 @@ console.log(JSON.stringify({ seen, uses: loki.Resultset.prototype.$and === loki.
 
 
 def run(tmp_path: Path, *options: str) -> dict[str, object]:
-    """Return what the program saw. It is run in Azurite's place, so that the same database is found."""
+    """Return the output of the program. Node takes it for Azurite, so the same database is found."""
     program = tmp_path / "program.js"
     program.write_text(f"process.argv[1] = {json.dumps(str(azurite_program()))};\n{PROGRAM}", encoding="utf-8")
     preload = tmp_path / "argument.cjs"

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import __main__, exchange, one_file, report, summary
 from benchmarks.figures import Exchanged, Figures
+from benchmarks.hostile_files import Beside
 from benchmarks.large_uploads import Grown
 from benchmarks.observing import ENDED_WORDS, submitted_in
 from benchmarks.one_file import Seconds
@@ -53,6 +54,7 @@ def short() -> Results:
         growth={"100": [replace(FIGURES, files=100, processor_seconds=3.0)], "1000": [FIGURES]},
         bulk=replace(FIGURES, seconds=48.0),
         large_uploads=Grown(4_000_000, 70_000_000),
+        hostile_files={"entries": Beside(5.0, 30.0, 200_000_000), "marks": Beside(2.0, 9.0, 10_000_000)},
         waiting_files=1000,
         blocked_files=16,
         bytes_per_waiting_file=500.0,

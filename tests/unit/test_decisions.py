@@ -22,6 +22,7 @@ from shared.pipeline.decisions import (
     after_refusal,
     after_unsure,
     is_behind,
+    is_refused_for_size,
     look_at_file,
     who_submits,
     window_seconds,
@@ -319,3 +320,27 @@ def test_a_batch_waits_the_longer_the_more_calls_are_used(calls: int, expected: 
 def test_after_throttling_a_batch_waits_for_the_longest_time(calls: int) -> None:
     """Other processes may have used the calls, or the limit is lower than usual."""
     assert window_seconds(calls, is_throttled=True) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "remedy", "is_for_size"),
+    [
+        ("InvalidDocumentBatch", "The documents contain 125087 text elements.", Remedy.NONE, True),
+        ("InvalidArgument", "The request exceeds the size limit.", Remedy.NONE, True),
+        ("InvalidArgument", "The document is too long.", Remedy.NONE, True),
+        ("RequestEntityTooLarge", "No.", Remedy.NONE, True),
+        ("HTTP413", "No reason given.", Remedy.NONE, True),
+        ("413", "", Remedy.NONE, True),
+        ("InvalidDocument", "The document 'a.txt' is invalid.", Remedy.NONE, False),
+        ("UnsupportedLanguageCode", "The language is not supported.", Remedy.NONE, False),
+        ("InvalidRequest", "The ID 4130 is unknown.", Remedy.NONE, False),
+        ("QuotaExceeded", "The quota is exceeded.", Remedy.MEND_SETTINGS, False),
+        ("ServiceUnavailable", "Too many requests.", Remedy.WAIT, False),
+    ],
+)
+def test_only_a_refusal_of_a_request_is_for_its_size(
+    code: str, message: str, remedy: Remedy, *, is_for_size: bool
+) -> None:
+    """By its code or its words; what may be accepted later is not divided."""
+    assert is_refused_for_size(NerError(code, message, remedy)) is is_for_size
+    assert not is_refused_for_size(NerError(code, message, remedy, is_unanswered=True))

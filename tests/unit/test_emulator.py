@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from local.ner.generally_available import STABLE_VERSIONS
 from local.ner.recogniser import Recogniser
 from local.ner.requests import digest_of
 from local.ner.switches import Switches
@@ -209,10 +210,105 @@ async def test_a_thousand_calls_a_minute_and_no_more(service: Service) -> None:
     assert (await service.http.get(location)).status_code == 429
 
 
-@pytest.mark.parametrize("version", ["", "2021-01-01", "v3.1"])
+@pytest.mark.parametrize("version", [*STABLE_VERSIONS, "2025-05-15-preview", "2026-05-15-preview"])
+async def test_all_stable_versions_are_spoken(version: str, service: Service) -> None:
+    """A job that was submitted in one of them is found in it."""
+    response = await service.post(submission(TEXT), version)
+    location = response.headers["operation-location"]
+    assert location.endswith(f"?api-version={version}")
+    assert (await service.show(location))["status"] == "notStarted"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (TEXT, ("English", "en")),
+        ("Bitte buchen Sie einen Tisch für zwei Personen im Blue Heron.", ("German", "de")),
+        ("Je voudrais réserver une table pour deux dans un restaurant à Paris.", ("French", "fr")),
+        ("Забронируйте столик на двоих", ("Russian", "ru")),
+        ("二人のテーブルを予約してください", ("Japanese", "ja")),
+        ("请预订两人桌", ("Chinese_Simplified", "zh")),
+        ("12 345", ("English", "en")),
+    ],
+)
+async def test_languages_are_detected(text: str, expected: tuple[str, str], service: Service) -> None:
+    """Of documents that ask for it, and only in these."""
+    body = submission(text, text)
+    body["analysisInput"]["documents"][0]["language"] = "auto"
+    location = (await service.post(body, "2025-11-01")).headers["operation-location"]
+    service.seconds = 10
+    job = await service.show(location)
+    first, second = job["tasks"]["items"][0]["results"]["documents"]
+    detected = first["detectedLanguage"]
+    assert (detected["name"], detected["iso6391Name"]) == expected
+    assert 0 <= detected["confidenceScore"] <= 1
+    assert "detectedLanguage" not in second
+
+
+async def test_older_versions_detect_no_language(service: Service) -> None:
+    """To them it is a language like any other, which no project has."""
+    body = submission(TEXT)
+    body["analysisInput"]["documents"][0]["language"] = "auto"
+    location = (await service.post(body, "2024-11-01")).headers["operation-location"]
+    service.seconds = 10
+    (error,) = (await service.show(location))["tasks"]["items"][0]["results"]["errors"]
+    assert error["error"]["innererror"]["code"] == "UnsupportedLanguageCode"
+
+
+@pytest.mark.parametrize(
+    ("version", "cancel_after", "expected"),
+    [("2026-05-01", 4, "cancelled"), ("2026-05-01", 11.5, "succeeded"), ("2025-11-01", 4, "succeeded")],
+)
+async def test_a_job_may_take_only_so_long(version: str, cancel_after: float, expected: str, service: Service) -> None:
+    """From the version on that knows of it. It takes ten seconds."""
+    location = (await service.post(submission(TEXT) | {"cancelAfter": cancel_after}, version)).headers[
+        "operation-location"
+    ]
+    service.seconds = 3.9
+    assert (await service.show(location))["status"] == "running"
+    service.seconds = 4.1
+    assert (await service.show(location))["status"] == ("cancelling" if expected == "cancelled" else "running")
+    service.seconds = 12
+    job = await service.show(location)
+    assert job["status"] == expected
+    assert job["lastUpdatedDateTime"] == f"2026-01-01T00:00:{'04' if expected == 'cancelled' else '10'}Z"
+
+
+async def test_a_job_that_never_ends_is_cancelled(service: Service) -> None:
+    """If its submission says when."""
+    service.emulator.switches = Switches(job_end="never")
+    response = await service.post(submission(TEXT) | {"cancelAfter": 60}, "2026-05-01")
+    service.seconds = 61
+    assert (await service.show(response.headers["operation-location"]))["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("odd", [0, -1, "soon"])
+async def test_an_odd_time_limit_is_refused(odd: object, service: Service) -> None:
+    """It must be a number of seconds."""
+    response = await service.post(submission(TEXT) | {"cancelAfter": odd}, "2026-05-01")
+    assert reason(response) == (400, "InvalidRequestBodyFormat")
+
+
+async def test_answers_may_have_unknown_fields(service: Service) -> None:
+    """In every object, if it is switched on."""
+    service.emulator.switches = Switches(job_seconds=10, unknown_fields=True)
+    location = await service.submit(TEXT, " ")
+    service.seconds = 10
+    job = await service.show(location)
+    task = job["tasks"]["items"][0]
+    document, error = task["results"]["documents"][0], task["results"]["errors"][0]
+    for part in (job, job["tasks"], task, task["results"], document, document["entities"][0], error, error["error"]):
+        assert part["newField"]["inner"]
+    assert document["entities"][0]["tags"]
+
+
+@pytest.mark.parametrize("version", ["", "2021-01-01", "2023-04-02", "2031-01-01", "2026-05-01-preview", "v3.1"])
 async def test_an_unknown_version_is_refused(version: str, service: Service) -> None:
     """In the query as in the path."""
-    assert (await service.http.post(f"{GA}?api-version={version}", json=submission("x"))).status_code == 400
+    response = await service.http.post(f"{GA}?api-version={version}", json=submission("x"))
+    code = "UnsupportedApiVersionValue" if version else "MissingApiVersionParameter"
+    assert reason(response) == (400, code)
+    assert response.headers["x-ms-error-code"] == code
     assert (await service.http.post("/text/analytics/v3.0/analyze", json=submission("x"))).status_code == 404
 
 

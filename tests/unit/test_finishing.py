@@ -8,7 +8,7 @@ from shared.pipeline.finishing import for_each
 
 
 async def test_a_step_that_fails_for_one_file_is_finished_for_the_others_first() -> None:
-    """Then the error is raised, so that the batch continues later."""
+    """Only then is the error raised."""
     finished = []
 
     async def step(number: int) -> int:

@@ -1,4 +1,4 @@
-"""The gate: who shares a batch, and when it leaves."""
+"""The gate: which files share a batch, and when the batch leaves."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ LONG = 3600.0
 
 
 def file_of(name: str, documents_count: int = 1, *, is_one_request: bool = True) -> File:
-    """Return a file of so many documents, in one request or more."""
+    """Return a file with this many documents, in one request or more."""
     documents = [Document(str(number), "A table.", "en") for number in range(documents_count)]
     source = Source("incoming", name, name, NOW, 8)
     end = None if is_one_request else Position(documents_count)
@@ -34,18 +34,18 @@ def file_of(name: str, documents_count: int = 1, *, is_one_request: bool = True)
 
 
 class LoopClock:
-    """The event loop's clock, which stands unless the test lets time pass."""
+    """The event loop's clock, which is stopped unless the test lets time pass."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Stop the clock at what it shows now."""
+        """Stop the clock at the current time."""
         self.now = loop.time()
 
     def time(self) -> float:
-        """Return what the clock shows."""
+        """Return the time of the clock."""
         return self.now
 
     async def pass_time(self, seconds: float = 0.0) -> None:
-        """Let everything happen that is due, then let time pass, and everything happen that is due then."""
+        """Run everything that is due, then let time pass, and run everything that is due then."""
         for step in (0.0, seconds):
             self.now += step
             for _ in range(50):
@@ -62,15 +62,15 @@ async def clock(monkeypatch: pytest.MonkeyPatch) -> LoopClock:
 
 
 class Sent:
-    """Keeps what was sent: the names of each batch."""
+    """Sender that records the names of the files in each batch."""
 
     def __init__(self, error: Exception | None = None) -> None:
-        """Raise an error, if one is given, each time."""
+        """Create a sender that raises `error`, if one is given, each time."""
         self.batches: list[list[str]] = []
         self.error = error
 
     async def __call__(self, _batch: BatchId, files: list[File]) -> None:
-        """Keep the names of a batch."""
+        """Record the names of the files in a batch."""
         self.batches.append([file.member.source.name for file in files])
         if self.error is not None:
             raise self.error
@@ -78,17 +78,17 @@ class Sent:
 
 @pytest.fixture
 def sent() -> Sent:
-    """What is sent."""
+    """A sender that succeeds."""
     return Sent()
 
 
 def make_gate(window: float = 0.0, deadline_seconds: float = LONG) -> Gate:
-    """Return a gate whose batches wait for so long."""
+    """Return a gate whose batches have this window."""
     return Gate(lambda: window, deadline_seconds)
 
 
 async def come(gate: Gate, sent: Sent, name: str, length: int | None = 8, documents_count: int = 1) -> bool:
-    """Let a file come that needs some steps of the event loop to be claimed; return whether it shared its batch."""
+    """Let a file arrive, whose claim takes some steps of the event loop; return whether it joined its batch."""
     with gate.seat("a.txt", length) as seat:
         for _ in range(5):
             await asyncio.sleep(0)
@@ -99,7 +99,7 @@ async def come(gate: Gate, sent: Sent, name: str, length: int | None = 8, docume
 
 
 async def test_a_file_alone_leaves_at_once(sent: Sent, clock: LoopClock) -> None:
-    """While the clock stands."""
+    """No time passes: the clock is stopped."""
     task = asyncio.create_task(come(make_gate(), sent, "a"))
     await clock.pass_time()
     assert task.done()
@@ -107,7 +107,7 @@ async def test_a_file_alone_leaves_at_once(sent: Sent, clock: LoopClock) -> None
 
 
 async def test_files_on_the_way_are_waited_for(sent: Sent) -> None:
-    """They come at the same time, and leave together."""
+    """Files that arrive at the same time are sent together; a later one is sent alone."""
     gate = make_gate()
     await asyncio.gather(*(come(gate, sent, name) for name in "abc"))
     assert sent.batches == [["a", "b", "c"]]
@@ -116,7 +116,7 @@ async def test_files_on_the_way_are_waited_for(sent: Sent) -> None:
 
 
 async def test_a_window_waits_for_files_that_are_not_on_the_way(sent: Sent, clock: LoopClock) -> None:
-    """It begins when the first file takes its place."""
+    """The window begins when the first file joins."""
     gate = make_gate(window=2.0)
     tasks = [asyncio.create_task(come(gate, sent, "a"))]
     await clock.pass_time(1.0)
@@ -129,7 +129,7 @@ async def test_a_window_waits_for_files_that_are_not_on_the_way(sent: Sent, cloc
 
 
 async def test_a_full_batch_does_not_wait_for_the_end_of_its_window(sent: Sent, clock: LoopClock) -> None:
-    """Nor does one that has no room for the next file."""
+    """Neither does a batch that has no room for the next file."""
     gate = make_gate(window=LONG)
     names = [str(number) for number in range(REQUEST_LIMITS.documents)]
     tasks = [asyncio.create_task(come(gate, sent, name)) for name in names]
@@ -144,7 +144,7 @@ async def test_a_full_batch_does_not_wait_for_the_end_of_its_window(sent: Sent, 
 
 
 async def test_seats_are_taken_for_a_few_seconds_only(sent: Sent, clock: LoopClock) -> None:
-    """However long the batch waits, its claims are about equally old."""
+    """However long its window is, the claims of a batch are about equally old."""
     gate = make_gate(window=LONG)
     tasks = [asyncio.create_task(come(gate, sent, "a"))]
     await clock.pass_time(OPEN_SECONDS)
@@ -163,21 +163,21 @@ async def test_seats_are_taken_for_a_few_seconds_only(sent: Sent, clock: LoopClo
 async def test_a_batch_has_seats_for_what_fits_a_request(
     length: int, count: int, expected: list[int], sent: Sent
 ) -> None:
-    """As many documents as a page of results, and bytes as a request has characters."""
+    """As many documents as a page of results has, and as many bytes as a request may have characters."""
     gate = make_gate()
     await asyncio.gather(*(come(gate, sent, str(number), length) for number in range(count)))
     assert sorted((len(batch) for batch in sent.batches), reverse=True) == expected
 
 
 async def test_a_file_that_has_to_go_alone_has_a_batch_of_its_own(sent: Sent) -> None:
-    """Nobody joins it."""
+    """No other file joins it."""
     gate = make_gate()
     await asyncio.gather(*(come(gate, sent, name, None if name == "b" else 8) for name in "abc"))
     assert sorted(sent.batches) == [["a", "c"], ["b"]]
 
 
 async def test_a_file_whose_documents_do_not_fit_has_to_go_alone(sent: Sent) -> None:
-    """It learns that when it wants to take its place; the others are not held up."""
+    """It cannot join once its documents are counted. The others do not wait for it."""
     gate = make_gate()
     results = await asyncio.gather(
         *(come(gate, sent, name, 8, documents_count) for name, documents_count in (("a", 12), ("b", 9), ("c", 8)))
@@ -188,7 +188,7 @@ async def test_a_file_whose_documents_do_not_fit_has_to_go_alone(sent: Sent) -> 
 
 @pytest.mark.parametrize("others", [0, 1])
 async def test_a_file_of_several_requests_shares_no_batch(others: int, sent: Sent) -> None:
-    """If nobody else has a seat, the batch is its own."""
+    """If no other file has a seat, it keeps the batch for itself."""
     gate = make_gate()
 
     async def long() -> bool:
@@ -205,7 +205,7 @@ async def test_a_file_of_several_requests_shares_no_batch(others: int, sent: Sen
 
 
 async def test_a_file_that_is_late_has_to_go_alone(sent: Sent, clock: LoopClock) -> None:
-    """The batch waits for it for a while only."""
+    """The batch waits for it only for ON_THE_WAY_SECONDS."""
     gate = make_gate()
     with gate.seat("a.txt", 8) as late:
         first = asyncio.create_task(come(gate, sent, "a"))
@@ -218,7 +218,7 @@ async def test_a_file_that_is_late_has_to_go_alone(sent: Sent, clock: LoopClock)
 
 
 async def test_a_file_that_turns_back_holds_nobody_up(sent: Sent, clock: LoopClock) -> None:
-    """It has an outcome, for instance, or another worker has it."""
+    """For instance, because it has an outcome, or another worker has claimed it."""
     gate = make_gate()
     with gate.seat("a.txt", 8):
         first = asyncio.create_task(come(gate, sent, "a"))
@@ -230,7 +230,7 @@ async def test_a_file_that_turns_back_holds_nobody_up(sent: Sent, clock: LoopClo
 
 
 async def test_a_batch_that_hangs_does_not_hold_the_next_one_back(sent: Sent, clock: LoopClock) -> None:
-    """Its seats are gone as soon as it leaves."""
+    """Once it leaves, new files get seats in the next batch."""
     gate, goes_on = make_gate(), asyncio.Event()
 
     async def hang(batch: BatchId, files: list[File]) -> None:
@@ -253,7 +253,7 @@ async def test_a_batch_that_hangs_does_not_hold_the_next_one_back(sent: Sent, cl
 
 
 async def test_a_batch_that_all_have_left_is_not_used_again(sent: Sent) -> None:
-    """A claim that a cancelled invocation left behind may name it."""
+    """The claim of a cancelled invocation may still name it."""
     gate = make_gate()
     with gate.seat("a.txt", 8) as seat:
         batch = seat.batch
@@ -265,14 +265,14 @@ async def test_a_batch_that_all_have_left_is_not_used_again(sent: Sent) -> None:
 
 @pytest.mark.parametrize("error", [AzureError("refused"), TimeoutError()])
 async def test_what_stops_a_batch_stops_all_its_files(error: Exception) -> None:
-    """Each invocation then sees to its own file."""
+    """Each invocation then handles the error for its own file."""
     gate, sent = make_gate(), Sent(error)
     results = await asyncio.gather(*(come(gate, sent, name) for name in "abc"), return_exceptions=True)
     assert [type(result) for result in results] == [type(error)] * 3
 
 
 async def test_if_the_first_invocation_is_cancelled_the_others_learn_it(clock: LoopClock, sent: Sent) -> None:
-    """As if the time were up; the batch does not leave without it."""
+    """They get a TimeoutError, and the batch is not sent."""
     gate = make_gate(window=LONG)
     tasks = [asyncio.create_task(come(gate, sent, name)) for name in "ab"]
     await clock.pass_time()
@@ -283,7 +283,7 @@ async def test_if_the_first_invocation_is_cancelled_the_others_learn_it(clock: L
 
 
 async def test_if_another_invocation_is_cancelled_its_file_is_sent_nevertheless(clock: LoopClock, sent: Sent) -> None:
-    """It is claimed, and in its place."""
+    """The file is claimed and has joined the batch."""
     gate = make_gate(window=2.0)
     tasks = [asyncio.create_task(come(gate, sent, name)) for name in "abc"]
     await clock.pass_time()
@@ -294,7 +294,7 @@ async def test_if_another_invocation_is_cancelled_its_file_is_sent_nevertheless(
 
 
 async def test_a_batch_has_only_the_time_that_its_oldest_claim_has(clock: LoopClock) -> None:
-    """Its deadline counts from its first seat."""
+    """The deadline counts from the first seat."""
     gate = make_gate(deadline_seconds=100.0)
 
     async def hang(_batch: BatchId, _files: list[File]) -> None:

@@ -164,6 +164,7 @@ def test_the_app_gets_settings_that_it_takes() -> None:
         "NER_API_VERSION": "2023-04-01",
         "NER_LANGUAGE": "en",
         "NER_MODEL_ID": "",
+        "NER_LOGGING_OPT_OUT": "false",
     }
     read = Settings.from_environ({name: str(value) for name, value in values.items()})
     assert read.key is None

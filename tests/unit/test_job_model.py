@@ -3,12 +3,24 @@
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import msgspec
 import pytest
 
 from shared.ner.errors import NerError, Remedy
-from shared.ner.model import DocumentResult, Entity, Job, JobStatus, Page, Problem, Statistics
+from shared.ner.model import (
+    DocumentResult,
+    Entity,
+    Job,
+    JobStatus,
+    Page,
+    Problem,
+    Statistics,
+    flat,
+    others_of,
+)
+from shared.ner.passing_on import LARGEST_JOB
 from shared.ner.reading import UNREADABLE, read_job
 
 RESPONSES = Path(__file__).parents[1] / "responses"
@@ -81,7 +93,13 @@ def test_a_failed_job_says_why() -> None:
     """Its own errors have no document."""
     job = response("2023-04-01-failed")
     assert job.status is JobStatus.FAILED
-    assert job.problems == [Problem("InternalServerError", "The job failed.")]
+    (problem,) = job.problems
+    assert (problem.code, problem.message, problem.document_id) == ("InternalServerError", "The job failed.", None)
+    assert problem.service_error == {
+        "code": "InternalServerError",
+        "message": "The job failed.",
+        "target": "#/tasks/items/0",
+    }
 
 
 def test_of_a_link_to_the_next_page_only_the_numbers_are_read() -> None:
@@ -213,6 +231,98 @@ def test_a_document_that_cannot_be_read_does_not_lose_the_others() -> None:
     assert [problem.document_id for problem in job.problems] == ["2"]
 
 
+NEW: dict[str, Any] = {"big": 2**70, "tenth": 0.1, "text": "é 🍷", "none": None, "inner": [[{}], [{"offset": 1}]]}
+
+
+def everywhere(value: Any) -> Any:
+    """Return a response with a new field in every object."""
+    if isinstance(value, list):
+        return [everywhere(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: everywhere(each) for name, each in value.items()} | {"new": NEW}
+
+
+@pytest.mark.parametrize("name", ["v3.1-preview.ct.1-completed", "v3.2-preview.2-succeeded", "2023-04-01-succeeded"])
+def test_what_the_app_does_not_know_is_kept(name: str) -> None:
+    """In every dialect, at every level, as it is; what it knows is read as ever."""
+    answer = everywhere(json.loads((RESPONSES / f"{name}.json").read_text()))
+    job, known = read_job(JOB_ID, json.dumps(answer).encode()), response(name)
+    for document, plain in zip(job.documents, known.documents, strict=True):
+        assert others_of(document) == {"new": NEW}
+        assert document.id == plain.id
+        for entity, bare in zip(document.entities, plain.entities, strict=True):
+            assert flat(entity) == {**msgspec.to_builtins(bare), "new": NEW}
+        if plain.statistics:
+            assert document.statistics == {**plain.statistics, "new": NEW}
+    of_results = {"new": NEW} | ({"statistics": ANY} if known.statistics else {})
+    assert job.others == {"new": NEW, "tasks": {"new": NEW, "items": [{"new": NEW, "results": of_results}]}}
+    assert (job.status, job.problems, job.statistics) == (known.status, known.problems, known.statistics)
+    assert known.others == {}
+
+
+def test_values_are_kept_to_the_last_digit() -> None:
+    """Numbers of any size, characters of any kind."""
+    value = '{"a":123456789012345678901234567890,"b":0.1,"c":5e-324,"d":"\\u0000🍷\u2028","e":[[],{}],"f":-0.0}'
+    document = f'{{"id":"1","entities":[],"x":{value}}}'
+    body = f'{{"jobId":"1","status":"succeeded","tasks":{{"items":[{{"results":{{"documents":[{document}]}}}}]}}}}'
+    (found,) = read_job("1", body.encode()).documents
+    assert msgspec.json.encode(flat(found)) == f'{{"id":"1","entities":[],"warnings":[],"x":{value}}}'.encode()
+
+
+@pytest.mark.parametrize("name", ["others", "offset ", "parts", ""])
+def test_a_new_field_may_have_any_name(name: str) -> None:
+    """Also one that the app uses for something of its own."""
+    job = results({"id": "1", "entities": [found(**{name: 1})], name: [2]})
+    assert flat(job.documents[0])["entities"] == [found(**{name: 1})]
+    assert flat(job.documents[0])[name] == [2]
+
+
+def test_a_document_with_oddities_keeps_what_is_new() -> None:
+    """Only what is odd is left out."""
+    job = results({"id": "1", "entities": [found(confidenceScore="high", new=1), found()], "warnings": None, "new": 2})
+    assert [others_of(entity) for entity in job.documents[0].entities] == [{"new": 1}, {}]
+    assert others_of(job.documents[0]) == {"new": 2}
+
+
+def test_a_field_that_is_nested_too_deeply_is_left_out() -> None:
+    """Some programs could not read the outcome."""
+    deep: Any = "x"
+    for _ in range(100):
+        deep = [deep]
+    wide = [[number] for number in range(100)]
+    entity = found(deep=deep, wide=wide)
+    job = results({"id": "1", "entities": [entity], "deep": deep, "statistics": {"deep": deep}}, deep=deep)
+    (document,) = job.documents
+    assert (others_of(document), others_of(document.entities[0])) == ({}, {"wide": wide})
+    assert document.statistics is msgspec.UNSET
+    assert job.others == {}
+
+
+def test_a_job_keeps_new_fields_up_to_a_size() -> None:
+    """Since a file may have thousands of jobs."""
+    assert results(new="x" * (LARGEST_JOB // 2)).others
+    assert results(new="x" * LARGEST_JOB).others == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ({"code": "c", "message": "m"}, None),
+        ({"code": "c", "message": "m", "target": None, "details": []}, None),
+        ({"code": "o", "message": "o", "innererror": {"code": "c", "message": "m"}}, None),
+        ({"code": "c", "message": "m", "target": "t"}, ...),
+        ({"code": "o", "message": "o", "innererror": {"code": "c", "message": "m", "details": {"a": "b"}}}, ...),
+    ],
+)
+def test_an_error_that_says_more_is_kept_as_a_whole(error: dict[str, Any], expected: object) -> None:
+    """As the service gave it, without the id of its document, which may be the app's own."""
+    (problem,) = results(errors=[{"id": "1", "error": error}]).problems
+    assert problem == Problem("c", "m", "1", None if expected is None else {"error": error})
+    (problem,) = read(status="failed", errors=[error]).problems
+    assert problem == Problem("c", "m", None, None if expected is None else error)
+
+
 def test_warnings_are_kept_as_far_as_any_program_can_read_them() -> None:
     """They are the service's own, of any shape."""
     deep: Any = []
@@ -229,6 +339,14 @@ def test_a_kind_of_an_odd_type_is_none(kind: object) -> None:
     """The results are those of the only task that was asked for."""
     tasks = {"items": [{"kind": kind, "results": {"documents": [{"id": "1", "entities": []}]}}]}
     assert read(status="succeeded", tasks=tasks).documents == [DocumentResult("1", [])]
+
+
+@pytest.mark.parametrize(("status", "expected"), [("succeeded", 60.0), ("failed", 60.0), ("cancelled", None)])
+def test_a_cancelled_job_says_nothing_of_how_long_jobs_take(status: str, expected: float | None) -> None:
+    """The service may have cancelled it because it did not end."""
+    times = {"createdDateTime": "2026-01-01T00:00:00Z", "lastUpdatedDateTime": "2026-01-01T00:01:00Z"}
+    job = read(status=status, **times)
+    assert (job.seconds, job.working_seconds) == (60.0, expected)
 
 
 @pytest.mark.parametrize("odd", [7, [], {}, "x" * 100_000])

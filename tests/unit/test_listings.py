@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shared.names import ALWAYS_KEPT, LONGEST_BLOB_NAME, result_name, utf16_length
-from shared.storage.listings import Follower, Listed, PageReader, is_folder, order, reordered
+from shared.storage.listings import Follower, Listed, PageReader, is_marker, order, reordered
 
 NOW: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ODD_NAMES: Final = [
@@ -150,8 +150,8 @@ def test_a_blob_without_a_length_is_empty() -> None:
 )
 def test_folders_are_no_files(name: str, length: int, metadata: dict[str, str], *, expected: bool) -> None:
     """Of a hierarchical namespace, and of tools that have folders; these have no content."""
-    assert is_folder(name, length, metadata) is expected
-    assert Listed(name, "0x8D", NOW, length, metadata).is_folder is expected
+    assert is_marker(name, length, metadata) is expected
+    assert Listed(name, "0x8D", NOW, length, metadata).is_marker is expected
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.merging import Merger, MergeState, numbered, results_of
-from shared.ner.model import Document, DocumentResult, Entity, Job, JobStatus, Problem, Statistics
+from shared.merging import LARGEST_OPEN, Merger, MergeState, numbered, results_of
+from shared.ner.model import (
+    Document,
+    DocumentResult,
+    Entity,
+    Job,
+    JobStatus,
+    Problem,
+    ServiceDocument,
+    ServiceEntity,
+    Statistics,
+)
 from shared.packing import Limits, Request, pack
 from shared.source import Position
 from shared.state.batch import SubmittedJob
@@ -70,8 +80,8 @@ def merge(
     return merged(merger.state, documents + merger.documents, errors + merger.errors)
 
 
-@example(["aaaa bbbb" + " " * 80, " " * 80 + "cccc"], Limits(2, 10, 90), CHANCE)
-@example(["first", " " * 40 + "second word " * 10], Limits(4, 30, 200), CHANCE)
+@example(["aaaa bbbb" + " " * 80, " " * 80 + "cccc"], Limits(2, 10), CHANCE)
+@example(["first", " " * 40 + "second word " * 10], Limits(4, 30), CHANCE)
 @given(files, limits, st.randoms(use_true_random=False))
 def test_merged_offsets_point_at_the_entities_text(texts: list[str], limits: Limits, chance: random.Random) -> None:
     """Of every part of every document, once, in order; whole words where the text was not cut."""
@@ -159,3 +169,106 @@ def test_an_id_that_was_not_sent_is_left_aside() -> None:
     results, problems = results_of(sent, Job("id", JobStatus.SUCCEEDED, documents=answers))
     assert results == [DocumentResult("good", []), None]
     assert [problem.code for problem in problems] == ["MissingResults"]
+
+
+ENGLISH, GERMAN = {"name": "English"}, {"name": "German"}
+
+
+def parts(*documents: DocumentResult | None) -> dict[str, Any]:
+    """Return a document that was merged of parts of ten characters each, None for a lost one."""
+    jobs = []
+    for number, document in enumerate(documents):
+        is_last = number == len(documents) - 1
+        end = None if is_last else Position(0, 10 * (number + 1))
+        sent = SubmittedJob("id", 1, 1, Position(0, 10 * number), end)
+        jobs.append((sent, Job("id", JobStatus.SUCCEEDED, documents=[document]) if document else None))
+    (merged,), _, _ = merge(jobs, CHANCE)
+    found: dict[str, Any] = merged
+    return found
+
+
+def part(*entities: Entity, counts: Any = msgspec.UNSET, **others: Any) -> DocumentResult:
+    """Return the result of a part."""
+    return ServiceDocument("a", list(entities), [], counts, others)
+
+
+def test_a_document_in_one_piece_keeps_its_fields() -> None:
+    """Beside those that the app knows, as do its entities; other documents have none of them."""
+    sent = SubmittedJob("id", 2, 2)
+    found = ServiceEntity("x", "word", 4, 1, 0.5, None, {"tags": [2**70], "offsets": [4]})
+    statistics = {"charactersCount": 5, "transactionsCount": 1, "more": 0.1}
+    answers = [ServiceDocument("01:b", [found], [WARNING], statistics, {"parts": 1}), DocumentResult("00:a", [])]
+    merger = Merger(MergeState())
+    merger.add(sent, Job("id", JobStatus.SUCCEEDED, documents=answers))
+    documents, _, _ = merged(merger.state, bytes(merger.documents), b"")
+    entity = {"text": "x", "category": "word", "offset": 4, "length": 1, "confidenceScore": 0.5}
+    assert documents == [
+        {"id": "a", "entities": [], "warnings": []},
+        {
+            "id": "b",
+            "entities": [{**entity, "tags": [2**70], "offsets": [4]}],
+            "warnings": [WARNING],
+            "statistics": statistics,
+            "parts": 1,
+        },
+    ]
+
+
+def test_parts_that_agree_are_one_document() -> None:
+    """What is counted is added up."""
+    document = parts(
+        *(part(counts={"charactersCount": 10, "transactionsCount": 1}, detectedLanguage=ENGLISH) for _ in range(3))
+    )
+    assert document == {
+        "id": "a",
+        "entities": [],
+        "warnings": [],
+        "statistics": {"charactersCount": 30, "transactionsCount": 3},
+        "detectedLanguage": ENGLISH,
+    }
+
+
+def test_parts_that_disagree_are_listed() -> None:
+    """The first one that has a field speaks for the document, and each other one for itself."""
+    document = parts(
+        part(detectedLanguage=ENGLISH),
+        part(detectedLanguage=GERMAN, new=1),
+        part(detectedLanguage=ENGLISH, new=1.0),
+        part(),
+    )
+    assert (document["detectedLanguage"], document["new"]) == (ENGLISH, 1)
+    assert document["parts"] == [
+        {"offset": 10, "fields": {"detectedLanguage": GERMAN}},
+        {"offset": 20, "fields": {"new": 1.0}},
+    ]
+
+
+@pytest.mark.parametrize("first", [part(), None])
+def test_a_part_with_new_fields_of_entities_is_listed(first: DocumentResult | None) -> None:
+    """Offsets in these count from where it begins; those of entities are into the whole text, as ever."""
+    found = ServiceEntity("x", "word", 4, 1, others={"metadata": {"offset": 4}})
+    document = parts(first, part(found))
+    assert [(entity["offset"], entity["metadata"]) for entity in document["entities"]] == [(14, {"offset": 4})]
+    assert document["parts"] == [{"offset": 10}]
+
+
+def test_a_field_called_parts_is_not_lost() -> None:
+    """It is listed as that of the first part."""
+    document = parts(part(parts="all", new=1), part(parts="all", new=2))
+    assert document["parts"] == [{"offset": 0, "fields": {"parts": "all"}}, {"offset": 10, "fields": {"new": 2}}]
+    assert parts(part(parts="all"), part(parts="all"))["parts"] == "all"
+
+
+def test_odd_statistics_of_parts_are_not_added_up() -> None:
+    """They are those of the first."""
+    document = parts(part(counts={"charactersCount": "ten"}), part(counts={"charactersCount": 10, "new": 1}))
+    assert document["statistics"] == {"charactersCount": "ten", "new": 1}
+
+
+def test_the_state_of_a_long_document_stays_small() -> None:
+    """It is written after each step. A document in one piece keeps fields of any size."""
+    large = "x" * LARGEST_OPEN
+    assert parts(part(small=1, large=large), part(small=1))["small"] == 1
+    assert "large" not in parts(part(large=large), part())
+    assert "parts" not in parts(part(large=1), part(large=large))
+    assert parts(part(large=large))["large"] == large

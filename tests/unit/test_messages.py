@@ -46,7 +46,7 @@ RECORD: Final = BatchRecord(
     trace_parent=TRACE_PARENT,
 )
 FILE_MESSAGE: Final = FileMessage(
-    file="a/é 🍷.txt", replaces="0x8E", dissolved=BATCH, due=NOW, trace_parent=TRACE_PARENT
+    file="a/é 🍷.txt", replaces="0x8E", dissolved=BATCH, due=NOW, etag="0x8D", trace_parent=TRACE_PARENT
 )
 BATCH_MESSAGE: Final = BatchMessage(batch=BATCH, etag="0x9", record=RECORD)
 LONG_RECORD: Final = msgspec.structs.replace(RECORD, members=[MEMBER] * 300)
@@ -110,6 +110,7 @@ def test_the_properties_of_a_message_of_a_file_are_the_contract() -> None:
         "dissolved": BATCH,
         "unsure": 0,
         "due": "2026-01-02T03:04:05.678000Z",
+        "etag": "0x8D",
         "traceParent": TRACE_PARENT,
     }
 

@@ -1,10 +1,11 @@
 """The client against answers that no well-behaved service gives; what one gives is tested over HTTP."""
 
 import gzip
+import json
 import ssl
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 import httpx
 import pytest
@@ -13,7 +14,7 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError, Service
 
 from shared.ner.client import TOKEN_SCOPE, YOUNG, NerClient
 from shared.ner.errors import NerError, Remedy
-from shared.ner.model import Document, JobStatus
+from shared.ner.model import TIMED_OUT, Document, JobStatus, Problem
 from shared.settings import Settings
 
 ENDPOINT = "https://contoso.cognitiveservices.azure.com"
@@ -55,6 +56,56 @@ def accepted(location: str, status: int = 202) -> Answer:
 async def test_the_job_id_is_read_from_every_location(location: str) -> None:
     """With a query, a doubled slash, one at the end, or without a host."""
     assert await client(accepted(location)).submit(DOCUMENTS, "a.txt") == JOB_ID
+
+
+async def body_of(**changes: str) -> Any:
+    """Return what a client sends with a submission."""
+    sent: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.content)
+        return accepted(f"/jobs/{JOB_ID}")(request)
+
+    await client(answer, **changes).submit(DOCUMENTS, "a.txt")
+    return json.loads(sent[0])
+
+
+@pytest.mark.parametrize("version", ["v3.1-preview.ct.1", "v3.2-preview.2", "2022-05-01", "2026-05-01"])
+async def test_the_service_is_told_if_it_may_not_keep_the_text(version: str) -> None:
+    """In the parameters of the task; else it does what is its own default."""
+    for opt_out, expected in (("", [None]), ("false", [None]), ("true", [True])):
+        body = await body_of(NER_API_VERSION=version, NER_MODEL_ID="m", NER_LOGGING_OPT_OUT=opt_out)
+        tasks = body["tasks"] if isinstance(body["tasks"], list) else body["tasks"]["customEntityRecognitionTasks"]
+        assert [task["parameters"].get("loggingOptOut") for task in tasks] == expected
+
+
+@pytest.mark.parametrize(
+    ("version", "limit", "expected"),
+    [
+        ("2026-05-01", "600", 600),
+        ("2026-05-15-preview", "", 86400),
+        ("2031-01-01", "604800", 86400),
+        *[(version, "600", None) for version in ("v3.2-preview.2", "2023-04-01", "2025-11-01", "2025-11-15-preview")],
+    ],
+)
+async def test_the_service_learns_how_long_the_job_may_take(version: str, limit: str, expected: int | None) -> None:
+    """From the version on that asks for it; it forgets jobs after a day anyway."""
+    body = await body_of(NER_API_VERSION=version, NER_JOB_TIMEOUT_SECONDS=limit)
+    assert body.get("cancelAfter") == expected
+
+
+@pytest.mark.parametrize(
+    ("version", "seconds", "problems"),
+    [("2026-05-01", "10", [TIMED_OUT]), ("2026-05-01", "09", []), ("2025-11-01", "10", [])],
+)
+async def test_a_job_that_the_service_cancels_for_its_duration_says_so(
+    version: str, seconds: str, problems: list[Problem]
+) -> None:
+    """The service gives no reason. Before that time, somebody else has cancelled it."""
+    times = {"createdDateTime": "2026-01-01T00:00:00Z", "lastUpdatedDateTime": f"2026-01-01T00:00:{seconds}Z"}
+    body = {"jobId": JOB_ID, "status": "cancelled", "tasks": {}, **times}
+    ner = client(lambda _request: httpx.Response(200, json=body), NER_API_VERSION=version, NER_JOB_TIMEOUT_SECONDS="10")
+    assert (await ner.look(JOB_ID)).problems == problems
 
 
 @pytest.mark.parametrize("location", ["", "/", f"{ENDPOINT}/jobs/a b", f"{ENDPOINT}/jobs/{'x' * 129}", "https://[/"])

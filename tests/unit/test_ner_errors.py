@@ -45,6 +45,7 @@ def refused(status: int, body: object = None, *, submitting: bool = True, retry_
         (401, "401", Remedy.MEND_SETTINGS, Remedy.MEND_SETTINGS),
         (403, "Forbidden", Remedy.MEND_SETTINGS, Remedy.MEND_SETTINGS),
         (400, "ModelVersionIncorrect", Remedy.MEND_SETTINGS, Remedy.MEND_SETTINGS),
+        (400, "UnsupportedApiVersionValue", Remedy.MEND_SETTINGS, Remedy.MEND_SETTINGS),
         (404, "ProjectNotFound", Remedy.MEND_SETTINGS, Remedy.MEND_SETTINGS),
         (404, "NotFound", Remedy.MEND_SETTINGS, Remedy.NONE),
         (404, "OperationNotFound", Remedy.MEND_SETTINGS, Remedy.NONE),
@@ -165,8 +166,8 @@ def test_a_lost_connection_is_worth_waiting(error: Exception) -> None:
         (b'["\\ud83d", "\\ud83c\\udf77", "\\\\ud83d"]', ["\ufffd", "\U0001f377", "\\ud83d"]),
         (b'{"\\ud83d": 1}', {"\ufffd": 1}),
         (b'["\xff"]', ["\ufffd"]),
-        (b"[NaN, -Infinity]", [None, None]),
-        *[(body, None) for body in (b"", b"<html>", b"[" * 100_000, b"1" * 5000, b"[1e999]", b"\xff", b"{")],
+        (b"[NaN, -Infinity, 1e999]", [None, None, None]),
+        *[(body, None) for body in (b"", b"<html>", b"[" * 100_000, b"1" * 5000, b"\xff", b"{")],
     ],
 )
 def test_what_is_almost_json_is_read(body: bytes, value: object) -> None:

@@ -52,7 +52,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @st.composite
 def changed_responses(draw: st.DrawFn) -> bytes:
-    """Return a response of the service in which some values are replaced or missing."""
+    """Return a response of the service in which some values are replaced, missing or new."""
     answer = json.loads(draw(st.sampled_from(RESPONSES)))
     for _ in range(draw(st.integers(0, 3))):
         place = draw(st.sampled_from(places(answer)))
@@ -61,17 +61,20 @@ def changed_responses(draw: st.DrawFn) -> bytes:
         holder = answer
         for key in place[:-1]:
             holder = holder[key]
-        if draw(st.booleans()):
+        change = draw(st.sampled_from(["replace", "delete", "add"]))
+        if change == "delete":
+            del holder[place[-1]]
+        elif change == "replace" or isinstance(holder, list):
             holder[place[-1]] = draw(values)
         else:
-            del holder[place[-1]]
+            holder[draw(texts)] = draw(values)
     return json.dumps(answer).encode()
 
 
 def nested(levels: int) -> bytes:
-    """Return a job with a warning that is nested so deeply."""
-    warning = b'{"a": ' * levels + b"1" + b"}" * levels
-    document = b'{"id": "1", "entities": [], "warnings": [' + warning + b"]}"
+    """Return a job with a warning, and fields that the app does not know, that are nested so deeply."""
+    deep = b'{"a": ' * levels + b"1" + b"}" * levels
+    document = b'{"id": "1", "entities": [], "warnings": [' + deep + b'], "new": ' + deep + b"}"
     return (
         b'{"jobId": "1", "status": "succeeded", "tasks": {"items": [{"results": {"documents": [' + document + b"]}}]}}"
     )

@@ -9,7 +9,16 @@ import pytest
 
 from shared import outcome as outcomes
 from shared.ner.errors import FORGOTTEN, Answer, from_answer
-from shared.ner.model import DocumentResult, Entity, Job, JobStatus, Problem, Statistics
+from shared.ner.model import (
+    DocumentResult,
+    Entity,
+    Job,
+    JobStatus,
+    Problem,
+    ServiceDocument,
+    ServiceEntity,
+    Statistics,
+)
 from shared.outcome import Outcome, OutcomeStatus
 from shared.source import Source
 from shared.state.batch import SubmittedJob
@@ -69,6 +78,34 @@ def test_the_shape_is_the_contract() -> None:
             "transactionsCount": 2,
         },
     }
+
+
+def test_what_the_service_adds_has_its_place() -> None:
+    """Beside the contract's names, none of which it changes; readers of outcomes pass over it."""
+    entity = ServiceEntity("Bristol", "city", 5, 7, 0.9, others={"tags": [{"name": "City"}], "others": 1})
+    document = ServiceDocument("report.txt", [entity, ENTITY], others={"detectedLanguage": {"name": "English"}})
+    outcome = ended(
+        documents=[document],
+        problems=[Problem("c", "m", None, {"code": "c", "target": "t"})],
+        others={"new": 2**70, "tasks": {"items": [{"new": 0.1}]}, "others": 1},
+    )
+    content = json.loads(outcomes.encode(outcome))
+    bare = {"text": "Bristol", "category": "city", "offset": 5, "length": 7, "confidenceScore": 0.9}
+    assert content["documents"] == [
+        {
+            "id": "report.txt",
+            "entities": [{**bare, "tags": [{"name": "City"}], "others": 1}, bare],
+            "warnings": [],
+            "detectedLanguage": {"name": "English"},
+        }
+    ]
+    (job,) = content["jobs"]
+    assert job["jobId"] == "id"
+    assert job | {"new": 2**70, "tasks": {"items": [{"new": 0.1}]}, "others": 1} == job
+    assert content["errors"] == [{"code": "c", "message": "m", "serviceError": {"code": "c", "target": "t"}}]
+    read = msgspec.json.decode(outcomes.encode(outcome), type=Outcome)
+    assert read.documents == [DocumentResult("report.txt", [ENTITY, ENTITY])]
+    assert read.jobs[0].job_id == "id"
 
 
 def test_metadata_names_the_status_and_the_version() -> None:

@@ -76,6 +76,7 @@ def test_every_problem_is_named_at_once() -> None:
         ("NER_API_VERSION", "2021-01-01"),
         ("NER_API_VERSION", "v3.1"),
         ("NER_LANGUAGE", "English language"),
+        ("NER_LOGGING_OPT_OUT", "1"),
         ("NER_POLL_MIN_SECONDS", "0"),
         ("NER_POLL_MIN_SECONDS", "61"),
         ("NER_POLL_MAX_SECONDS", "1.5"),
@@ -117,6 +118,27 @@ def test_the_seed_api_wants_a_model_id_and_no_project() -> None:
 def test_later_versions_by_date_are_taken(version: str) -> None:
     """An app of today works with the service of tomorrow."""
     assert read(NER_API_VERSION=version).api_version == version
+
+
+@pytest.mark.parametrize("version", ["2025-05-15-preview", "2025-11-01", "2026-05-01", "2031-01-01"])
+@pytest.mark.parametrize("language", ["auto", "Auto"])
+def test_the_language_can_be_detected(version: str, language: str) -> None:
+    """By versions that know how."""
+    assert read(NER_API_VERSION=version, NER_LANGUAGE=language).language == "auto"
+
+
+@pytest.mark.parametrize("version", ["v3.2-preview.2", "2022-05-01", "2023-04-01", "2024-11-01", "2024-11-15-preview"])
+def test_older_versions_detect_no_language(version: str) -> None:
+    """The service would refuse each document, so the app says it when it starts."""
+    assert f"- NER_LANGUAGE must not be auto: version {version}" in problems(
+        NER_API_VERSION=version, NER_LANGUAGE="auto"
+    )
+
+
+def test_texts_are_logged_unless_the_operator_opts_out() -> None:
+    """As the service has it."""
+    assert read().logging_opt_out is False
+    assert read(NER_LOGGING_OPT_OUT="true").logging_opt_out is True
 
 
 def test_without_a_key_there_is_none() -> None:

@@ -1,4 +1,4 @@
-"""What each file gets of a job of several files: its own results and errors, and nothing of its neighbours'."""
+"""The part of a shared job that each file gets: its own results and errors, and none of the other files'."""
 
 from datetime import UTC, datetime
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.merging import numbered, results_of, transactions_of
-from shared.ner.model import Document, DocumentResult, Job, JobStatus, Problem
+from shared.ner.model import Document, DocumentResult, Job, JobStatus, Problem, ServiceDocument
 from shared.shares import failed_as_a_whole, split
 from shared.source import Source
 from shared.state.batch import Member, SubmittedJob
@@ -19,7 +19,7 @@ SOURCE = Source("incoming", "a.txt", "0x1", datetime(2026, 1, 2, tzinfo=UTC), 1)
 def shared_job(
     counts: list[int], status: JobStatus = JobStatus.SUCCEEDED, *, without: frozenset[str] = frozenset()
 ) -> Job:
-    """Return the job of several files with so many documents each, without the results of some ids as they are sent."""
+    """Return a job of files with these numbers of documents; `without` lists the sent ids that have no result."""
     documents = [
         Document(f"{file}-{index}", "A table.", "en") for file, count in enumerate(counts) for index in range(count)
     ]
@@ -32,7 +32,7 @@ def shared_job(
 
 
 def parts_of(job: Job, counts: list[int]) -> list[Job]:
-    """Return the parts of files with so many documents each."""
+    """Return the parts of files with these numbers of documents."""
     firsts = [sum(counts[:file]) for file in range(len(counts))]
     members = [
         Member(SOURCE, "claim", documents_count=count, first_document=first)
@@ -42,7 +42,7 @@ def parts_of(job: Job, counts: list[int]) -> list[Job]:
 
 
 def outcomes_of(job: Job, counts: list[int]) -> list[tuple[list[str | None], list[Problem], JobStatus]]:
-    """Return what each file gets of a shared job: the ids of its results, its errors and how its part ended."""
+    """Return each file's part of a shared job: the ids of its results, its errors and its status."""
     found = []
     for part, count in zip(parts_of(job, counts), counts, strict=True):
         results, problems = results_of(SubmittedJob("id", count, count), part)
@@ -59,7 +59,7 @@ def test_each_file_gets_its_own_documents_of_a_shared_job(counts: list[int]) -> 
 
 
 def test_a_file_pays_for_its_own_documents() -> None:
-    """By the service's count of each, if it gives one; else by the app's own."""
+    """According to the service's counts if it gives them, else to the app's own."""
     job = shared_job([1, 2])
     assert [transactions_of(SubmittedJob("id", 2, 9), part) for part in parts_of(job, [1, 2])] == [3, 6]
     silent = msgspec.structs.replace(
@@ -70,7 +70,7 @@ def test_a_file_pays_for_its_own_documents() -> None:
 
 @pytest.mark.parametrize("status", [JobStatus.SUCCEEDED, JobStatus.PARTIALLY_SUCCEEDED, JobStatus.FAILED])
 def test_an_error_of_a_document_is_its_files_own(status: JobStatus) -> None:
-    """Its neighbours have succeeded, whatever the service says of the whole job."""
+    """The other files have succeeded, whatever the status of the whole job is."""
     job = msgspec.structs.replace(
         shared_job([1, 1, 2], status, without=frozenset({"01:1-0"})), problems=[Problem("Bad", "It is bad.", "01:1-0")]
     )
@@ -80,8 +80,23 @@ def test_an_error_of_a_document_is_its_files_own(status: JobStatus) -> None:
     assert third == (["2-0", "2-1"], [], JobStatus.SUCCEEDED)
 
 
+def test_what_the_app_does_not_know_stays_with_its_file() -> None:
+    """Fields of a document are its file's; those of the job are of all files."""
+    documents: list[DocumentResult] = [
+        ServiceDocument(f"0{number}:{number}", [], others={"new": number}) for number in (1, 0)
+    ]
+    problems = [Problem("Bad", "It is bad.", "02:2", {"error": {"target": "t"}})]
+    job = Job("id", JobStatus.SUCCEEDED, documents=documents, problems=problems, others={"new": 1})
+    parts = parts_of(job, [1, 1, 1])
+    assert [part.documents for part in parts[:2]] == [
+        [ServiceDocument(str(number), [], others={"new": number})] for number in (0, 1)
+    ]
+    assert [part.problems for part in parts] == [[], [], [msgspec.structs.replace(problems[0], document_id="2")]]
+    assert [part.others for part in parts] == [{"new": 1}] * 3
+
+
 def test_an_error_of_the_job_goes_to_files_without_results() -> None:
-    """A file with all its results has nothing to do with it."""
+    """A file with all its results does not get the error."""
     job = msgspec.structs.replace(
         shared_job([1, 1, 1], JobStatus.FAILED, without=frozenset({"02:2-0"})),
         problems=[Problem("Internal", "It failed.")],
@@ -98,7 +113,7 @@ def test_a_missing_result_is_an_error_of_its_file() -> None:
 
 
 def test_results_that_nobody_asked_for_are_left_out() -> None:
-    """As those of a file's own job are."""
+    """As in a job of one file."""
     job = shared_job([1, 1])
     odd = [DocumentResult(wire_id, []) for wire_id in ("07:x", "x", ":x", "00", "-1:x")]
     job = msgspec.structs.replace(job, documents=[*job.documents, *odd])
@@ -120,5 +135,5 @@ def test_results_that_nobody_asked_for_are_left_out() -> None:
 def test_a_job_has_failed_as_a_whole_if_it_gives_no_result_and_no_reasons(
     status: JobStatus, documents: list[DocumentResult], problems: list[Problem], *, expected: bool
 ) -> None:
-    """Then it says nothing about single files."""
+    """Such a job says nothing about single files."""
     assert failed_as_a_whole(Job("id", status, documents=documents, problems=problems), 2) is expected

@@ -1,12 +1,16 @@
 """Where a long text is cut."""
 
+import re
+from collections.abc import Iterator
+from typing import cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.splitting import cut
-from shared.text_elements import last_boundary
-from tests.unit.test_text_elements import boundaries, texts
+from shared import splitting
+from shared.splitting import REACH, TIERS, Tier, cut
+from tests.unit.test_text_elements import all_boundaries, texts
 
 
 @pytest.mark.parametrize(
@@ -56,13 +60,55 @@ def test_a_space_that_carries_a_mark_is_no_boundary() -> None:
     assert text[: cut(text, 0, len("one two \u0301"))] == "one "
 
 
+def test_a_text_element_that_reaches_beyond_the_end_stays_whole() -> None:
+    """Or else nothing of it is in this part."""
+    assert cut("one" + "e" + "\u0301" * 50, 0, 10) == 3
+    assert cut("e" + "\u0301" * 50, 0, 10) == 0
+
+
+def test_a_text_element_longer_than_the_reach_is_cut() -> None:
+    """No honest text has one, and the search for its beginning would have no bound."""
+    text = "one" + "e" + "\u0301" * 3 * REACH
+    assert cut(text, 0, 2 * REACH) == 2 * REACH
+
+
 @given(texts, st.data())
 def test_a_cut_is_after_the_start_and_between_text_elements(text: str, data: st.DataObject) -> None:
-    """Whatever the text."""
-    places = boundaries(text)
+    """Whatever the text; at the start only if a single text element reaches beyond the end."""
+    places = all_boundaries(text)
     start = data.draw(st.sampled_from(places))
-    end = last_boundary(text, start, data.draw(st.integers(start, len(text))))
-    if end > start:
-        place = cut(text, start, end)
-        assert start < place <= end
-        assert place in places
+    end = data.draw(st.integers(start, len(text)))
+    place = cut(text, start, end)
+    assert start <= place <= end
+    assert place in places
+    assert (place > start) is any(start < boundary <= end for boundary in places)
+
+
+@pytest.mark.parametrize("unit", [" \u0301", ".", ". a", "A. ", "\n ", "\n\n\u0301", "x", "!'\"", ", \u0301"])
+def test_the_search_for_a_cut_is_bounded(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each kind of boundary is looked for once, within its reach."""
+    read: list[tuple[int, int]] = []
+
+    def finditer(tier: Tier) -> Tier:
+        class Recorded:
+            """A pattern that keeps the positions between which it is applied."""
+
+            def finditer(self, text: str, first: int, last: int) -> Iterator[re.Match[str]]:
+                """Find all between two positions."""
+                read.append((first, last))
+                return tier.pattern.finditer(text, first, last)
+
+        return tier._replace(pattern=cast("re.Pattern[str]", Recorded()))
+
+    monkeypatch.setattr(splitting, "TIERS", [finditer(tier) for tier in TIERS])
+    text = unit * 200_000
+    assert cut(text, 0, 125_000) > 125_000 - REACH
+    assert 0 < len(read) <= len(TIERS)
+    assert all(125_000 - REACH <= first <= last == 125_000 for first, last in read)
+
+
+@pytest.mark.parametrize("tail", ["x", "", "'x"])
+def test_a_long_run_of_full_stops_is_read_once(tail: str) -> None:
+    """A search that began again at each of them would take hours."""
+    text = "." * 300_000 + tail
+    assert splitting.SENTENCE.search(text) is None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shared.merging import MergeState
 from shared.names import LONGEST_BLOB_NAME, result_name, utf16_length
 from shared.ner.model import Problem
-from shared.outcome import JobSummary
+from shared.outcome import ServiceJob
 from shared.source import Position, Source, read_instant
 from shared.state.batch import (
     BATCHES,
@@ -69,7 +69,7 @@ ENTRIES: Final[list[Entry]] = [
     RefusalEntry(2, Position(1, 10), Position(3), PROBLEM, NOW),
     CollectedEntry(
         requests_count=1,
-        jobs=[JobSummary("job-1", "succeeded")],
+        jobs=[ServiceJob("job-1", "succeeded", others={"tasks": {"items": [{"new": 2**70}]}})],
         documents=[Extent(0, 7)],
         errors=[],
         state=MergeState(errors_count=1),

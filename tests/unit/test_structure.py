@@ -49,17 +49,19 @@ def test_deployed_code_imports_only_what_is_deployed(path: Path) -> None:
 
 @pytest.mark.parametrize("path", DEPLOYED, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_dependencies_go_one_way(path: Path) -> None:
-    """function_app -> pipeline -> storage -> documents, outcome, message, state, ner -> settings."""
+    """function_app -> pipeline -> storage -> documents, outcome, message, state, ner -> settings -> api_versions."""
     used = {name for name in imported(path) if name.startswith("shared")}
     part = path.relative_to(ROOT).parent.name
     if path.name == "settings.py":
+        assert used == {"shared.api_versions"}
+    if path.name == "api_versions.py":
         assert not used
     if path.name != "function_app.py" and part != "pipeline":
         assert not {name for name in used if name.startswith("shared.pipeline")}
     if part not in ("pipeline", "storage"):
         assert not {name for name in used if name.startswith("shared.storage")}
     if part == "ner":
-        assert all(name.startswith("shared.ner") or name == "shared.settings" for name in used)
+        assert all(name.startswith("shared.ner") or name in ("shared.settings", "shared.api_versions") for name in used)
 
 
 @pytest.mark.parametrize("path", PURE, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -1,11 +1,13 @@
 """What can be sent of uploads, alone and together."""
 
+import asyncio
+import threading
 from datetime import UTC, datetime
 
 import pytest
 
-from shared.packing import REQUEST_LIMITS
-from shared.pipeline.texts import File, digest_of, joined, read_text
+from shared.packing import REQUEST_LIMITS, pack
+from shared.pipeline.texts import SHORT, File, TextThread, digest_of, joined, read_text
 from shared.settings import Settings
 from shared.source import Source
 from shared.state.batch import Member
@@ -41,9 +43,9 @@ def test_the_texts_of_several_files_are_one_request(settings: Settings) -> None:
     assert request is not None
     assert [document.text for document in request.documents] == ["Play jazz.", "A table.", "x" * 1001, "Köln, bitte."]
     assert request.transactions_count == 5
-    assert request.elements_count == 10 + 8 + 1001 + 12
+    assert request.units_count == 10 + 8 + 1001 + 12
     parts = [joined([file]) for file in files]
-    assert request.size == sum(part.size for part in parts if part)
+    assert request.units_count == sum(part.units_count for part in parts if part)
 
 
 def test_joining_leaves_the_files_as_they_are(settings: Settings) -> None:
@@ -63,7 +65,7 @@ def test_more_documents_than_a_page_of_results_are_not_one_request(documents_cou
 @pytest.mark.parametrize("spare", [0, -1])
 def test_more_text_than_the_service_accepts_is_not_one_request(spare: int, settings: Settings) -> None:
     """Its limit is for all documents together."""
-    half = REQUEST_LIMITS.elements // 2
+    half = REQUEST_LIMITS.units // 2
     files = [file_of(settings, "a.txt", b"x" * half), file_of(settings, "b.txt", b"y" * (half - spare))]
     assert (joined(files) is not None) is (spare == 0)
 
@@ -93,3 +95,44 @@ def test_digests_are_equal_for_what_gives_equal_entities() -> None:
     ]
     assert len({digest, *others}) == 5
     assert digest_of(api, "en", "a.txt", None) == ""
+
+
+async def test_long_texts_are_processed_in_a_thread_one_after_another() -> None:
+    """Short ones are not, since a thread costs more; others run meanwhile."""
+    thread, release, running = TextThread(), threading.Event(), 0
+
+    def work() -> int:
+        nonlocal running
+        running += 1
+        assert running == 1
+        assert release.wait(60)
+        running -= 1
+        return threading.get_ident()
+
+    here = threading.get_ident()
+    long = [asyncio.create_task(thread.run(SHORT + 1, work)) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert await thread.run(SHORT, threading.get_ident) == here
+    release.set()
+    assert here not in await asyncio.gather(*long)
+
+
+async def test_what_work_on_a_text_raises_is_raised() -> None:
+    """And the next one has its turn."""
+    thread = TextThread()
+    for length in (1, SHORT + 1):
+        with pytest.raises(ZeroDivisionError):
+            await thread.run(length, lambda: 1 // 0)
+        assert await thread.run(length, lambda: 1) == 1
+
+
+@pytest.mark.parametrize("unit", [" \u0301", "🇩", "\u200d", "\u1100", "x", "A. ", "\n\u0301"])
+def test_the_whole_of_a_text_without_a_good_cut_is_sent(unit: str, settings: Settings) -> None:
+    """In requests that are full."""
+    text = unit * (900_000 // len(unit.encode()))
+    file = file_of(settings, "a.txt", text.encode())
+    requests = list(pack(file.text.documents.entries()))
+    assert "".join(request.documents[0].text for request in requests) == text
+    units = len(text.encode("utf-16-le")) // 2
+    assert len(requests) <= -(-units // (REQUEST_LIMITS.units - 2000))
+    assert file.text.first == requests[0]

@@ -24,7 +24,7 @@ def upload(
 
 
 def paid(protocol: Protocol, name: str) -> int:
-    """Return how often a file was paid."""
+    """Return how often a file was charged."""
     return sum(count for payment, count in protocol.world.paid.items() if payment.name == name)
 
 
@@ -47,7 +47,7 @@ def sweep(protocol: Protocol) -> None:
 
 
 def is_late_for_its_batch(protocol: Protocol) -> None:
-    """A file has been claimed when its batch leaves without it; once it was sent alone, its event comes again."""
+    """A file is claimed, but its batch leaves without it. After it was sent alone, its event comes again."""
     upload(protocol, steps=0)
     protocol.work(which=1, steps=2)
     protocol.work(which=0, steps=3)
@@ -61,7 +61,7 @@ def is_late_for_its_batch(protocol: Protocol) -> None:
 
 
 def is_late_for_its_batch_which_has_ended(protocol: Protocol) -> None:
-    """As above, but the batch has ended when the event comes again, so that nothing is left of it."""
+    """As above, but the batch has ended when the event comes again, so it has no record."""
     upload(protocol, steps=0)
     protocol.work(which=1, steps=2)
     protocol.work(which=0, steps=3)
@@ -77,7 +77,7 @@ def is_late_for_its_batch_which_has_ended(protocol: Protocol) -> None:
 
 
 def is_left_behind_by_its_batch(protocol: Protocol) -> None:
-    """A file has been claimed when its worker is cancelled; it need not wait for the end of the batch's job."""
+    """A worker is cancelled after it claimed its file; the file does not wait for the end of the batch's job."""
     upload(protocol, steps=2)
     protocol.cancel(which=1, comes_again=False)
     protocol.work(which=0, steps=ALL)
@@ -102,7 +102,7 @@ def arrives_with_a_suspect(protocol: Protocol) -> None:
 
 
 def is_in_work_with_a_deadly_file(protocol: Protocol) -> None:
-    """Two files whose worker died are received together each time."""
+    """The messages of two files whose worker died are received together each time."""
     upload(protocol, Text.DEADLY)
     for _ in range(MAX_TRIES):
         protocol.wait(seconds=2000, jobs_end=False)
@@ -152,7 +152,7 @@ def has_a_file_that_fails_jobs(protocol: Protocol) -> None:
 
 
 def waits_with_a_deadly_file(protocol: Protocol) -> None:
-    """A batch waits for the service, and its worker dies of the first file; the second one is sent after that."""
+    """A batch waits for the service, and its worker dies of the first file. After that, the second file is sent."""
     upload(protocol, Text.DEADLY, waits=True)
     for _ in range(2):
         protocol.wait(seconds=130, jobs_end=False)
@@ -163,7 +163,7 @@ def waits_with_a_deadly_file(protocol: Protocol) -> None:
 
 
 def kill_polls(protocol: Protocol) -> None:
-    """Let workers die of the results of a batch until its next message is that which gives it up."""
+    """Let workers die of the results of a batch until its next message would give it up."""
     upload(protocol, Text.DEADLY_RESULTS)
     for _ in range(50):
         protocol.wait(seconds=2000, jobs_end=True)
@@ -184,7 +184,7 @@ def has_deadly_results(protocol: Protocol) -> None:
 
 
 def is_dissolved_while_other_workers_receive_messages(protocol: Protocol) -> None:
-    """Workers have died, and the one that dissolves the batch is slow; no file has to wait for a sweep after that."""
+    """Workers have died, and the one that dissolves the batch is slow. After that, no file waits for a sweep."""
     kill_polls(protocol)
     protocol.deliver_message(which=0, again=False)
     protocol.work(which=0, steps=2)

@@ -1,4 +1,4 @@
-"""The model of `calling`: what comes after a call that failed."""
+"""The model of `calling`: the next step after a failed call."""
 
 from datetime import datetime
 
@@ -20,7 +20,7 @@ from tests.unit.protocol.workers import (
 
 
 def after_failed_call(me: Worker, turn: Turn, error: NerError, *, since: datetime | None = None) -> Steps[None]:
-    """After a call that the service refused: continue the batch later, or end it."""
+    """Continue a batch later, dissolve it, or end it, after the service refused a call."""
     is_submitted = turn.record.submitted_date_time is not None
     decided = after_call(
         error,
@@ -60,7 +60,7 @@ def after_failed_call(me: Worker, turn: Turn, error: NerError, *, since: datetim
 
 
 def after_refused_call(me: Worker, turn: Turn) -> Steps[None]:
-    """After a call that storage refused, or did not answer: continue the batch later."""
+    """Continue a batch later, after storage refused a call or did not respond."""
     now = me.world.now
     if turn.record.submitted_date_time is None and is_expired(turn.record.since, now, JOB_TIMEOUT_SECONDS):
         yield from fail_batch(me, turn)

@@ -43,7 +43,7 @@ def write_claim(me: Worker, claim: Claim, known: str | None, *, is_suspect: bool
 def take_over(
     me: Worker, claim: Claim, known: Stored[Claim], seat: Seat, dissolved: str | None
 ) -> Steps[Stored[Claim] | None]:
-    """Claim a file in place of a claim that is there, if no worker has this version."""
+    """Replace the existing claim of a file, if no worker has this version."""
     is_in_batch = None
     if is_old(known.value.claimed_date_time, claim.claimed_date_time, PATIENCE_SECONDS):
         stored = yield from me.call(me.world.batches.get, known.value.batch)
@@ -74,7 +74,7 @@ def take_over(
 
 
 def succeed(me: Worker, claim: Claim, known: Claim, *, is_death: bool) -> Claim:
-    """Return the claim with which a worker continues alone what another one began."""
+    """Return the claim for a version that another worker claimed before: in a batch of its own."""
     return msgspec.structs.replace(
         claim,
         batch=me.world.new_batch() if me.has(Protection.ALONE) else claim.batch,
@@ -109,11 +109,11 @@ def take_over_job(me: Worker, claim: Claim, known: Stored[Claim]) -> Steps[Store
 
 
 def put_up_fence(me: Worker, claim: Claim) -> Steps[bool]:
-    """Void the batch of a claim, so that its worker cannot record a job any more."""
+    """Void the batch of a claim, so that its worker can no longer record a job."""
     void = BatchRecord(kind=BatchKind.VOID, received_date_time=claim.received_date_time, due=me.world.now)
     return (yield from me.call(me.world.write_batch, claim.batch, void, None)) is not None
 
 
 def is_newest(me: Worker, source: Source) -> Steps[bool]:
-    """Return whether a version is what the input container holds now."""
+    """Return whether the input container holds this version now."""
     return (yield from me.call(me.world.newest, source.name)) == source

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def for_each(me: Worker, members: Iterable[M], step: Callable[[M], Steps[T]]) -> Steps[list[T]]:
-    """Take a step for all members of a batch; if it fails for one of them, still take it for the others."""
+    """Take a step for all members of a batch; if it fails for one, still complete it for the others."""
     results: list[T] = []
     failed: Exception | None = None
     for member in members:
@@ -107,18 +107,18 @@ def give_up_version(me: Worker, turn: Turn) -> Steps[None]:
 
 
 def fail_members(me: Worker, turn: Turn) -> Steps[None]:
-    """End all versions of a batch without entities."""
+    """Write a failed outcome for each member of a batch."""
     yield from for_each(me, turn.record.members, lambda member: fail(me, member))
 
 
 def fail_batch(me: Worker, turn: Turn) -> Steps[None]:
-    """End a batch whose versions get no entities."""
+    """End a batch, with a failed outcome for each member."""
     yield from fail_members(me, turn)
     yield from end_batch(me, turn)
 
 
 def end_batch(me: Worker, turn: Turn) -> Steps[None]:
-    """Delete what was kept about a batch whose members have ended."""
+    """Delete the record, the ledger and the results of a batch that has ended."""
     baton = turn.baton if me.has(Protection.OWN_RECORD) else None
     if turn.record.kind is BatchKind.LEDGER:
         yield from me.call(me.world.ledgers.pop, turn.batch, None)

@@ -1,4 +1,4 @@
-"""The model of `gate`: files that arrive together in a process leave together."""
+"""The model of `gate`: files that arrive together in a process share a batch."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,8 +30,8 @@ class Group:
     """A batch that is being formed.
 
     Attributes:
-        is_sent: whether it was.
-        error: why it was not.
+        is_sent: whether the batch was sent.
+        error: why it was not sent.
     """
 
     world: World
@@ -45,18 +45,18 @@ class Group:
     error: Exception | None = None
 
     def __post_init__(self) -> None:
-        """Begin now, with no files."""
+        """Create a batch without files, which begins now."""
         self.batch = self.world.new_batch()
         self.begun = self.end_of_window = self.end_of_waiting = self.world.now
         self.deadline = self.world.in_seconds(self.longest_seconds)
 
     @property
     def is_open(self) -> bool:
-        """Whether it has a seat."""
+        """Whether a file can reserve a seat."""
         return not self.is_full and (self.world.now - self.begun).total_seconds() < OPEN_SECONDS
 
     def add(self, file: File) -> bool:
-        """Let a file take its place; return False if it has to go alone."""
+        """Let a file join the batch; return False if it has to go alone."""
         self.consider()
         if self.has_left:
             return False
@@ -82,7 +82,7 @@ class Group:
             self.leave()
 
     def leave(self) -> None:
-        """Close the batch."""
+        """Let the batch leave: no more files can join."""
         self.is_full = self.has_left = True
 
 
@@ -95,20 +95,20 @@ class Seat:
     is_first: bool = False
 
     def __post_init__(self) -> None:
-        """Take it."""
+        """Reserve it."""
         self.group.seats += 1
         self.group.is_full |= self.group.seats == MAX_SEATS
         self.group.expected += 1
 
     def take(self, file: File) -> bool:
-        """Take the place of a file that was claimed and read; return False if it has to go alone."""
+        """Let the file, which was claimed and read, join the batch; return False if it has to go alone."""
         self.is_first = not self.group.files
         is_taken = self.group.add(file)
         self.leave()
         return is_taken
 
     def leave(self) -> None:
-        """Let the others wait no longer for this file."""
+        """Stop the other files from waiting for this one."""
         if self.is_expected:
             self.is_expected = False
             self.group.expected -= 1
@@ -124,7 +124,7 @@ class Gate:
     next: Group | None = None
 
     def seat(self, *, is_alone: bool) -> Seat:
-        """Take a seat in the next batch, or in one of its own."""
+        """Reserve a seat for a file in the next batch, or in a batch of its own."""
         if is_alone:
             group = Group(self.world, self.longest_seconds)
             group.is_full = True

@@ -7,7 +7,7 @@ from azure.core.exceptions import AzureError
 from shared.merging import MergeState
 from shared.message import is_expired
 from shared.ner.errors import NerError
-from shared.outcome import JobSummary, OutcomeStatus
+from shared.outcome import OutcomeStatus, ServiceJob
 from shared.pipeline.decisions import after_unsure
 from shared.pipeline.ledger_posting import WORKING_SHARE
 from shared.pipeline.rescheduling import Turn
@@ -119,7 +119,7 @@ def collect(me: Worker, turn: Turn, ledger: Ledger) -> Steps[None]:
                 return
             # What failed, or runs after the time limit, gives no entities.
             has_entities = state not in (JobState.RUNNING, JobState.FAILED)
-            summaries = [JobSummary(job.job_id, state.value)] if has_entities else []
+            summaries = [ServiceJob(job.job_id, state.value)] if has_entities else []
             kept = yield from me.call(me.world.append_results, ledger)
             entry = CollectedEntry(requests_count=1, jobs=summaries, documents=kept, errors=[], state=MergeState())
             yield from me.call(me.world.append, ledger, entry)

@@ -1,4 +1,4 @@
-"""The model of `polling` and `running`: the next step of a batch, and what comes after a refusal of storage."""
+"""The model of `polling` and `running`: the next step of a batch, and the step after storage refused a call."""
 
 from azure.core.exceptions import AzureError
 
@@ -33,7 +33,7 @@ from tests.unit.protocol.workers import (
 
 
 def on_event(me: Worker, name: str) -> Steps[None]:
-    """Submit a file that the host tells of."""
+    """Submit a file that the host reports."""
     wanted = FileMessage(file=name)
     try:
         yield from submit(me, wanted)
@@ -47,7 +47,7 @@ def on_event(me: Worker, name: str) -> Steps[None]:
 
 
 def on_message(me: Worker, text: str, *, comes_again: bool) -> Steps[None]:
-    """Do what a message says; raises what the app raises, after which the host delivers it again."""
+    """Process a message. Raises the errors of the app, after which the host delivers the message again."""
     message = decode_message(text, "incoming")
     if isinstance(message, FileMessage):
         try:
@@ -92,7 +92,7 @@ def back_off(me: Worker, message: BatchMessage) -> Steps[None]:
 
 
 def find_turn(me: Worker, message: BatchMessage) -> Steps[Turn | None]:
-    """Return what a message says is next; None if another worker continues the batch, or it has ended."""
+    """Return the turn that a message starts; None if another worker continues the batch, or it has ended."""
     if message.record is not None:
         me.works_on(message.record.members)
         return Turn(message.batch, message.record, message.etag)
@@ -101,7 +101,7 @@ def find_turn(me: Worker, message: BatchMessage) -> Steps[Turn | None]:
 
 
 def count_try(me: Worker, turn: Turn, *, comes_again: bool) -> Steps[Turn | None]:
-    """Count this worker, since another one may have died of the same step; end a batch that too many have died of."""
+    """Count this try, because a worker may have died of the same step; end a batch that too many have died of."""
     record = turn.record
     may_dissolve = record.is_of_several and me.has(Protection.DISSOLVE_DEAD)
     is_waiting = record.kind is BatchKind.WAITING and me.has(Protection.DISSOLVE_WAITING)
@@ -119,7 +119,7 @@ def count_try(me: Worker, turn: Turn, *, comes_again: bool) -> Steps[Turn | None
 
 
 def poll(me: Worker, turn: Turn) -> Steps[None]:
-    """Do what is next about a batch."""
+    """Take the next step of a batch."""
     record = turn.record
     is_early = record.not_before is not None and me.world.now < record.not_before
     if (me.world.closed or is_early) and not is_expired(record.since, me.world.now, JOB_TIMEOUT_SECONDS):
@@ -137,7 +137,7 @@ def poll(me: Worker, turn: Turn) -> Steps[None]:
 
 
 def poll_job(me: Worker, turn: Turn, submitted: SubmittedJob) -> Steps[None]:
-    """Ask for a job: end its batch if it has ended, else ask again later."""
+    """Poll a job: end its batch if the job has ended, else poll again later."""
     try:
         state = yield from me.call_service(me.world.look, submitted.job_id)
     except NerError as error:
@@ -184,7 +184,7 @@ def after_job(me: Worker, turn: Turn, submitted: SubmittedJob, state: JobState) 
 
 
 def post_later(me: Worker, turn: Turn) -> Steps[None]:
-    """Post what the service could not take before."""
+    """Post texts that the service could not accept before."""
     if is_expired(turn.record.since, me.world.now, JOB_TIMEOUT_SECONDS):
         yield from fail_batch(me, turn)
         return
@@ -198,7 +198,7 @@ def post_later(me: Worker, turn: Turn) -> Steps[None]:
 
 
 def read_again(me: Worker, turn: Turn) -> Steps[list[File]]:
-    """Return the files of a batch that can still be posted; empty if the batch has ended, or is continued later."""
+    """Return the files of a batch that can still be posted; empty if the batch has ended or continues later."""
     received = turn.record.received_date_time
 
     def read(member: Member) -> Steps[File | None]:
@@ -225,7 +225,7 @@ def read_again(me: Worker, turn: Turn) -> Steps[list[File]]:
 
 
 def continue_with_ledger(me: Worker, turn: Turn) -> Steps[None]:
-    """Post or collect what is left of a file of many jobs."""
+    """Post or collect the rest of a file of many jobs."""
     member = turn.record.members[0]
     if not me.has(Protection.LEDGER_CLAIM) and not (yield from holds(me, member)):
         yield from give_up_version(me, turn)

@@ -20,7 +20,7 @@ from tests.unit.protocol.workers import PATIENCE_SECONDS, POLL_SECONDS, Steps, W
 
 
 def post_files(me: Worker, turn: Turn, files: Sequence[File]) -> Steps[None]:
-    """Post the texts of a batch: as one job, or one file's as many with a ledger."""
+    """Post the texts of a batch: as one job, or a long file as many, with a ledger."""
     if me.has(Protection.MEMBERS_SENT):
         placed = [msgspec.structs.replace(file.member, first_document=place) for place, file in enumerate(files)]
         files = [file._replace(member=member) for file, member in zip(files, placed, strict=True)]
@@ -36,7 +36,7 @@ def post_files(me: Worker, turn: Turn, files: Sequence[File]) -> Steps[None]:
 
 
 def post(me: Worker, turn: Turn, files: Sequence[File]) -> Steps[None]:
-    """Post a batch of one request, and record the job."""
+    """Post the request of a batch, and record the job."""
     suspects = [file for file in files if file.member.claim_etag in me.world.suspects]
     assert not suspects or len(files) == 1, "a file that workers may have died of shares a request"
     payments = [Payment(file.member.source.name, file.member.source.etag, 0) for file in files]

@@ -21,7 +21,7 @@ from tests.unit.protocol.workers import JOB_TIMEOUT_SECONDS, THROTTLED_SECONDS, 
 
 
 def submit(me: Worker, wanted: FileMessage) -> Steps[None]:
-    """Submit the newest version of a file, unless it is in work or has its outcome."""
+    """Submit the newest version of a file, unless it is in flight or has its outcome."""
     upload = yield from me.call(me.world.read_upload, wanted.file)
     if upload is None:
         return
@@ -67,7 +67,7 @@ def submit_claimed(me: Worker, held: Stored[Claim], upload: Upload, seat: Seat, 
 
 
 def wait_until_sent(me: Worker, seat: Seat) -> Steps[None]:
-    """Wait until the batch has been sent, by this worker if its file was the first to take its place."""
+    """Wait until the batch has been sent. This worker sends it if its file was the first to join."""
     group = seat.group
     if not seat.is_first:
         while not group.is_sent:
@@ -108,7 +108,7 @@ def prepare(me: Worker, held: Stored[Claim], upload: Upload) -> Steps[File | Non
 
 
 def give_back(me: Worker, held: Stored[Claim]) -> Steps[None]:
-    """Give a claim back of which nothing was sent."""
+    """Give back a claim before anything was sent."""
     tries = held.value.tries - 1
     if tries and me.has(Protection.TRIES_STAY):
         yield from write_claim(me, msgspec.structs.replace(held.value, tries=tries), held.etag)
@@ -135,7 +135,7 @@ def look(me: Worker, held: Stored[Claim], upload: Upload, *, may_copy: bool) -> 
 
 
 def ends(me: Worker, claim: Claim, member: Member, present: PresentOutcome | None, *, may_copy: bool) -> Steps[bool]:
-    """Return whether a claimed version ends without being sent, because of the outcome that its file has."""
+    """Return whether a claimed version ends without being sent, because of its file's existing outcome."""
     found = look_at_outcome(member.source, member.digest, present, claim.replaces)
     if found is Present.NONE:
         return False
@@ -150,7 +150,7 @@ def ends(me: Worker, claim: Claim, member: Member, present: PresentOutcome | Non
 
 
 def copy_outcome(me: Worker, member: Member) -> Steps[None]:
-    """Write the present outcome of a file again, as that of a version with the same text."""
+    """Copy the existing outcome of a file, for a version with the same text."""
     world, name, etag = me.world, member.source.name, member.outcome_etag
     copied = yield from me.call(world.outcomes.get, name)
     if copied is None or copied.present.etag != etag:
@@ -160,7 +160,7 @@ def copy_outcome(me: Worker, member: Member) -> Steps[None]:
 
 
 def begin(me: Worker, batch: str, files: list[File], unsure: int = 0) -> Steps[None]:
-    """Send the files of a new batch to the service, or let them wait while it is throttling."""
+    """Send the files of a new batch to the service; while the service is throttling, only store the batch."""
     members = [file.member for file in files]
     me.works_on(members)
     record = BatchRecord(

@@ -17,6 +17,7 @@ var alerts = [
     name: 'oldest-waiting'
     title: 'A file is in flight for too long'
     severity: 2
+    frequency: 'PT5M'
     window: 'PT15M'
     query: loadTextContent('queries/oldest-waiting.kql')
     threshold: oldestSeconds
@@ -25,6 +26,7 @@ var alerts = [
     name: 'failed-outcomes'
     title: 'Many files failed'
     severity: 3
+    frequency: 'PT15M'
     window: 'PT1H'
     query: loadTextContent('queries/failed-outcomes.kql')
     threshold: failedFiles
@@ -33,6 +35,7 @@ var alerts = [
     name: 'gave-up'
     title: 'The app gave up on a file'
     severity: 2
+    frequency: 'PT5M'
     window: 'PT15M'
     query: loadTextContent('queries/gave-up.kql')
     threshold: 0
@@ -41,6 +44,7 @@ var alerts = [
     name: 'swept'
     title: 'Many files had to be found by the sweep'
     severity: 2
+    frequency: 'PT15M'
     window: 'PT1H'
     query: loadTextContent('queries/swept.kql')
     threshold: 5
@@ -49,14 +53,25 @@ var alerts = [
     name: 'sweep-stopped'
     title: 'No sweep has finished for an hour'
     severity: 1
+    frequency: 'PT15M'
     window: 'PT1H'
     query: loadTextContent('queries/sweep-stopped.kql')
+    threshold: 0
+  }
+  {
+    name: 'stuck'
+    title: 'No file has ended for an hour'
+    severity: 1
+    frequency: 'PT15M'
+    window: 'PT2H'
+    query: loadTextContent('queries/stuck.kql')
     threshold: 0
   }
   {
     name: 'poisoned'
     title: 'Messages failed again and again'
     severity: 2
+    frequency: 'PT5M'
     window: 'PT15M'
     query: loadTextContent('queries/poisoned.kql')
     threshold: 0
@@ -65,6 +80,7 @@ var alerts = [
     name: 'settings'
     title: 'The service rejects the app settings'
     severity: 1
+    frequency: 'PT5M'
     window: 'PT15M'
     query: loadTextContent('queries/settings.kql')
     threshold: 0
@@ -99,8 +115,10 @@ resource rules 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
       autoMitigate: true
       severity: alert.severity
       scopes: [workspaceId]
-      evaluationFrequency: 'PT5M'
+      evaluationFrequency: alert.frequency
       windowSize: alert.window
+      // A new workspace does not have the tables yet.
+      skipQueryValidation: true
       criteria: {
         allOf: [
           {
@@ -139,10 +157,42 @@ resource deadLetters 'Microsoft.Insights/metricAlerts@2018-03-01' = {
         {
           criterionType: 'StaticThresholdCriterion'
           name: 'dead letters'
+          metricNamespace: 'Microsoft.EventGrid/systemTopics'
           metricName: 'DeadLetteredCount'
           timeAggregation: 'Total'
           operator: 'GreaterThan'
           threshold: 0
+        }
+      ]
+    }
+    actions: empty(email) ? [] : [{ actionGroupId: recipients.id }]
+  }
+}
+
+resource failedDeliveries 'Microsoft.Insights/metricAlerts@2018-03-01' = {
+  name: 'alert-failed-deliveries-${suffix}'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: 'Upload events cannot be delivered'
+    enabled: true
+    autoMitigate: true
+    severity: 1
+    scopes: [eventTopicId]
+    evaluationFrequency: 'PT5M'
+    windowSize: 'PT30M'
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+      allOf: [
+        {
+          criterionType: 'StaticThresholdCriterion'
+          name: 'failed deliveries'
+          metricNamespace: 'Microsoft.EventGrid/systemTopics'
+          metricName: 'DeliveryAttemptFailCount'
+          timeAggregation: 'Total'
+          operator: 'GreaterThan'
+          // Event Grid tries to deliver an event about six times within half an hour.
+          threshold: 4
         }
       ]
     }

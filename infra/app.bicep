@@ -14,13 +14,22 @@ param pythonVersion string
 param maximumInstanceCount int
 param instanceMemoryMB int
 
+@description('Whether an instance for uploads and one for polls are always running.')
+param alwaysReady bool
+
 @description('App settings that the app itself reads.')
 param nerSettings object
+
+@description('App settings of the user. They do not replace those of the template.')
+param furtherSettings object
 
 var storageDomain = environment().suffixes.storage
 var blobs = 'https://${storageName}.blob.${storageDomain}'
 var queues = 'https://${storageName}.queue.${storageDomain}'
 var tables = 'https://${storageName}.table.${storageDomain}'
+var readyInstances = [{ name: 'blob', instanceCount: 1 }, { name: 'function:poll', instanceCount: 1 }]
+// Without a sampler, the host exports hundreds of spans per minute of its own. No alert and no panel reads spans.
+var samplingSettings = { OTEL_TRACES_SAMPLER: 'parentbased_traceidratio', OTEL_TRACES_SAMPLER_ARG: '0.1' }
 
 resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
   name: 'plan-${suffix}'
@@ -59,6 +68,7 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
       scaleAndConcurrency: {
         maximumInstanceCount: maximumInstanceCount
         instanceMemoryMB: instanceMemoryMB
+        alwaysReady: alwaysReady ? readyInstances : []
       }
     }
     siteConfig: { minTlsVersion: '1.2', http20Enabled: true }
@@ -68,7 +78,8 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
 resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
   parent: app
   name: 'appsettings'
-  properties: union(nerSettings, {
+  // Each deployment replaces all settings. In a union, the last value of a name counts.
+  properties: union(samplingSettings, furtherSettings, nerSettings, {
     AzureWebJobsStorage__blobServiceUri: blobs
     AzureWebJobsStorage__queueServiceUri: queues
     AzureWebJobsStorage__tableServiceUri: tables
@@ -88,12 +99,16 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
 }
 
 // Publishing uses Microsoft Entra ID as well, not passwords.
-resource publishing 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01' = [
-  for name in ['ftp', 'scm']: {
-    parent: app
-    name: name
-    properties: { allow: false }
-  }
-]
+resource publishingByFtp 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01' = {
+  parent: app
+  name: 'ftp'
+  properties: { allow: false }
+}
+
+resource publishingByScm 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01' = {
+  parent: app
+  name: 'scm'
+  properties: { allow: false }
+}
 
 output name string = app.name

@@ -39,6 +39,21 @@ resource insights 'Microsoft.Insights/components@2020-02-02' = {
   }
 }
 
+// The tables of Application Insights have a retention of their own, which is 90 days by default.
+@batchSize(1)
+resource tables 'Microsoft.OperationalInsights/workspaces/tables@2023-09-01' = [
+  for name in ['AppTraces', 'AppExceptions', 'AppRequests', 'AppDependencies', 'AppMetrics']: {
+    parent: workspace
+    name: name
+    properties: {
+      retentionInDays: retentionDays
+      totalRetentionInDays: retentionDays
+    }
+    // The tables are in the workspace once a component uses it.
+    dependsOn: [insights]
+  }
+]
+
 resource access 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: insights
   name: guid(insights.id, publisherId, monitoringMetricsPublisher)

@@ -27,8 +27,16 @@ resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
       }
     ]
   }
+
+  resource endpoints 'subnets' existing = {
+    name: 'endpoints'
+  }
+
+  resource app 'subnets' existing = {
+    name: 'app'
+  }
 }
 
 output id string = network.id
-output endpointsSubnetId string = network.properties.subnets[0].id
-output appSubnetId string = network.properties.subnets[1].id
+output endpointsSubnetId string = network::endpoints.id
+output appSubnetId string = network::app.id

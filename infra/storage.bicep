@@ -1,4 +1,6 @@
-// The storage account: files, outcomes, state, queues, the deployed package, and the events of uploads.
+// The storage account: files, outcomes, state, queues and the deployed package.
+@minLength(13)
+@maxLength(13)
 param suffix string
 param location string
 param tags object
@@ -14,8 +16,17 @@ param operatorType string
 param isPrivate bool
 param allowedAddresses array
 
+@description('Name of the Language resource that reads documents for training from this account. Empty: none.')
+param trainingLanguageName string
+
 var deploymentContainer = 'deployments'
 var deadLetterContainer = 'event-dead-letters'
+var trainingContainer = 'training'
+var appContainers = [inputContainer, resultsContainer, stateContainer, deploymentContainer, deadLetterContainer]
+var languageRule = {
+  tenantId: tenant().tenantId
+  resourceId: resourceId('Microsoft.CognitiveServices/accounts', trainingLanguageName)
+}
 var roles = {
   // Source: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
   storageBlobDataOwner: 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
@@ -46,6 +57,7 @@ resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
       bypass: 'AzureServices'
       defaultAction: isPrivate ? 'Deny' : 'Allow'
       ipRules: [for address in allowedAddresses: { value: address, action: 'Allow' }]
+      resourceAccessRules: empty(trainingLanguageName) ? [] : [languageRule]
     }
   }
 }
@@ -54,22 +66,38 @@ resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2023-05-01' = {
   parent: account
   name: 'default'
   properties: {
-    deleteRetentionPolicy: { enabled: true, days: 7 }
+    // The app deletes a record for each file. Azure charges for deleted blobs as long as it keeps them.
+    deleteRetentionPolicy: { enabled: true, days: 3 }
   }
 }
 
 resource containers 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = [
-  for name in [inputContainer, resultsContainer, stateContainer, deploymentContainer]: {
+  for name in concat(appContainers, empty(trainingLanguageName) ? [] : [trainingContainer]): {
     parent: blobs
     name: name
     properties: { publicAccess: 'None' }
   }
 ]
 
-resource deadLetters 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = {
-  parent: blobs
-  name: deadLetterContainer
-  properties: { publicAccess: 'None' }
+resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2023-05-01' = {
+  parent: account
+  name: 'default'
+  properties: {
+    policy: {
+      rules: [
+        {
+          name: 'delete-event-dead-letters'
+          enabled: true
+          type: 'Lifecycle'
+          definition: {
+            filters: { blobTypes: ['blockBlob'], prefixMatch: ['${deadLetterContainer}/'] }
+            actions: { baseBlob: { delete: { daysAfterCreationGreaterThan: 30 } } }
+          }
+        }
+      ]
+    }
+  }
+  dependsOn: [blobs]
 }
 
 resource queueService 'Microsoft.Storage/storageAccounts/queueServices@2023-05-01' = {
@@ -109,31 +137,7 @@ resource operatorAccess 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   }
 ]
 
-// The subscription is created after the app is deployed: subscription.bicep.
-resource topic 'Microsoft.EventGrid/systemTopics@2022-06-15' = {
-  name: 'evgt-${suffix}'
-  location: location
-  tags: tags
-  identity: { type: 'SystemAssigned' }
-  properties: {
-    source: account.id
-    topicType: 'Microsoft.Storage.StorageAccounts'
-  }
-}
-
-resource topicAccess 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  scope: deadLetters
-  name: guid(deadLetters.id, topic.id, roles.storageBlobDataContributor)
-  properties: {
-    principalId: topic.identity.principalId
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.storageBlobDataContributor)
-  }
-}
-
 output id string = account.id
 output name string = account.name
 output deploymentContainer string = deploymentContainer
 output deadLetterContainer string = deadLetterContainer
-output eventTopicId string = topic.id
-output eventTopicName string = topic.name

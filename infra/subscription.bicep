@@ -17,6 +17,17 @@ resource topic 'Microsoft.EventGrid/systemTopics@2022-06-15' existing = {
   name: eventTopicName
 }
 
+var deadLetters = {
+  identity: { type: 'SystemAssigned' }
+  deadLetterDestination: {
+    endpointType: 'StorageBlob'
+    properties: {
+      resourceId: storage.id
+      blobContainerName: deadLetterContainer
+    }
+  }
+}
+
 resource uploads 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2022-06-15' = {
   parent: topic
   name: 'uploads'
@@ -24,7 +35,7 @@ resource uploads 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2022-06-15
     destination: {
       endpointType: 'WebHook'
       properties: {
-        endpointUrl: 'https://${app.properties.defaultHostName}/runtime/webhooks/blobs?functionName=Host.Functions.submit&code=${listKeys('${app.id}/host/default', app.apiVersion).systemKeys.blobs_extension}'
+        endpointUrl: 'https://${app.properties.defaultHostName}/runtime/webhooks/blobs?functionName=Host.Functions.submit&code=${uriComponent(listKeys('${app.id}/host/default', app.apiVersion).systemKeys.blobs_extension)}'
         maxEventsPerBatch: 10
         preferredBatchSizeInKilobytes: 64
       }
@@ -39,16 +50,7 @@ resource uploads 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2022-06-15
       maxDeliveryAttempts: 30
       eventTimeToLiveInMinutes: 1440
     }
-    // Keep events that could not be delivered for a day.
-    deadLetterWithResourceIdentity: {
-      identity: { type: 'SystemAssigned' }
-      deadLetterDestination: {
-        endpointType: 'StorageBlob'
-        properties: {
-          resourceId: storage.id
-          blobContainerName: deadLetterContainer
-        }
-      }
-    }
+    // Keep events that could not be delivered for a day. Only a topic with an identity can write them.
+    deadLetterWithResourceIdentity: empty(topic.?identity.?principalId) ? null : deadLetters
   }
 }

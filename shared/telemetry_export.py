@@ -6,9 +6,11 @@ attributes of the resource.
 
 import logging
 import time
+import traceback
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
@@ -36,7 +38,14 @@ if TYPE_CHECKING:
 
     from shared.state.batch import BatchRecord, Member
 
+log = logging.getLogger("ner")
+
 NAME: Final = "ner-function-app"
+ROOT: Final = f"{Path(__file__).parents[1]}/"
+EXPORT_MILLISECONDS: Final = "15000"
+"""How often metrics are sent. What an instance has not sent when the platform removes it is lost."""
+MAX_FRAMES: Final = 30
+MAX_CAUSES: Final = 5
 QUEUE_LENGTH_SECONDS: Final = 60.0
 """How often each process asks for the length of the queue."""
 PROPAGATOR: Final = TraceContextTextMapPropagator()
@@ -53,10 +62,11 @@ class OpenTelemetry(Telemetry):
         """Make the exporters that the app settings name; each sends from a thread of its own."""
         # The names of HTTP metrics and attributes that are stable; the instrumentation asks the environment for it.
         environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
+        environ.setdefault("OTEL_METRIC_EXPORT_INTERVAL", EXPORT_MILLISECONDS)
         name = environ.get("OTEL_SERVICE_NAME") or environ.get("WEBSITE_SITE_NAME") or NAME
         resource = Resource.create({"service.name": name})
-        spans, metrics, logs = exporters(environ)
         self.tracers = TracerProvider(resource=resource)
+        spans, metrics, logs = exporters(environ, self.tracers)
         for span_exporter in spans:
             self.tracers.add_span_processor(BatchSpanProcessor(span_exporter))
         self.meters = MeterProvider([PeriodicExportingMetricReader(exporter) for exporter in metrics], resource)
@@ -65,7 +75,7 @@ class OpenTelemetry(Telemetry):
             self.loggers.add_log_record_processor(BatchLogRecordProcessor(log_exporter))
         handler = LoggingHandler(logging.INFO, self.loggers)
         handler.addFilter(add_fields)
-        logging.getLogger("ner").addHandler(handler)
+        log.addHandler(handler)
         self.tracer = self.tracers.get_tracer(NAME)
         meter = self.meters.get_meter(NAME)
         self.submitted_count = meter.create_counter("ner.files.submitted", "{file}", "Versions accepted by the service")
@@ -118,10 +128,18 @@ class OpenTelemetry(Telemetry):
         around = trace.get_current_span().get_span_context()
         if around.is_valid and around not in [link.context for link in links]:
             links = [*links, Link(around)]
+        is_outermost = FIELDS.get() is None
         token = FIELDS.set(fields)
         try:
             with self.current_span(step, parent, fields, SpanKind.CONSUMER, links):
-                yield
+                try:
+                    yield
+                except Exception as error:
+                    # The host does not export why an invocation failed, because the app exports its logs itself.
+                    if is_outermost:
+                        file = f"{fields['ner.file']!r}: " if fields["ner.file"] else ""
+                        log.error("%s%s failed: %s", file, step, describe_raised(error))  # noqa: TRY400  # may quote a text
+                    raise
         finally:
             FIELDS.reset(token)
 
@@ -226,8 +244,24 @@ def span_context(context: Context) -> trace.SpanContext:
     return trace.get_current_span(context).get_span_context()
 
 
+def describe_raised(error: BaseException) -> str:
+    """Return types and frames of an exception and its causes, without their messages: these may quote a text."""
+    parts: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(parts) < MAX_CAUSES:
+        frames = [
+            f"{frame.f_code.co_filename.removeprefix(ROOT)}:{line} in {frame.f_code.co_name}"
+            for frame, line in traceback.walk_tb(cause.__traceback__)
+        ]
+        parts.append(" < ".join([type(cause).__name__, *reversed(frames[-MAX_FRAMES:])]))
+        if isinstance(cause, BaseExceptionGroup):
+            parts += [describe_raised(each) for each in cause.exceptions[:MAX_CAUSES]]
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return "; caused by ".join(parts)
+
+
 def exporters(
-    environ: Mapping[str, str],
+    environ: Mapping[str, str], tracers: TracerProvider
 ) -> tuple[list["SpanExporter"], list["MetricExporter"], list["LogRecordExporter"]]:
     """Return exporters of traces, metrics and logs for each place that is configured."""
     spans: list[SpanExporter] = []
@@ -241,7 +275,7 @@ def exporters(
         )
 
         # As an identity where APPLICATIONINSIGHTS_AUTHENTICATION_STRING says so, which they read themselves.
-        spans.append(AzureMonitorTraceExporter())
+        spans.append(AzureMonitorTraceExporter(tracer_provider=tracers))
         metrics.append(AzureMonitorMetricExporter())
         logs.append(AzureMonitorLogExporter())
     if environ.get(OTLP):

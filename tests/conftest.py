@@ -35,8 +35,15 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 """Which of the processes that share the tests this is; None for the one that starts the others, or has no others."""
 ALL_LOGS = STATE / "logs" / "tests"
 LOGS = ALL_LOGS / (WORKER or "main")
-ONE_PROCESS = ("test_page", "test_scans", "test_command_line", "test_infra")
-"""Modules that share a browser, an environment, the usual ports of a local run, and what a slow parser has read."""
+ONE_PROCESS = (
+    "test_page",
+    "test_scans",
+    "test_command_line",
+    "test_infra",
+    "test_infra_compiled",
+    "test_infra_queries",
+)
+"""Modules that share a browser, an environment, the usual ports of a local run, or the output of a slow tool."""
 WORKERS_PER_PROCESSOR, MAX_WORKERS = 3, 12
 """Most tests wait for other processes most of the time."""
 counter = itertools.count()

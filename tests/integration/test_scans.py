@@ -56,7 +56,7 @@ def test_the_workflow_leaves_nothing_open(tools: Path) -> None:
 @pytest.mark.parametrize(
     ("schema", "file"),
     [
-        ("vendor.github-workflows", "workflows/main.yml"),
+        ("vendor.github-workflows", "workflows/azure-dev.yml"),
         ("vendor.dependabot", "dependabot.yml"),
         ("vendor.github-issue-forms", "ISSUE_TEMPLATE/bug.yml"),
         ("vendor.github-issue-forms", "ISSUE_TEMPLATE/feature.yml"),

@@ -1,7 +1,6 @@
 """The deployment's templates: they parse, fit together, hold no key, and set what the app reads.
 
-There is no Bicep compiler in the package registries, so a parser written in Python reads them; what only the compiler
-or Azure itself can tell is not tested here.
+A parser written in Python reads them, because not every machine has a Bicep compiler; test_infra_compiled uses one.
 """
 
 import json
@@ -68,13 +67,72 @@ def test_outputs_that_are_used_are_there() -> None:
 
 
 def test_azd_gives_what_main_asks_for() -> None:
-    """Every parameter without a default, and none that it does not know."""
+    """Every parameter, with the template's own default."""
     given = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
     asked = parsed(INFRA / "main.bicep")["parameters"]
-    assert set(given) <= set(asked)
-    assert {key for key, parameter in asked.items() if parameter["default"] is None} <= set(given)
+    assert set(given) == set(asked), "one that is not given cannot be set without a change of the template"
     for name, parameter in asked.items():
         assert any(decorator["type"] == "description" for decorator in parameter["decorators"]), name
+        value = given[name]["value"]
+        if "=" in value and "${AZURE" not in value:
+            default = value.removesuffix("}").partition("=")[2]
+            assert default == text_of(parameter["default"]), name
+
+
+def text_of(default: Any) -> str:
+    """Return the default of a parameter as a variable of the environment has it."""
+    if isinstance(default, str):
+        return default.strip("'")
+    return json.dumps(default)
+
+
+def mapped() -> set[str]:
+    """Return the names of the variables that azd puts into the parameters; it knows its own."""
+    text = (INFRA / "main.parameters.json").read_text()
+    return set(re.findall(r"\$\{([A-Z_]+)", text)) - {"AZURE_PRINCIPAL_ID", "AZURE_PRINCIPAL_TYPE"}
+
+
+def test_the_workflow_passes_every_variable() -> None:
+    """A deployment replaces all settings and rules, so one without a variable undoes what the variable had set."""
+    workflow = (ROOT / ".github" / "workflows" / "azure-dev.yml").read_text()
+    passed = dict(re.findall(r"^      ([A-Z_]+): \$\{\{ (.*?) \}\}", workflow.partition("  deploy:")[2], re.MULTILINE))
+    assert set(passed) == mapped() | {"AZURE_SUBSCRIPTION_ID"}
+    for name, value in passed.items():
+        assert value.partition(" || ")[0] == f"vars.{name}"
+    assert passed["NER_APP_SETTINGS"].endswith(" || '{}'"), "an empty string is no JSON"
+    assert passed["NER_OPERATOR_ID"].endswith(" || 'none'"), "the workflow needs no access to the files"
+
+
+def test_the_guide_explains_every_variable() -> None:
+    """In the table of what azd can set, or in the commands above it."""
+    guide = (ROOT / "docs" / "deploy.md").read_text()
+    table = guide.partition("| Variable | Effect |")[2].partition("\n\n")[0]
+    own = {name for name in mapped() if name.startswith("NER_")}
+    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == own - {"NER_PROJECT_NAME", "NER_DEPLOYMENT_NAME"}
+    assert all(f"azd env set {name} <" in guide for name in ("NER_PROJECT_NAME", "NER_DEPLOYMENT_NAME"))
+
+
+def test_the_guide_has_the_price_of_the_alerts() -> None:
+    """Azure charges for each rule by how often it runs."""
+    alerts = (INFRA / "alerts.bicep").read_text()
+    often, seldom = (alerts.count(f"frequency: '{each}'") for each in ("PT5M", "PT15M"))
+    metrics = alerts.count("Microsoft.Insights/metricAlerts@")
+    guide = (ROOT / "docs" / "deploy.md").read_text()
+    assert f"| {often * 1.5 + seldom * 0.5 + metrics * 0.1:.2f} | {often} log alerts every 5 minutes" in guide
+
+
+def test_an_azd_that_deletes_groups_of_others_is_refused() -> None:
+    """Before 1.24.1, azd took the group of the named Language resource for its own, and deleted it."""
+    text = (ROOT / "azure.yaml").read_text()
+    assert re.search(r'^requiredVersions:\n  azd: ">= 1\.24\.1"$', text, re.MULTILINE)
+    assert "1.24.1" in (ROOT / "docs" / "deploy.md").read_text()
+
+
+def test_the_workflow_gets_a_token_for_the_branch() -> None:
+    """`azd pipeline config` makes credentials for branches and pull requests, and looks for this name."""
+    workflow = (ROOT / ".github" / "workflows" / "azure-dev.yml").read_text()
+    assert not re.search(r"^ +environment:", workflow, re.MULTILINE)
+    assert "id-token: write" in workflow
 
 
 @pytest.mark.parametrize(("name", "variable"), SCRIPTS.items())
@@ -92,7 +150,8 @@ def test_the_app_gets_settings_that_it_takes() -> None:
     """The names are right, nothing is missing, and no key is among them."""
     own = without_condition(modules()["app"])["params"]["nerSettings"]
     settings = parsed(INFRA / "app.bicep")["resources"]["settings"]["config"]["properties"]["function"]["parameters"]
-    others = settings["arg_2"]
+    others = settings[max(settings)]
+    assert [str(each) for each in settings.values()][:-1] == ["samplingSettings", "furtherSettings", "nerSettings"]
     values = {
         **own,
         **others,
@@ -104,6 +163,7 @@ def test_the_app_gets_settings_that_it_takes() -> None:
         "NER_ENDPOINT": "https://resource.example",
         "NER_API_VERSION": "2023-04-01",
         "NER_LANGUAGE": "en",
+        "NER_MODEL_ID": "",
         "NER_LOGGING_OPT_OUT": "false",
     }
     read = Settings.from_environ({name: str(value) for name, value in values.items()})
@@ -135,7 +195,8 @@ def test_what_can_be_closed_is_closed() -> None:
     app = parsed(INFRA / "app.bicep")["resources"]
     assert app["app"]["config"]["properties"]["httpsOnly"] is True
     assert app["app"]["config"]["properties"]["siteConfig"]["minTlsVersion"] == "1.2"
-    assert without_condition(app["publishing"])["properties"]["allow"] is False
+    for name in ("publishingByFtp", "publishingByScm"):
+        assert app[name]["config"]["properties"]["allow"] is False
     assert parsed(INFRA / "language.bicep")["resources"]["account"]["config"]["properties"]["disableLocalAuth"] is True
     monitoring = parsed(INFRA / "monitoring.bicep")["resources"]
     assert monitoring["insights"]["config"]["properties"]["DisableLocalAuth"] is True
@@ -157,6 +218,7 @@ def test_only_uploads_reach_the_app() -> None:
     assert properties["filter"]["subjectBeginsWith"] == "/blobServices/default/containers/${inputContainer}/blobs/"
     assert "functionName=Host.Functions.submit&" in properties["destination"]["properties"]["endpointUrl"]
     assert "deadLetterWithResourceIdentity" in properties
+    assert "&code=${uriComponent(listKeys(" in properties["destination"]["properties"]["endpointUrl"]
 
 
 def test_queries_look_for_what_the_app_tells() -> None:
@@ -175,6 +237,8 @@ def test_queries_look_for_what_the_app_tells() -> None:
     assert {name for name, found in lines.items() if found} == {*queried, "workbook.json"}
     logged = "".join(path.read_text() for path in (ROOT / "shared" / "pipeline").glob("*.py"))
     assert all(line in logged for found in lines.values() for line in found)
+    assert not re.search("AppRequests|AppDependencies", "".join(queries.values())), "a sampler drops most spans"
+    assert "max(Max)" not in "".join(queries.values()), "the exporter sends no maximum of a gauge"
     statuses = {value for query in queries.values() for value in re.findall(r"status\) == '(\w+)'", query)}
     assert statuses <= {status.value for status in OutcomeStatus}
 
@@ -209,5 +273,5 @@ def test_the_guide_explains_every_alert() -> None:
     guide = (ROOT / "docs" / "operations.md").read_text()
     titles = re.findall(r"title: '([^']+)'", (INFRA / "alerts.bicep").read_text())
     titles += re.findall(r"description: '([^']+)'", (INFRA / "alerts.bicep").read_text().partition("metricAlerts")[2])
-    assert len(titles) == 8
+    assert len(titles) == 10
     assert all(f"| {title} |" in guide for title in titles)

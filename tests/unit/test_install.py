@@ -102,7 +102,7 @@ def test_one_range_of_versions_everywhere() -> None:
     assert f"{oldest} <= sys.version_info[:2] <= {newest}" in search
     project = (ROOT / "pyproject.toml").read_text()
     assert f'requires-python = ">={SUPPORTED[0]},<3.{newest[1] + 1}"' in project
-    workflow = (ROOT / ".github" / "workflows" / "main.yml").read_text()
+    workflow = (ROOT / ".github" / "workflows" / "azure-dev.yml").read_text()
     assert re.findall(r'"(3\.\d+)"', workflow) == SUPPORTED
     template = (ROOT / "infra" / "main.bicep").read_text()
     allowed = re.search(r"@allowed\(\[(.*)\]\)\nparam pythonVersion", template)

@@ -85,6 +85,7 @@ class OpenTelemetry(Telemetry):
         self.longest_wait = 0.0
         self.messages: int | None = None
         self.asked_at = -QUEUE_LENGTH_SECONDS
+        self.counted_at = 0.0
         meter.create_observable_gauge(
             "ner.files.waiting", [self.observe_waiting], "{message}", "Messages in the queue: batches in flight"
         )
@@ -219,14 +220,16 @@ class OpenTelemetry(Telemetry):
     def queue_length(self, messages: int | None) -> None:
         """See Telemetry."""
         self.messages = messages
+        self.counted_at = time.monotonic()
 
     def watch(self, client: "httpx.AsyncClient") -> None:
         """See Telemetry."""
         HTTPXClientInstrumentor().instrument_client(client, self.tracers, self.meters)
 
     def observe_waiting(self, _options: CallbackOptions) -> Iterable[Observation]:
-        """Return what the queue held when it was asked last."""
-        return [] if self.messages is None else [Observation(self.messages)]
+        """Return what the queue held when it was asked last; nothing if that was long ago: then no message arrives."""
+        is_old = time.monotonic() - self.counted_at >= 2 * QUEUE_LENGTH_SECONDS
+        return [] if self.messages is None or is_old else [Observation(self.messages)]
 
     def observe_oldest(self, _options: CallbackOptions) -> Iterable[Observation]:
         """Return the longest wait that was seen since the last time: each version is looked at again and again."""

@@ -10,11 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
+from opentelemetry.metrics import CallbackOptions
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
 from local.install import ROOT
 from shared.telemetry import AZURE_MONITOR
-from shared.telemetry_export import OpenTelemetry
+from shared.telemetry_export import QUEUE_LENGTH_SECONDS, OpenTelemetry
 from tests.kql.asking import Insights, Tables, ask, insights, line, metric
 
 # Installing DuckDB takes half a minute, and several on a machine that is busy with other things.
@@ -128,6 +129,18 @@ def process_a_file(telemetry: OpenTelemetry) -> None:
         telemetry.ended("failed")
         logging.getLogger("ner").info("%r: wrote the outcome: %r", "a.txt", "failed")
         logging.getLogger("ner").error("%r: waiting until the app settings are fixed", "a.txt")
+
+
+def test_a_queue_that_sends_no_more_messages_has_no_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody asks for it any more, so the last length would be shown for ever."""
+    now = 1000.0
+    with exporting(monkeypatch) as (telemetry, _), monkeypatch.context() as patched:
+        patched.setattr("shared.telemetry_export.time.monotonic", lambda: now)
+        telemetry.queue_length(3)
+        options = CallbackOptions()
+        assert [one.value for one in telemetry.observe_waiting(options)] == [3]
+        now += 2 * QUEUE_LENGTH_SECONDS
+        assert list(telemetry.observe_waiting(options)) == []
 
 
 def test_the_workbook_shows_what_the_exporter_sends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import zlib
 from typing import Final
 
 COMPRESSIONS: Final = ("br", "compress", "deflate", "gzip", "x-compress", "x-gzip", "zstd")
-"""Values of Content-Encoding that say that a blob is compressed; people write others there, such as utf-8."""
+"""Values of Content-Encoding that name a compression. Some uploads have other values there, such as utf-8."""
 GZIP: Final = ("gzip", "x-gzip")
 GZIP_BEGIN: Final = b"\x1f\x8b"
 SLICE: Final = 256 * 1024
@@ -26,9 +26,9 @@ class ContentError(Exception):
 
 
 def content(data: bytes, content_encoding: str | None) -> bytes:
-    """Return the bytes of a blob; they are Content if its Content-Encoding says that they are compressed."""
+    """Return the bytes of a blob; they are `Content` if its Content-Encoding names a compression."""
     compression = (content_encoding or "").strip().lower()
-    # Some programs set gzip for bytes that are not: what is stored decides.
+    # Some programs set gzip for bytes that are not compressed, so check the first bytes.
     is_plain = compression in GZIP and not data.startswith(GZIP_BEGIN)
     parts = [part.strip() for part in compression.split(",")]
     if is_plain or not any(part in COMPRESSIONS for part in parts):
@@ -39,10 +39,10 @@ def content(data: bytes, content_encoding: str | None) -> bytes:
 
 
 def unpacked(data: Content, max_bytes: int) -> bytes:
-    """Return what a blob holds; if it is more than `max_bytes`, only one byte more than that.
+    """Return the decompressed bytes of a blob, but not more than `max_bytes` + 1.
 
     Raises:
-        ContentError: it is not gzip, or damaged.
+        ContentError: the compression is not gzip, or the bytes are damaged.
     """
     if data.compression not in GZIP:
         raise ContentError(

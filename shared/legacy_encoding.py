@@ -1,7 +1,7 @@
-"""Text in an encoding that does not say which one it is: taken only if it is certain, else refused.
+"""Decodes text in a legacy encoding, such as cp1252. An encoding that is not certain is refused.
 
-A detector compares the bytes with models of languages. Of its guesses, those count that give a plausible text; if two
-of them give different texts, the first one must fit better by a margin.
+A detector compares the bytes with models of languages. Only guesses that give a plausible text count. If two of them
+give different texts, the best one must fit better by a margin.
 """
 
 import codecs
@@ -25,16 +25,16 @@ from shared.text_encoding import (
 MODEL_LENGTH: Final = 16_384
 """Bytes that the detector compares with its models."""
 MARGIN: Final = 1.15
-"""How much better a guess must fit than one that gives another text."""
+"""Factor by which the best guess must fit better than one that gives another text."""
 MAX_FAULTS: Final = 0.02
-"""Part of the characters beyond ASCII that may be where no writer puts them."""
+"""Fraction of the non-ASCII characters that may be in implausible positions."""
 PENALTY: Final = 20
-"""How much worse a guess fits by its faults: two of a hundred characters take two fifths of it."""
+"""Weight of the faults: if 2 % of the non-ASCII characters are faults, a guess loses 40 % of its fit."""
 PRIOR: Final = 1.2
-"""How much more is expected of the encoding that most files without Unicode have."""
+"""Factor that favours cp1252, the most common legacy encoding."""
 UNKNOWN: Final = "The file's encoding is not certain"
 
-# Of two encodings with the same letters, the one that more files have; taken if it gives the same text.
+# The more common of two similar encodings; it is used if it gives the same text.
 COMMON: Final = {
     "iso8859-1": "cp1252",
     "iso8859-15": "cp1252",
@@ -49,9 +49,9 @@ COMMON: Final = {
     "shift_jis_2004": "cp932",
 }
 RARE: Final = ("cp1006", "iso8859-16")
-"""Encodings without files, which others would be taken for."""
+"""Encodings that are hardly ever used, and that the detector confuses with others."""
 UNSURE: Final = ("johab",)
-"""Encodings that are not worth the risk."""
+"""Encodings that are refused because the detector is often wrong about them."""
 WIDE: Final = ("gb18030", "cp932", "euc_jis_2004", "big5hkscs", "cp949", "johab")
 FAULT = regex.compile(
     r"[\x80-\x9f\ufffd\p{Cn}\p{Co}]"  # controls of ISO 8859, and what is not assigned
@@ -74,7 +74,7 @@ RUN = re.compile(rb"[\x80-\xff]+")
 FOUR = re.compile(rb"[\x81-\xfe][0-9][\x81-\xfe][0-9]")
 MIN_RUNS: Final = 6
 MIN_FOURS: Final = 3
-# Letters that texts of one language have; those of other scripts have a script as their sign.
+# Letters of languages that share a script with others.
 ALPHABETS: Final = tuple(
     frozenset(letters)
     for letters in (
@@ -107,14 +107,14 @@ NATIONAL: Final = ("gb2312", "cp932", "big5", "euc_kr")
 
 
 def faults(text: str) -> float:
-    """Return the part of the characters beyond ASCII that are where no writer puts them."""
+    """Return the fraction of the non-ASCII characters that are in implausible positions."""
     beyond = len(text) - len(text.encode("ascii", "ignore"))
     unpaired = abs(text.count("«") - text.count("»"))
     return (len(FAULT.findall(text)) + unpaired) / beyond if beyond else 0.0
 
 
 def strangers(text: str) -> float:
-    """Return the part of the Latin and Cyrillic letters beyond ASCII that the nearest language does not have."""
+    """Return the fraction of the non-ASCII Latin and Cyrillic letters that are not in the best matching alphabet."""
     letters = "".join(IN_ALPHABET.findall(text)).lower()
     counts = {letter: letters.count(letter) for letter in set(letters)}
     known = (sum(count for letter, count in counts.items() if letter in alphabet) for alphabet in ALPHABETS)
@@ -122,7 +122,7 @@ def strangers(text: str) -> float:
 
 
 def is_wide_text(text: str) -> bool:
-    """Return whether what was decoded as UTF-16 is text, and not other bytes in pairs."""
+    """Return whether data that was decoded as UTF-16 or UTF-32 is text, and not other data."""
     sample = text[:4096]
     if len(sample) < 2 or "\ufffd" in sample[:-1] or any(unicodedata.category(c) in ("Cn", "Co") for c in sample):
         return False
@@ -174,7 +174,7 @@ def is_of_few_blocks(letters: list[str], east: list[str]) -> bool:
 
 
 def next_high(data: bytes, start: int) -> int:
-    """Return the place of the next byte beyond ASCII; -1 if there is none."""
+    """Return the position of the next non-ASCII byte; -1 if there is none."""
     for begin in range(start, len(data), SLICE):
         piece = data[begin : begin + SLICE]
         found = None if piece.isascii() else BEYOND_ASCII.search(piece)
@@ -184,11 +184,11 @@ def next_high(data: bytes, start: int) -> int:
 
 
 def sample_of(data: bytes) -> bytes:
-    """Return lines of a file with bytes beyond ASCII, which decide, wherever they are."""
+    """Return lines with non-ASCII bytes from anywhere in a file, since only these show the encoding."""
     pieces: list[bytes] = []
     length, end = 0, 0
     while length < MODEL_LENGTH and (begin := next_high(data, end)) >= 0:
-        # After a line end, no character of two bytes is cut; a very long line is cut anywhere.
+        # Begin after a line end, so that no two-byte character is cut. A very long line is cut anywhere.
         start = max(data.rfind(b"\n", end, begin) + 1, end, begin - 1024)
         stop = data.find(b"\n", begin, begin + 4096) + 1 or begin + 4096
         pieces.append(data[start:stop])
@@ -205,7 +205,7 @@ def sampled(sample: bytes, encoding: str) -> str | None:
 
 
 def is_paired(sample: bytes) -> bool:
-    """Return whether all bytes beyond ASCII are in pairs, which is no chance if there are some."""
+    """Return whether all non-ASCII bytes are in pairs, and enough of them to rule out coincidence."""
     if len(FOUR.findall(sample)) >= MIN_FOURS:
         return True
     pairs = PAIRS.match(sample)

@@ -155,7 +155,7 @@ def test_names_of_binary_formats_are_refused(ending: str) -> None:
         with pytest.raises(DocumentError) as caught:
             read_documents(name, TEXT.encode(), language="en", max_bytes=999)
         assert caught.value.code == "UnsupportedType"
-        assert caught.value.message.endswith("If it is text, give it a name in .txt.")
+        assert caught.value.message.endswith("If it is plain text, give it a name that ends in .txt.")
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,7 @@ MADE: list[tuple[str, Callable[[], bytes]]] = [
     *(("application/x-python-pickle", lambda n=n: pickle.dumps([TEXT], n)) for n in range(2, 6)),
     ("application/x-python-pickle", lambda: pickle.dumps({"a": 1})),
     ("application/rtf", lambda: b"{\\rtf1\\ansi\\deff0 A table at Blue H\\b eron\\b0 .\\par}"),
+    ("application/rtf", lambda: b"\xef\xbb\xbf{\\rtf1 A table at Blue Heron.\\par}"),
     ("application/pdf", lambda: b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj\n%%EOF\n"),
     ("application/pdf", lambda: b"junk\n%PDF-1.4\n1 0 obj\n<< >>\nendobj\nstartxref\n9\n%%EOF\n"),
     ("application/postscript", lambda: b"%!PS-Adobe-3.0\n(Blue Heron) show\nshowpage\n"),

@@ -100,6 +100,7 @@ MADE: list[tuple[str, Callable[[], bytes]]] = [
     ("application/java-vm", lambda: b"\xca\xfe\xba\xbe\x00\x00\x00\x34\x00\x1d"),
     ("application/x-git", lambda: b"PACK\x00\x00\x00\x02\x00\x00\x00\x03"),
     ("application/x-git", lambda: b"# v2 git bundle\n5e1c309dae7f45e0f39b1bf3ac3cd9db12e7d689 HEAD\n\nPACK"),
+    ("application/pgp-encrypted", lambda: b"-----BEGIN PGP MESSAGE-----\n\nhQEMA1\n"),
     ("application/pgp-encrypted", lambda: b"Salted__\x1b\x01\x02\x03\x04\x05\x06\x07" + bytes(16)),
 ]
 

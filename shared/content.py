@@ -8,7 +8,9 @@ COMPRESSIONS: Final = ("br", "compress", "deflate", "gzip", "x-compress", "x-gzi
 GZIP: Final = ("gzip", "x-gzip")
 GZIP_BEGIN: Final = b"\x1f\x8b"
 SLICE: Final = 256 * 1024
-"""Bytes that are decompressed in one step."""
+"""Bytes that are decompressed in one step, at most."""
+PACKED_SLICE: Final = 4096
+"""Bytes that are taken from a blob for that."""
 
 
 class Content(bytes):
@@ -50,20 +52,23 @@ def unpacked(data: Content, max_bytes: int) -> bytes:
             "Upload it without compression."
         )
     pieces: list[bytes] = []
-    length, rest = 0, bytes(data)
+    length, start = 0, 0
     try:
-        while rest.startswith(GZIP_BEGIN):  # a file may have several members
+        while data.startswith(GZIP_BEGIN, start):  # a file may have several members
             member = zlib.decompressobj(16 + zlib.MAX_WBITS)
             while not member.eof:
-                piece = member.decompress(rest, min(SLICE, max_bytes + 1 - length))
-                rest = member.unconsumed_tail
-                if not piece and not rest and not member.eof:
+                # Fed in slices: what a member leaves unused is copied.
+                packed = data[start : start + PACKED_SLICE]
+                piece = member.decompress(packed, min(SLICE, max_bytes + 1 - length))
+                start += len(packed) - len(member.unconsumed_tail) - len(member.unused_data)
+                if not piece and not packed:
                     raise zlib.error
                 pieces.append(piece)
                 length += len(piece)
                 if length > max_bytes:
                     return b"".join(pieces)
-            rest = member.unused_data
+        if data[start:].strip(b"\0"):
+            raise zlib.error
     except zlib.error:
         raise ContentError(
             "The blob has the Content-Encoding gzip, but its bytes are damaged. Upload it again."

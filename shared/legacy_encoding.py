@@ -11,6 +11,7 @@ from typing import Final
 
 import regex
 
+from shared.alphabets import strangers
 from shared.text_encoding import (
     BEYOND_ASCII,
     BINARY,
@@ -21,6 +22,7 @@ from shared.text_encoding import (
     EncodingError,
     decoded_strictly,
 )
+from shared.western import LETTER, is_western
 
 MODEL_LENGTH: Final = 16_384
 """Bytes that the detector compares with its models."""
@@ -72,30 +74,27 @@ FAULT = regex.compile(
 PAIRS = re.compile(rb"(?:[\x00-\x7f]|\x8f[\xa1-\xfe]{2}|[\x81-\xfe][\x80-\xfe])+")
 RUN = re.compile(rb"[\x80-\xff]+")
 FOUR = re.compile(rb"[\x81-\xfe][0-9][\x81-\xfe][0-9]")
-MIN_RUNS: Final = 6
-MIN_FOURS: Final = 3
-# Letters of languages that share a script with others.
-ALPHABETS: Final = tuple(
-    frozenset(letters)
-    for letters in (
-        *(
-            "àâæçéèêëîïôœùûüÿ",
-            "äöüß",
-            "áéíñóúü",
-            "áâãàçéêíóôõúü",
-            "àèéìîòóù",
-            "éëïóöüèêç",
-            "åäöé",
-            "æøåéöäü",
-            "áðéíóúýþæö",
-        ),
-        *("ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíľĺňóôŕšťúýž", "áéíóöőúüű", "čćđšž", "ăâîşţșț", "çğıöşüâîû\u0307"),
-        *("ąčęėįšųūž", "āčēģīķļņšūž", "äõöüšž", "ċġħżàèìòù", "ĉĝĥĵŝŭ", "âêîôûŵŷï", "àçèéíïòóúü"),
-        *("абвгдеёжзийклмнопрстуфхцчшщъыьэюя", "абвгґдеєжзиіїйклмнопрстуфхцчшщьюя", "абвгдеёжзійклмнопрстуўфхцчшыьэюя"),
-        *("абвгдђежзијклљмнњопрстћуфхцчџш", "абвгдѓежзѕијклљмнњопрстќуфхцчџш"),
+WIDE_CODECS: Final = frozenset(
+    (
+        *WIDE,
+        "gb2312",
+        "gbk",
+        "hz",
+        "shift_jis",
+        "shift_jis_2004",
+        "euc_jp",
+        "big5",
+        "euc_kr",
+        "iso2022_jp",
+        "iso2022_kr",
     )
 )
-IN_ALPHABET = regex.compile(r"(?=[^\x00-\x7f])[\p{Latin}\p{Cyrillic}]")
+MIN_RUNS: Final = 6
+MIN_WIDE: Final = 8
+"""Different characters of two bytes that are evidence."""
+MIN_LETTERS: Final = 3
+"""Different letters beyond ASCII that are evidence in other encodings."""
+MIN_FOURS: Final = 3
 LETTERS = regex.compile(r"[\p{L}\p{M}\p{Nd}]")
 SPACE = regex.compile(r"\s")
 UNSPACED = regex.compile(r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}]")
@@ -111,14 +110,6 @@ def faults(text: str) -> float:
     beyond = len(text) - len(text.encode("ascii", "ignore"))
     unpaired = abs(text.count("«") - text.count("»"))
     return (len(FAULT.findall(text)) + unpaired) / beyond if beyond else 0.0
-
-
-def strangers(text: str) -> float:
-    """Return the fraction of the non-ASCII Latin and Cyrillic letters that are not in the best matching alphabet."""
-    letters = "".join(IN_ALPHABET.findall(text)).lower()
-    counts = {letter: letters.count(letter) for letter in set(letters)}
-    known = (sum(count for letter, count in counts.items() if letter in alphabet) for alphabet in ALPHABETS)
-    return 1 - max(known) / len(letters) if letters else 0.0
 
 
 def is_wide_text(text: str) -> bool:
@@ -215,6 +206,25 @@ def is_paired(sample: bytes) -> bool:
     )
 
 
+def decode_western(data: bytes, sample: bytes) -> Decoded | None:
+    """Decode as cp1252 with few letters beyond ASCII; None if that is not certain."""
+    text = None if sample.isascii() else sampled(sample, "cp1252")
+    whole = decoded_strictly(data, "cp1252") if text is not None and is_western(text) else None
+    return None if whole is None else Decoded(whole, "cp1252")
+
+
+def is_scarce(text: str, encoding: str) -> bool:
+    """Return whether a text has so few different letters beyond ASCII that its language is no evidence.
+
+    Turkish in cp1254 is nearly plausible as cp1252: it then has letters that otherwise only Icelandic and Faroese have,
+    but not the vowels of these.
+    """
+    letters = set(LETTER.findall(text.lower()))
+    if encoding == "cp1252" and letters & set("þðý") and not letters & set("áíóúæ"):
+        return True
+    return len(letters) < (MIN_WIDE if encoding in WIDE_CODECS else MIN_LETTERS)
+
+
 def decode_legacy(data: bytes) -> Decoded:
     """Decode in the legacy encoding that the bytes are certainly in.
 
@@ -224,6 +234,9 @@ def decode_legacy(data: bytes) -> Decoded:
     from chardet import EncodingEra, detect_all
 
     sample = sample_of(data)
+    western = decode_western(data, sample)
+    if western is not None:
+        return western
     # The space keeps words such as BMW from being taken for the first bytes of another format.
     guesses = detect_all(
         b" " + sample.replace(b"\0", b" "),
@@ -255,7 +268,11 @@ def decode_legacy(data: bytes) -> Decoded:
         raise EncodingError(MIXED if is_mixed else UNKNOWN, is_binary=False)
     confidence, encoding, text = found[0]
     rival = next((other for other, _, different in found if different != text), 0.0)
-    is_doubtful = encoding in UNSURE or (encoding not in WIDE and not sample.isascii() and is_paired(sample))
+    is_doubtful = (
+        encoding in UNSURE
+        or is_scarce(text, encoding)
+        or (encoding not in WIDE and not sample.isascii() and is_paired(sample))
+    )
     if confidence < MARGIN * rival or is_doubtful:
         raise EncodingError(UNKNOWN, is_binary=False)
     whole = decoded_strictly(data, encoding)

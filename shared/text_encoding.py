@@ -23,13 +23,15 @@ SAMPLE_LENGTH: Final = 65_536
 """Bytes or characters that are checked to recognise binary data and mixed encodings."""
 MOST_CONTROLS: Final = 0.1
 """Fraction of control characters that a text may contain. A text may contain a stray NUL; with more, it is binary."""
+MIN_WIDE: Final = 12
+"""Different characters of UTF-16 that are evidence, if none of them is ASCII."""
 MAX_BROKEN: Final = 3
 """Broken sequences that any UTF-8 file may have. A longer file may have one for every ten valid characters."""
 
-CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+# Some formats of text separate fields by U+0001 and U+001C to U+001F, and old ones end with U+001A.
+CONTROL = re.compile(r"[\x00\x02-\x07\x0e-\x19\x7f]")
 # Switches to a two-byte character set. ESC ( B alone does not count: terminals send it to end bold type.
 ISO_2022 = re.compile(rb"\x1b\$(?:[@AB]|[()][A-I@])|\x1b\([IJ]")
-HZ = re.compile(rb"~\{(?:[!-w][!-~])+~\}")
 BROKEN = re.compile("\ufffd+")
 # Western text in UTF-16, or line ends of any text in UTF-16.
 WIDE_PART = re.compile(rb"(?:[\t\n\r -~]\0){4}|(?:\0[\t\n\r -~]){4}|\r\0\n\0|\0\r\0\n")
@@ -123,17 +125,14 @@ def decode_utf8(data: bytes) -> Decoded | None:
     # UTF-16 of many scripts is also valid UTF-8, in which every other character is a control character.
     sample = text[:SAMPLE_LENGTH]
     is_riddled = len(CONTROL.findall(sample)) > MOST_CONTROLS * len(sample)
-    is_switched = data.isascii() and (b"\x1b" in data or b"~{" in data) and is_escaped(data)
+    is_switched = data.isascii() and is_escaped(data)
     return None if is_riddled or is_switched else Decoded(text, "utf-8")
 
 
 def is_escaped(data: bytes) -> bool:
     """Return whether ASCII bytes switch to a two-byte character set."""
-    for mark, pattern in ((b"\x1b", ISO_2022), (b"~{", HZ)):
-        start = data.find(mark)
-        if start >= 0 and pattern.search(data, start, start + SAMPLE_LENGTH):
-            return True
-    return False
+    start = data.find(b"\x1b")
+    return start >= 0 and ISO_2022.search(data, start, start + SAMPLE_LENGTH) is not None
 
 
 def decode_wide(data: bytes) -> Decoded | None:
@@ -145,7 +144,10 @@ def decode_wide(data: bytes) -> Decoded | None:
         # The length does not fit a truncated file; NUL bytes then show that it may be UTF-16.
         if len(data) < width or (len(data) % width and (width == 4 or b"\0" not in sample)):
             continue
-        if is_wide_text(sample.decode(encoding, "replace")):
+        text = sample.decode(encoding, "replace")
+        # Without any space or line end, a few bytes of another encoding would do.
+        is_scarce = b"\0" not in sample and len(set(text)) < MIN_WIDE
+        if not is_scarce and is_wide_text(text):
             return Decoded(decoded_by(data, encoding), encoding)
     return None
 

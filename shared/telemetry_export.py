@@ -8,7 +8,7 @@ import logging
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -131,16 +131,18 @@ class OpenTelemetry(Telemetry):
             links = [*links, Link(around)]
         is_outermost = FIELDS.get() is None
         token = FIELDS.set(fields)
+
+        def report(_kind: object, error: BaseException | None, _traceback: object) -> bool:
+            # The host does not export why an invocation failed, because the app exports its logs itself.
+            if is_outermost and isinstance(error, Exception):
+                file = f"{fields['ner.file']!r}: " if fields["ner.file"] else ""
+                log.error("%s%s failed: %s", file, step, describe_raised(error))
+            return False
+
         try:
-            with self.current_span(step, parent, fields, SpanKind.CONSUMER, links):
-                try:
-                    yield
-                except Exception as error:
-                    # The host does not export why an invocation failed, because the app exports its logs itself.
-                    if is_outermost:
-                        file = f"{fields['ner.file']!r}: " if fields["ner.file"] else ""
-                        log.error("%s%s failed: %s", file, step, describe_raised(error))  # noqa: TRY400  # may quote a text
-                    raise
+            with self.current_span(step, parent, fields, SpanKind.CONSUMER, links), ExitStack() as stack:
+                stack.push(report)
+                yield
         finally:
             FIELDS.reset(token)
 

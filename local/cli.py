@@ -5,7 +5,7 @@ from io import TextIOWrapper
 
 import typer
 
-from local.commands import labels, operating, page, results, running, version
+from local.commands import checking, labels, operating, page, results, running, version
 from local.proxies import exempt_loopback
 
 HELP = """Drop text files, watch their progress and read their entities, on this machine or on Azure.
@@ -17,7 +17,7 @@ account, except 'evaluate', which needs none.
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=HELP)
 COMMANDS = (
     *(running.run, running.start, running.drop),
-    *(operating.status, operating.redrive),
+    *(checking.check, operating.status, operating.redrive),
     *(page.view, results.show, results.export),
     labels.evaluate,
 )

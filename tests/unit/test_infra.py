@@ -23,6 +23,11 @@ INFRA = ROOT / "infra"
 TEMPLATES = sorted(INFRA.glob("*.bicep"))
 SCRIPTS = {"subscribe.sh": r"\$", "subscribe.ps1": r"\$env:"}
 """With how they name a variable of the environment."""
+ACTIONS = {
+    *("actions/checkout@v5", "actions/setup-python@v6", "actions/upload-artifact@v7"),
+    *("azure/login@v3", "Azure/setup-azd@v2"),
+}
+"""Versions that run on a Node.js that GitHub still has."""
 
 
 @cache
@@ -135,6 +140,20 @@ def test_the_workflow_gets_a_token_for_the_branch() -> None:
     workflow = (ROOT / ".github" / "workflows" / "azure-dev.yml").read_text()
     assert not re.search(r"^ +environment:", workflow, re.MULTILINE)
     assert "id-token: write" in workflow
+
+
+def test_the_workflow_deploys_only_what_every_job_has_tested() -> None:
+    """The real host and the compiler of the templates are jobs of their own; actions are pinned by version."""
+    text = (ROOT / ".github" / "workflows" / "azure-dev.yml").read_text()
+    jobs = dict(re.findall(r"^  (\w+):\n((?:(?:    .*)?\n|  #.*\n)+)", text.partition("\njobs:\n")[2], re.MULTILINE))
+    needed = re.search(r"needs: \[(.*)\]", jobs["deploy"])
+    assert needed
+    assert set(needed[1].split(", ")) == jobs.keys() - {"deploy"}
+    assert re.search(r"run: npm install --global azure-functions-core-tools@\d+\.\d+\.\d+\n", jobs["host"])
+    assert "-m pytest tests/e2e/test_core_tools_host.py\n" in jobs["host"]
+    assert 'NER_TESTS_NEED_CORE_TOOLS: "1"' in jobs["host"]
+    assert "run: az bicep install --version v" in jobs["templates"]
+    assert set(re.findall(r"uses: (\S+)", text)) == ACTIONS
 
 
 @pytest.mark.parametrize(("name", "variable"), SCRIPTS.items())

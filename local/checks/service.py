@@ -96,11 +96,13 @@ def ended(settings: Settings, job: Job) -> Finding:
 
 def refused(settings: Settings, error: NerError, status: int | None) -> Finding:
     """Return what a refused call shows."""
-    answered = f" (status {status})" if status is not None else ""
-    said = f"{settings.endpoint} refused a small job{answered}: {error.code}: {error.message.rstrip('.')}."
-    if status is None:
-        said = f"{settings.endpoint}: {error.message.rstrip('.')}."
     is_access = error.remedy is Remedy.MEND_SETTINGS and status in (None, 401, 403)
+    if status is not None:
+        said = f"{settings.endpoint} refused a small job (status {status}): {error.code}: {error.message.rstrip('.')}."
+    elif is_access:
+        said = "Your identity could not get a token of Microsoft Entra ID."  # the message names every credential
+    else:
+        said = f"{settings.endpoint}: {error.message.rstrip('.')}."
     if is_access and settings.key is None:
         # The app has an identity of its own, which only the app can use.
         fix = (

@@ -8,7 +8,7 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpRes
 from local.account import Account
 from local.checks.finding import Clock, Finding, Verdict
 from shared.storage.account import patience
-from shared.storage.errors import describe, is_missing
+from shared.storage.errors import ADVICE, describe, error_code, is_missing
 
 PATIENCE_SECONDS: Final = 60.0
 """A call without a response fails after a third of it."""
@@ -34,10 +34,9 @@ def check_storage(account: Account, clock: Clock) -> Iterator[Finding]:
         try:
             call_for(account, kind, name)()
         except AzureError as error:
-            yield Finding(
-                Verdict.WRONG, what, f"{capitalised(reason(error))}.", fix(error, account, kind, name, setting)
-            )
             refused = not is_missing(error)
+            fix = fix_refused(account, error) if refused else fix_missing(account, kind, name, setting)
+            yield Finding(Verdict.WRONG, what, f"{reason(error)}.", fix)
         else:
             yield Finding(Verdict.OK, what, f"It exists, and {who(account)} may read it.")
         if refused:
@@ -58,25 +57,24 @@ def who(account: Account) -> str:
 
 
 def reason(error: AzureError) -> str:
-    """Return what a call has shown, without anything secret."""
+    """Return what a refused call has shown, without anything secret, as the beginning of a sentence."""
     if isinstance(error, ClientAuthenticationError) and error.response is None:
-        return "there is no identity that can be used"
-    return describe(error)
+        return "There is no identity that can be used"
+    said, code = describe(error), error_code(error)
+    if code.startswith("Authorization"):
+        said = said.removesuffix(f": {ADVICE.get(code)}")  # it is about the app's identity, not about this one
+    return said[:1].upper() + said[1:]
 
 
-def capitalised(text: str) -> str:
-    """Return a sentence with its first letter in upper case."""
-    return text[:1].upper() + text[1:]
+def fix_missing(account: Account, kind: str, name: str, setting: str) -> str:
+    """Return what the operator can do if a container or a queue does not exist."""
+    host = account.blobs.account_name
+    created = f"az storage {kind} create --auth-mode login --account-name {host} --name {name}"
+    return f"Create it ('azd provision', or: {created}), or set {setting} here and in the app to the one that exists."
 
 
-def fix(error: AzureError, account: Account, kind: str, name: str, setting: str) -> str:
-    """Return what the operator can do about a refused call."""
-    if is_missing(error):
-        host = account.blobs.account_name
-        created = f"az storage {kind} create --auth-mode login --account-name {host} --name {name}"
-        return (
-            f"Create it ('azd provision', or: {created}), or set {setting} here and in the app to the one that exists."
-        )
+def fix_refused(account: Account, error: AzureError) -> str:
+    """Return what the operator can do about another refused call."""
     response = error.response if isinstance(error, HttpResponseError) else None
     if response is None and not isinstance(error, ClientAuthenticationError):
         return "Check the account's name in NER_STORAGE, the network and the proxy."

@@ -16,14 +16,13 @@ from azure.core.exceptions import AzureError, ResourceNotFoundError
 
 from local.account import Account
 from local.checks.finding import Finding, Verdict
-from local.checks.storage import capitalised, fix_access
+from local.checks.storage import fix_refused, reason
 from local.in_flight import read_in_flight, waits_for
 from local.listing import list_file
 from local.watch import read_outcome
 from shared.names import result_name
 from shared.outcome import Outcome, OutcomeStatus
 from shared.state.claim import claim_name
-from shared.storage.errors import describe
 
 WHAT: Final = "Upload"
 PREFIX: Final = "ner-check-"
@@ -60,7 +59,7 @@ def check_upload(account: Account, seconds: float) -> list[Finding]:
             followed = follow(account, name, etag, begun, seconds)
             found = judged(account, name, followed)
     except AzureError as error:
-        found = Finding(Verdict.WRONG, WHAT, f"{capitalised(describe(error))}.", fix_access(account))
+        found = Finding(Verdict.WRONG, WHAT, f"{reason(error)}.", fix_refused(account, error))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         said = f"The outcome is not one of this version of the app: {error}"
         found = Finding(Verdict.WRONG, WHAT, said, "Use the command of the version that is deployed.")
@@ -82,8 +81,8 @@ def uploaded(account: Account, name: str, left: list[Finding]) -> Iterator[str]:
             try:
                 delete(account, container, blob)
             except AzureError as error:
-                fix = f"Delete {container}/{blob}. {fix_access(account)}"
-                left.append(Finding(Verdict.WRONG, "Clean-up", f"{capitalised(describe(error))}.", fix))
+                fix = f"Delete {container}/{blob}. {fix_refused(account, error)}"
+                left.append(Finding(Verdict.WRONG, "Clean-up", f"{reason(error)}.", fix))
 
 
 def delete(account: Account, container: str, blob: str) -> None:

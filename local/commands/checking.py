@@ -66,6 +66,7 @@ def findings(account: Account, values: Mapping[str, str], clock: Clock, seconds:
     if is_wrong:
         yield Finding(Verdict.NOT_CHECKED, UPLOAD, "No file was uploaded, because something is wrong already.")
     else:
+        say(console, f"{'':{WIDTH}}  Waiting for the outcome of a small file, for at most {seconds:.0f} s ...")
         yield from check_upload(account, seconds)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from azure.core.exceptions import ClientAuthenticationError
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
@@ -120,7 +121,8 @@ def test_a_wrong_key_of_storage(values: dict[str, str]) -> None:
     wrong = values["NER_STORAGE"].replace(KEY, "d3Jvbmc=")
     code, printed = checked(values | {"NER_STORAGE": wrong})
     assert code == 1, printed
-    assert "storage answered 403" in printed.replace("Storage answered", "storage answered")
+    assert "Storage answered 403" in printed
+    assert "the app's role" not in printed
     assert "copy the connection string again" in printed
     assert printed.count("wrong  ") == 1
     assert "d3Jvbmc=" not in printed
@@ -292,8 +294,23 @@ def test_leftovers_are_deleted(values: dict[str, str], blobs: BlobServiceClient)
     assert sorted(left(values, blobs)) == sorted([running, result_name(running), "report.txt.json"])
 
 
+def test_ctrl_c_leaves_nothing_behind(
+    values: dict[str, str], blobs: BlobServiceClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is deleted although nobody waits for its outcome any longer."""
+
+    def interrupt(_seconds: float) -> None:
+        assert len(left(values, blobs)) == 1
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("local.checks.upload.time.sleep", interrupt)
+    with open_account(values) as account, pytest.raises(KeyboardInterrupt):
+        check_upload(account, 300)
+    assert left(values, blobs) == []
+
+
 def test_an_identity_that_may_not_ask_the_service(values: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The app has another identity, so nothing is wrong with it; without any, the operator learns the same."""
+    """The app has another identity, so nothing is wrong with it."""
     settings = Settings.from_environ({name: value for name, value in values.items() if name != "NER_KEY"})
     with token_endpoint() as (endpoint, _):
         monkeypatch.setenv("IDENTITY_ENDPOINT", endpoint)
@@ -303,6 +320,19 @@ def test_an_identity_that_may_not_ask_the_service(values: dict[str, str], monkey
     assert "status 401" in found.said
     assert "Cognitive Services Language Reader" in found.fix
     assert clock.verdict is Verdict.OK
+
+
+def test_no_identity_at_all(values: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operator learns to log in; the list of all credentials that were tried stays away."""
+    settings = Settings.from_environ({name: value for name, value in values.items() if name != "NER_KEY"})
+
+    async def no_token(*_scopes: str) -> None:
+        raise ClientAuthenticationError("DefaultAzureCredential failed\nAttempted credentials:")
+
+    monkeypatch.setattr("azure.identity.aio.DefaultAzureCredential.get_token", lambda _self, *scopes: no_token(*scopes))
+    (found,) = check_service(settings)
+    assert (found.verdict, "az login" in found.fix) == (Verdict.NOT_CHECKED, True)
+    assert found.said == "Your identity could not get a token of Microsoft Entra ID."
 
 
 def test_the_service_is_asked_only_if_it_is_the_apps(values: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

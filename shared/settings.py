@@ -261,7 +261,7 @@ class Reader:
             host, _ = parts.hostname, parts.port
         except ValueError:
             parts, host = urlsplit(""), None
-        if not host or parts.username or parts.path.strip("/") or parts.query or parts.fragment:
+        if not host or "@" in parts.netloc or parts.path.strip("/") or parts.query or parts.fragment:
             self.problems.append(
                 f"{name} must be like https://<resource>.cognitiveservices.azure.com, with nothing after the host name"
             )
@@ -295,6 +295,6 @@ class Reader:
                 f"{name}__blobServiceUri and {name}__queueServiceUri"
             )
         for uri in (blob_service_uri, queue_service_uri):
-            if uri and not uri.startswith("https://"):
-                self.problems.append(f"{name}: the URL of a storage service must begin with https://, not {uri!r}")
+            if uri and not uri.startswith("https://"):  # it may hold a signature, so it is not shown
+                self.problems.append(f"{name}: the URL of a storage service must begin with https://")
         return StorageConnection(None, blob_service_uri, queue_service_uri, self.text(f"{name}__clientId") or None)

@@ -6,11 +6,9 @@ attributes of the resource.
 
 import logging
 import time
-import traceback
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
@@ -29,6 +27,7 @@ from opentelemetry.trace import Link, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.telemetry import AZURE_MONITOR, INVOCATION, OTLP, Telemetry
+from shared.telemetry_errors import QuietTracers, describe_raised
 
 if TYPE_CHECKING:
     import httpx
@@ -41,11 +40,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("ner")
 
 NAME: Final = "ner-function-app"
-ROOT: Final = f"{Path(__file__).parents[1]}/"
 EXPORT_MILLISECONDS: Final = "15000"
 """How often metrics are sent. What an instance has not sent when the platform removes it is lost."""
-MAX_FRAMES: Final = 30
-MAX_CAUSES: Final = 5
 QUEUE_LENGTH_SECONDS: Final = 60.0
 """How often each process asks for the length of the queue."""
 PROPAGATOR: Final = TraceContextTextMapPropagator()
@@ -224,7 +220,7 @@ class OpenTelemetry(Telemetry):
 
     def watch(self, client: "httpx.AsyncClient") -> None:
         """See Telemetry."""
-        HTTPXClientInstrumentor().instrument_client(client, self.tracers, self.meters)
+        HTTPXClientInstrumentor().instrument_client(client, QuietTracers(self.tracers), self.meters)
 
     def observe_waiting(self, _options: CallbackOptions) -> Iterable[Observation]:
         """Return what the queue held when it was asked last; nothing if that was long ago: then no message arrives."""
@@ -245,22 +241,6 @@ def parent_of(trace_parent: str | None) -> Context:
 def span_context(context: Context) -> trace.SpanContext:
     """Return the span that a context has; an invalid one if it has none."""
     return trace.get_current_span(context).get_span_context()
-
-
-def describe_raised(error: BaseException) -> str:
-    """Return types and frames of an exception and its causes, without their messages: these may quote a text."""
-    parts: list[str] = []
-    cause: BaseException | None = error
-    while cause is not None and len(parts) < MAX_CAUSES:
-        frames = [
-            f"{frame.f_code.co_filename.removeprefix(ROOT)}:{line} in {frame.f_code.co_name}"
-            for frame, line in traceback.walk_tb(cause.__traceback__)
-        ]
-        parts.append(" < ".join([type(cause).__name__, *reversed(frames[-MAX_FRAMES:])]))
-        if isinstance(cause, BaseExceptionGroup):
-            parts += [describe_raised(each) for each in cause.exceptions[:MAX_CAUSES]]
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-    return "; caused by ".join(parts)
 
 
 def exporters(

@@ -189,8 +189,8 @@ class Reader:
     def text(self, name: str) -> str:
         """Return the setting without surrounding space; a setting left empty counts as absent."""
         value = self.environ.get(name, "").strip()
-        if found := PLACEHOLDER.search(value):
-            problem = f"{name} still contains the placeholder {found[0]}: replace it with your own value"
+        if PLACEHOLDER.search(value):  # the user may have put a secret into the brackets, so it is not shown
+            problem = f"{name} still contains a placeholder in angle brackets: replace it with your own value"
             self.problems += [problem] * (problem not in self.problems)
         return value
 

@@ -1,11 +1,15 @@
 """What traces and the log have of exceptions: their types, never their messages, which may quote a text or the key."""
 
+import logging
 import traceback
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Final
 
 from opentelemetry import trace
+
+log = logging.getLogger("ner")
 
 ROOT: Final = f"{Path(__file__).parents[1]}/"
 MAX_FRAMES: Final = 30
@@ -41,3 +45,11 @@ def describe_raised(error: BaseException) -> str:
             parts += [describe_raised(each) for each in cause.exceptions[:MAX_CAUSES]]
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return "; caused by ".join(parts)
+
+
+def log_failure(
+    step: str, file: str, _kind: type[BaseException] | None, error: BaseException | None, _where: TracebackType | None
+) -> None:
+    """Log that an invocation raised, as the exit callback of its context."""
+    if isinstance(error, Exception):
+        log.error("%s%s failed: %s", f"{file!r}: " if file else "", step, describe_raised(error))

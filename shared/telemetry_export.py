@@ -7,8 +7,9 @@ attributes of the resource.
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
@@ -27,7 +28,7 @@ from opentelemetry.trace import Link, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.telemetry import AZURE_MONITOR, INVOCATION, OTLP, Telemetry
-from shared.telemetry_errors import QuietTracers, describe_raised
+from shared.telemetry_errors import QuietTracers, log_failure
 
 if TYPE_CHECKING:
     import httpx
@@ -128,15 +129,11 @@ class OpenTelemetry(Telemetry):
         is_outermost = FIELDS.get() is None
         token = FIELDS.set(fields)
         try:
-            with self.current_span(step, parent, fields, SpanKind.CONSUMER, links):
-                try:
-                    yield
-                except Exception as error:
+            with self.current_span(step, parent, fields, SpanKind.CONSUMER, links), ExitStack() as stack:
+                if is_outermost:
                     # The host does not export why an invocation failed, because the app exports its logs itself.
-                    if is_outermost:
-                        file = f"{fields['ner.file']!r}: " if fields["ner.file"] else ""
-                        log.error("%s%s failed: %s", file, step, describe_raised(error))  # noqa: TRY400  # may quote a text
-                    raise
+                    stack.push(partial(log_failure, step, fields["ner.file"]))
+                yield
         finally:
             FIELDS.reset(token)
 

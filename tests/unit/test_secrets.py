@@ -141,6 +141,7 @@ async def test_what_is_not_http_is_not_quoted(lines: str) -> None:
         assert TEXT not in text
         assert KEY not in text
     assert error.__suppress_context__, "a traceback would have it"
+    assert error.__cause__ is None
 
 
 @pytest.mark.parametrize("times", [1, 2])

@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import webbrowser
 from typing import Annotated
 
 import typer
@@ -14,9 +13,11 @@ from local.account import Account, chosen_values, opened
 from local.children import stop_with_parent
 from local.commands.common import console, flag, running_app, sentences_for_errors
 from local.files import FilesError
+from local.install import STATE
 from local.storage_emulator import is_azurite
 from local.view.access import PARAMETER, forwarded_hosts, new_token
 from local.view.app import View
+from local.view.opening import open_in_browser
 
 
 def view(
@@ -53,7 +54,7 @@ def view(
         ):
             console.print(f"The page is at {running.page}\n'make start' serves it.", highlight=False, soft_wrap=True)
             if browser:
-                webbrowser.open(running.page)
+                open_in_browser(running.page, STATE)
             return
         with opened(running.values if running else None) as account:
             serve(account, port, browser=browser, exit_with_stdin=exit_with_stdin)
@@ -75,6 +76,6 @@ def serve(account: Account, port: int, *, browser: bool, exit_with_stdin: bool) 
     else:
         console.print(f"The page is at {url}\nPress Ctrl-C to stop it.", highlight=False, soft_wrap=True)
     if browser:
-        webbrowser.open(url)
+        open_in_browser(url, STATE)
     config = uvicorn.Config(page.app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
     uvicorn.Server(config).run(sockets=[listening])

@@ -24,6 +24,7 @@ from local.commands.common import (
 )
 from local.files import MARKERS, SAMPLES, FilesError, Skipped, blob_names, sentences
 from local.paths import AZURITE_DATA, LOGS, RESULTS, shown
+from local.private_files import open_private
 from local.results import read_result
 from local.show_result import View, show_result
 from local.show_state import say
@@ -193,7 +194,8 @@ def show_dropped(account: Account, name: str) -> None:
     copy = RESULTS / result.blob
     try:
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(result.raw)
+        with open_private(copy) as file:
+            file.write(result.raw)
     except OSError as error:
         # A blob's name may be longer than a file's, or a folder may have it already.
         say(console, f"copy:    none ({error.strerror})")

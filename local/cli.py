@@ -6,6 +6,7 @@ from io import TextIOWrapper
 import typer
 
 from local.commands import labels, operating, page, results, running, version
+from local.completion import protect_completion
 from local.proxies import exempt_loopback
 
 HELP = """Drop text files, watch their progress and read their entities, on this machine or on Azure.
@@ -33,4 +34,6 @@ def main(name: str) -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     exempt_loopback()
-    app(prog_name=name)
+    command = typer.main.get_command(app)
+    protect_completion()
+    command(prog_name=name)

@@ -30,7 +30,8 @@ def complete_name(incomplete: str) -> list[str]:
     try:
         with opened(running_values()) as account:
             blobs = account.listed(account.settings.input_container, name_starts_with=incomplete, results_per_page=50)
-            return [blob.name for _, blob in zip(range(50), blobs, strict=False)]
+            # A line end would make two words of a name, and the shell lists names as they are.
+            return [blob.name for _, blob in zip(range(50), blobs, strict=False) if blob.name.isprintable()]
     except (AppSettingsError, SettingsError, AzureError, UnicodeEncodeError):
         return []  # a shell that asks while somebody types has no use for an error
 

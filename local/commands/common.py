@@ -14,8 +14,6 @@ from urllib.parse import urlsplit
 import msgspec
 import typer
 from azure.core.exceptions import AzureError
-from rich.console import Console
-from rich.markup import escape
 
 from local.account import PRICE
 from local.app_settings import AppSettingsError
@@ -26,6 +24,7 @@ from local.install import InstallError
 from local.ner.labels import LabelsError
 from local.paths import RUNNING
 from local.results import ResultError
+from local.terminal import complain, console
 from shared.settings import SettingsError
 
 EXPECTED_ERRORS: Final = (
@@ -37,8 +36,6 @@ EXPECTED_ERRORS: Final = (
     ResultError,
     SettingsError,
 )
-
-console = Console(soft_wrap=False)
 
 Since = Annotated[
     datetime | None,
@@ -135,12 +132,6 @@ def running_values() -> dict[str, str] | None:
     """Return the settings of what `start` keeps up, or None."""
     running = running_app()
     return running.values if running else None
-
-
-def complain(message: str) -> None:
-    """Print an error, which may name a file whose name is not UTF-8."""
-    message = message.encode("utf-8", "backslashreplace").decode()
-    Console(stderr=True).print(f"[red]{escape(message)}[/red]", highlight=False, soft_wrap=True)
 
 
 @contextmanager

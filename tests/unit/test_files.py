@@ -65,7 +65,7 @@ def test_there_is_one_sentence_for_each_reason() -> None:
 
 
 def test_links_out_of_a_folder_are_left_alone_and_named(tmp_path: Path) -> None:
-    """A folder that another person packed does not select other files. Links within it, and a named link, do no harm."""
+    """A folder that another person packed does not select other files. Links within it do no harm."""
     folder, outside = tmp_path / "mail", tmp_path / "private"
     for made in (folder, outside):
         made.mkdir()

@@ -1,5 +1,6 @@
 """What the commands share: the terminal, sentences for errors, and the app that `start` keeps up."""
 
+import errno
 import os
 import signal
 from collections.abc import Iterator
@@ -150,6 +151,12 @@ def sentences_for_errors() -> Iterator[None]:
         raise typer.Exit(1) from None
     except AzureError as error:
         complain(f"The storage account cannot be used: {error}\nCheck NER_STORAGE, the network and your roles.")
+        raise typer.Exit(1) from None
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # the reader of the output has enough
+            raise
+        where = f"{error.filename} cannot be used" if error.filename else "A file cannot be read or written"
+        complain(f"{where}: {error.strerror or error}. Check its permissions and the space on its disk.")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         console.print("Stopped.")

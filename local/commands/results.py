@@ -122,7 +122,7 @@ def export(
       ner export --format jsonl | jq -r .text | sort | uniq -c
 
     In pandas: pd.read_json('entities.jsonl', lines=True).to_parquet(...).
-    In CSV, a ' precedes each cell that a spreadsheet would run as a formula.
+    In CSV, a ' precedes whatever a spreadsheet may run as a formula.
     JSON Lines contain every text unchanged.
     """
     if kind is None:

@@ -1,21 +1,25 @@
 """Nothing that would steer a terminal reaches it, whatever a name, a text or a message contains."""
 
 import ast
+import errno
 import io
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from local import terminal
+from local.commands.common import sentences_for_errors
 from local.install import ROOT
 from local.printable import harmless, harmless_json
 from local.show_way import FileProgress
@@ -184,3 +188,14 @@ def test_data_for_a_program_is_unchanged(kind: str) -> None:
     command = [sys.executable, "-c", PROGRAM, kind, HOSTILE]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=True)
     assert result.stdout.decode().rstrip("\r\n") == HOSTILE
+
+
+def test_a_file_that_cannot_be_written_gives_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its name; the exit code is 1."""
+    console = on_terminal()
+    monkeypatch.setattr(terminal, "errors", console)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(typer.Exit) as ended, sentences_for_errors():
+        raise OSError(errno.ENOSPC, "No space left on device", "table.csv")
+    assert ended.value.exit_code == 1
+    assert shown(console).startswith("table.csv cannot be used: No space left on device.")

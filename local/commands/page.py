@@ -11,10 +11,11 @@ import uvicorn
 from local import stack
 from local.account import Account, chosen_values, opened
 from local.children import stop_with_parent
-from local.commands.common import console, flag, running_app, sentences_for_errors
+from local.commands.common import flag, running_app, sentences_for_errors
 from local.files import FilesError
 from local.install import STATE
 from local.storage_emulator import is_azurite
+from local.terminal import console, tell
 from local.view.access import PARAMETER, forwarded_hosts, new_token
 from local.view.app import View
 from local.view.opening import open_in_browser
@@ -72,7 +73,7 @@ def serve(account: Account, port: int, *, browser: bool, exit_with_stdin: bool) 
     url = f"http://127.0.0.1:{port}" + (f"/?{PARAMETER}={token}" if token else "")
     page = View(account, token=token, hosts=forwarded_hosts(os.environ, port))
     if exit_with_stdin:
-        print(json.dumps({"url": url}), flush=True)  # noqa: T201  # for the one who started us
+        tell(json.dumps({"url": url}))  # for the process that started this one
     else:
         console.print(f"The page is at {url}\nPress Ctrl-C to stop it.", highlight=False, soft_wrap=True)
     if browser:

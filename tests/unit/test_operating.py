@@ -13,9 +13,9 @@ from local.app_settings import SAMPLE, AppSettingsError, read_values
 from local.in_flight import InFlight, is_overdue, text_records, waits_for
 from local.listing import Claimed, Ended, File, State
 from local.poison import read_poisoned
+from local.printable import printable
 from local.redrive import line_of_flight, new_submission
 from local.reports import read_source
-from local.show_state import printable
 from local.times import age_text
 from shared import outcome as outcomes
 from shared.merging import MergeState

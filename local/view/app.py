@@ -12,7 +12,6 @@ from azure.core.exceptions import AzureError, ResourceNotFoundError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
@@ -23,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from local.account import Account
 from local.install import VIEW_NODE_MODULES
 from local.listing import State, list_file
+from local.own_requests import own_requests
 from local.results import ResultError, decode_outcome, read_raw_outcome, read_result
 from local.show_state import entities_text
 from local.times import age_text, utc_now
@@ -129,8 +129,7 @@ class View:
             ],
             middleware=[
                 Middleware(SafeHeaders),
-                # A page elsewhere that has its own name lead here must not read anything.
-                Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", *hosts]),
+                *own_requests(hosts),
                 *([Middleware(TokenGuard, token=token)] if token else []),
             ],
             exception_handlers={AzureError: storage_error, ResultError: no_result},

@@ -27,7 +27,7 @@ HERE = "BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;QueueEndpoint=http:
         (None, False),
     ],
 )
-def test_is_azurite_accepts_only_the_account_of_this_machine(connection_string: str | None, is_emulated: bool) -> None:  # noqa: FBT001
+def test_is_azurite_accepts_only_the_account_of_this_machine(connection_string: str | None, is_emulated: bool) -> None:
     """The page of any other account needs a token."""
     assert is_azurite(connection_string) is is_emulated
 

@@ -1,4 +1,4 @@
-"""What hostile files cost the small ones beside them: `python -m benchmarks.hostile_files`.
+"""How much hostile files delay small ones: `python -m benchmarks.hostile_files`.
 
 - `entries`: four files of 20 MB with millions of tiny entries, and five small files;
 - `marks`: one file of 0.6 MB, a space and a combining mark in turns, and ten small files.
@@ -27,11 +27,11 @@ GOOD: Final = b'{"id": "1", "text": "Please book a table at the Blue Heron."}'
 
 
 class Case(NamedTuple):
-    """What is dropped.
+    """The files that are uploaded.
 
     Attributes:
         hostile: the files by name.
-        small: how many small files follow.
+        small: the number of small files that follow.
     """
 
     hostile: Mapping[str, bytes]
@@ -39,7 +39,7 @@ class Case(NamedTuple):
 
 
 class Beside(NamedTuple):
-    """What a case has cost.
+    """The measurements of a case.
 
     Attributes:
         seconds: from the events to the last outcome of the small files.
@@ -70,15 +70,15 @@ def cases() -> dict[str, Case]:
 
 
 def measure() -> dict[str, Beside]:
-    """Return what each case costs, each on an app of its own."""
+    """Return the measurements of each case, each on its own app."""
     return {name: measure_case(case) for name, case in cases().items()}
 
 
 def measure_case(case: Case) -> Beside:
-    """Drop the files of a case on a warm app.
+    """Upload the files of a case to a warm app.
 
     Raises:
-        RuntimeError: a small file has another outcome, or was submitted twice, or the worker was replaced.
+        RuntimeError: a small file did not succeed or was submitted twice, or the worker was replaced.
     """
     with running(THIS_APP, switches=SWITCHES) as run:
         run.measure(letters(1, "warm-up"))
@@ -108,11 +108,11 @@ def check(blobs: BlobServiceClient, names: list[str]) -> None:
         data = blobs.get_blob_client("results", result_name(name)).download_blob().readall()
         outcome = msgspec.json.decode(data, type=Outcome)
         if outcome.status is not OutcomeStatus.SUCCEEDED:
-            raise RuntimeError(f"{name} ended otherwise: {outcome.errors}")
+            raise RuntimeError(f"{name} did not succeed: {outcome.errors}")
 
 
 def table(cases: Mapping[str, Beside]) -> Iterator[str]:
-    """Yield what hostile files cost small ones."""
+    """Yield the table of the measurements."""
     yield "`entries`: four files of 20 MB with millions of tiny entries, and five small files. `marks`: 0.6 MB of a"
     yield "space and a combining mark in turns, and ten small files. Each small file got its entities and was submitted"
     yield "once. The time is from the events to the last outcome; jobs take about 1 s."

@@ -1,4 +1,4 @@
-"""The versions of the API, and what some of them have added."""
+"""The versions of the API, and features that depend on them."""
 
 import re
 from typing import Final
@@ -15,7 +15,7 @@ VERSIONS: Final = f"{SEED_API_VERSION}, {PREVIEW_API_VERSION} or a date from {FI
 
 
 def is_version(value: str) -> bool:
-    """Return whether a text is one of VERSIONS; dates that this app does not know are taken unseen."""
+    """Return whether a text is one of VERSIONS; any date from FIRST_GA on is accepted."""
     return value in (SEED_API_VERSION, PREVIEW_API_VERSION) or is_from(value, FIRST_GA)
 
 
@@ -25,7 +25,7 @@ def detects_languages(version: str) -> bool:
 
 
 def takes_cancel_after(version: str) -> bool:
-    """Return whether a version cancels a job that takes longer than its submission allows."""
+    """Return whether a version knows `cancelAfter`, the time limit of a job."""
     return is_from(version, FIRST_WITH_CANCEL_AFTER)
 
 

@@ -1,6 +1,6 @@
-"""Text in: what a dropped file says, as documents to send.
+"""Reads an uploaded file as documents to send.
 
-Every file that cannot be sent raises a `DocumentError` whose words the uploader reads in the outcome.
+A file that cannot be sent raises a `DocumentError`. The outcome shows its message to the uploader.
 """
 
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from shared.signatures import SAVE, Format, format_by_name, format_of
 from shared.text_encoding import EncodingError, decode
 
 MOST_PROBLEMS: Final = 1000
-"""Errors of single documents that an outcome names; the rest is counted."""
+"""Errors of single documents that an outcome lists; further ones are only counted."""
 
 JSON_LINES: Final = "application/jsonl"
 JSON: Final = "application/json"
 
 MEDIA_TYPES: Final = {".json": JSON, ".jsonl": JSON_LINES, ".ndjson": JSON_LINES}
-"""Of names that decide how a file is read; all others are text, if their contents are."""
+"""Extensions that decide how a file is read. A file with another one is one text."""
 HOW_TO_SAVE: Final = (
     'Save it as UTF-8 and upload it again: in Excel as "CSV UTF-8", in Notepad with "Save as" and the encoding UTF-8.'
 )
@@ -39,11 +39,11 @@ class DocumentError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """The documents of a file, read anew each time that they are asked for.
+    """The documents of a file, read again for each call.
 
     Attributes:
         encoding: the Python codec that gives the file's text.
-        entries: begins to read; may raise a DocumentError, but not after a survey.
+        entries: starts to read them; may raise a DocumentError, but not after `survey` has succeeded.
     """
 
     encoding: str
@@ -87,7 +87,7 @@ def read_json(data: bytes, language: str, *, is_lines: bool) -> Entries:
     """Yield the documents of a JSON file.
 
     Raises:
-        DocumentError: they cannot be read, as may show after some of them.
+        DocumentError: they cannot be read; some may have been read before that.
     """
     try:
         yield from json_documents(data, language, is_lines=is_lines)
@@ -96,7 +96,7 @@ def read_json(data: bytes, language: str, *, is_lines: bool) -> Entries:
 
 
 def survey(documents: Documents) -> Survey:
-    """Read all documents once, to know what is wrong before any is sent.
+    """Read all documents once, to find the invalid ones before any document is sent.
 
     Raises:
         DocumentError: there are none, or the file cannot be read to its end.
@@ -130,32 +130,33 @@ def check_media_type(name: str) -> str | None:
     """Return the media type by which a file is read; None for one text.
 
     Raises:
-        DocumentError: only files that are not text have such a name.
+        DocumentError: the name is that of a format that is not text.
     """
     found = format_by_name(name)
     if found is not None:
-        message = f"The name is that of {described(found)}. {found.advice} If it is text, give it a name in .txt."
+        advice = f"{found.advice} If it is plain text, give it a name that ends in .txt."
+        message = f"The name is that of {described(found)}. {advice}"
         raise DocumentError("UnsupportedType", message)
     return MEDIA_TYPES.get(PurePosixPath(name).suffix.lower())
 
 
 def check_format(data: bytes) -> None:
-    """Raise DocumentError if the first bytes of a file are those of another format than text."""
+    """Raise DocumentError if the first bytes of a file are those of a format that is not text."""
     found = format_of(data)
     if found is not None:
         raise DocumentError("BinaryFile", f"The file is {described(found)}, not plain text. {found.advice}")
 
 
 def described(found: Format) -> str:
-    """Return a format as uploaders and programs know it."""
+    """Return a format as a message names it, with its media type."""
     return f"{found.title} ({found.media_type})"
 
 
 def uncompressed(data: Content, max_bytes: int) -> bytes:
-    """Return what a compressed blob holds.
+    """Return the decompressed bytes of a blob.
 
     Raises:
-        DocumentError: it cannot be decompressed, or holds more than `max_bytes`.
+        DocumentError: it cannot be decompressed, or more than `max_bytes` are in it.
     """
     try:
         found = unpacked(data, max_bytes)

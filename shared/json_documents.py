@@ -1,7 +1,7 @@
 """Many documents of one file: JSON lines, JSON values one after another, a JSON list, or `{"documents": [...]}`.
 
 The contents decide which of these forms a file has, whatever its name. Entries are read one at a time, and a file may
-have only so many.
+have at most MAX_DOCUMENTS.
 """
 
 import re
@@ -25,7 +25,7 @@ from shared.json_scanning import (
 from shared.ner.model import Problem
 
 MAX_DOCUMENTS: Final = 250_000
-"""Of a file, invalid ones included: 80 bytes each if it has 20 MiB, 12,500 requests, and 40 MB of ids in memory."""
+"""Documents of a file, invalid ones included. In 20 MiB, these have 80 bytes each, and take 12,500 requests."""
 NO_LIST: Final = (
     f"The file contains no list of documents. Write a JSON list of documents such as {SHAPE}, or "
     '{"documents": [...]} with such a list. With pandas, use to_json(orient="records").'
@@ -43,12 +43,12 @@ class ShapeError(Exception):
 
 
 def json_documents(data: bytes, language: str, *, is_lines: bool) -> Entries:
-    """Yield the documents of a file, in whichever of the forms it has.
+    """Yield the documents of a file in any of the forms.
 
     Args:
         data: the file, in UTF-8.
         language: that of documents that name none.
-        is_lines: whether its name says that each line is a document, so that what is no JSON is a bad line.
+        is_lines: whether its name says that each line is a document, so that invalid JSON concerns one line only.
 
     Raises:
         ShapeError: the file is not JSON, or not of such a form, or has too many documents.
@@ -75,7 +75,7 @@ def spans_of(data: bytes, start: int, *, is_lines: bool) -> Spans | None:
         check(data[start:], start)
         raise ShapeError("InvalidJson", NO_LIST)
     try:
-        # A line may have a list of that name besides its text, so that all of it counts.
+        # A line may have such a list besides its text, so look at the whole line.
         end, documents, heads = look_at_object(data, start, is_whole=is_lines)
     except ScanError:
         if is_lines:
@@ -103,7 +103,7 @@ def whole_list(data: bytes, start: int, begin: int) -> Spans:
 
 
 def check(part: bytes, begin: int, hole: int = 0, length: int = 0) -> None:
-    """Raise ScanError if a part of a file is not JSON; at `hole` in it, so many bytes of the file are left out."""
+    """Raise ScanError if a part of a file is not JSON; `length` bytes of the file are left out at `hole`."""
     try:
         decode(RAW, part)
     except UNREADABLE as error:
@@ -133,7 +133,7 @@ def read_lines(data: bytes, start: int, language: str) -> Entries:
 
 
 def read_values(data: bytes, spans: Spans, language: str) -> Entries:
-    """Yield the documents of a file that is no lines: what is no JSON may end anywhere, so that none after it is sure.
+    """Yield the documents of a file that is not lines; invalid JSON ends it, as the next document may be anywhere.
 
     Raises:
         ScanError: the file is not JSON.
@@ -162,7 +162,7 @@ def limited(entries: Entries) -> Entries:
         if count == MAX_DOCUMENTS:
             message = f"The file has more than {MAX_DOCUMENTS:,} documents. Split it into smaller files."
             if invalid:
-                message += f" Of those, {invalid:,} are invalid, the first one for this reason: {first}"
+                message += f" Of the first {count:,}, {invalid:,} are invalid, the first one for this reason: {first}"
             raise ShapeError("TooManyDocuments", message)
         if isinstance(entry, Problem):
             first = first or entry.message
@@ -171,13 +171,13 @@ def limited(entries: Entries) -> Entries:
 
 
 def place_of(error: Exception, part: bytes) -> int:
-    """Return the place that a decoder names, or the end."""
+    """Return the position that a decoder names, or the end."""
     match = BYTE.search(str(error))
     return int(match[1]) if match else len(part)
 
 
 def locate(data: bytes, place: int) -> str:
-    """Return a place as line and column."""
+    """Return a position as line and column."""
     start = max(data.rfind(b"\n", 0, place), data.rfind(b"\r", 0, place)) + 1
     column = len(data[start:place].decode("utf-8", "replace")) + 1
     return f"(line {count_lines(data, 0, start) + 1}, column {column})"

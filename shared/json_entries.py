@@ -1,6 +1,6 @@
-"""The documents of a JSON file, one entry of it at a time: of `{"id", "text", "language"?}`, or as tools export them.
+"""Reads one entry of a JSON file: `{"id", "text", "language"?}`, or a form that tools export.
 
-A bad entry becomes a `Problem` that names its line, and hurts no other.
+An invalid entry becomes a `Problem` that names its line, and does not affect the others.
 """
 
 import re
@@ -14,11 +14,11 @@ from shared.ner.model import Document, Problem
 from shared.settings import LANGUAGE
 
 LONGEST_ID: Final = 512
-"""Characters; ids travel in requests of limited size."""
+"""Characters. Requests, which contain the ids, have a limited size."""
 LARGEST_FLOAT: Final = 2**53
-"""Up to here, floating point numbers keep whole numbers apart."""
+"""Larger floating point numbers do not distinguish all whole numbers."""
 LONGEST_EXPLAINED: Final = 65_536
-"""Bytes of an entry in which a text is looked for under another name."""
+"""Bytes of the largest entry that is searched for a text under another name."""
 SHAPE: Final = '{"id": "1", "text": "...", "language": "en"}'
 MISSING: Final = "Object missing required field `{}`"
 FIELD_NAME = re.compile(r"[\w.-]{1,64}")
@@ -56,17 +56,17 @@ UNREADABLE: Final = (msgspec.DecodeError, ValueError, RecursionError)
 
 
 class Checks:
-    """Reads entries and keeps the ids that are taken."""
+    """Reads the entries of a file, and remembers their ids."""
 
     def __init__(self, language: str, unit: str) -> None:
-        """Begin a file; `language` is that of documents that name none, `unit` is what is numbered."""
+        """`language` is for documents that specify none. `unit`, such as `line`, is what numbers in messages count."""
         self.language = language
         self.unit = unit
         self.numbers: dict[str, int] = {}
         self.has_ids: bool | None = None
 
     def read(self, entry: bytes, number: int, place: str) -> Document | Problem:
-        """Return the document, or what is wrong with it; `place` names it to the uploader.
+        """Return the document, or what is wrong with it; `place` is its name in messages to the uploader.
 
         Raises:
             msgspec.DecodeError, ValueError, RecursionError: it is not JSON, or nested too deeply.
@@ -86,7 +86,7 @@ class Checks:
         return Document(name, text, found.language or self.language)
 
     def take_id(self, value: str | float | msgspec.UnsetType, number: int, place: str) -> str | Problem:
-        """Return the id of a document, or why it has none; it is the document's number if the first one has none."""
+        """Return the id of a document, or its problem. If the first document has none, the number is the default."""
         if self.has_ids is None:
             self.has_ids = value is not msgspec.UNSET
         if value is msgspec.UNSET:
@@ -96,7 +96,8 @@ class Checks:
         if isinstance(value, float):
             if not value.is_integer() or abs(value) > LARGEST_FLOAT:
                 return Problem(
-                    "InvalidDocument", f"{place} has an id that is no whole number. Use a whole number or a string."
+                    "InvalidDocument",
+                    f"{place} has an id that is a fraction or too large. Use a whole number or a string.",
                 )
             value = int(value)
         name = str(value)
@@ -115,7 +116,7 @@ class Checks:
 
 
 def not_a_document(place: str, why: str) -> Problem:
-    """Return what is wrong with an entry that has not the form of a document."""
+    """Return the problem of an entry that is not in the form of a document."""
     return Problem("InvalidDocument", f"{place} is not a document: {why}. Write it like {SHAPE}.")
 
 
@@ -123,7 +124,7 @@ def read_entry(entry: bytes) -> tuple[InputDocument, str]:
     """Return an entry and its text.
 
     Raises:
-        msgspec.ValidationError: it is not of the shape.
+        msgspec.ValidationError: it has no text, or a field of another type.
         msgspec.DecodeError, ValueError: it is not JSON.
         RecursionError: it is nested too deeply.
     """
@@ -141,7 +142,7 @@ def read_entry(entry: bytes) -> tuple[InputDocument, str]:
 
 
 def text_elsewhere(entry: bytes) -> str:
-    """Return words that name the field with the longest string of an entry, which its text may be."""
+    """Return words that name the field with the longest string of an entry, because that may be its text."""
     if len(entry) > LONGEST_EXPLAINED:
         return ""
     try:
@@ -159,7 +160,7 @@ def text_elsewhere(entry: bytes) -> str:
 
 
 def decode(decoder: msgspec.json.Decoder[Decoded], entry: bytes) -> Decoded:
-    """Decode an entry; what many writers put into JSON although it is none matters only where it is used.
+    """Decode an entry, even if it contains NaN, Infinity or lone surrogates, which many programs write.
 
     Raises:
         msgspec.ValidationError: it is not of the decoder's type.
@@ -177,5 +178,5 @@ def decode(decoder: msgspec.json.Decoder[Decoded], entry: bytes) -> Decoded:
 
 
 def reason(error: Exception) -> str:
-    """Return why an entry cannot be read; the decoder's words name places and types, never values."""
+    """Return why an entry cannot be read. The decoder's message names positions and types, never values."""
     return TOO_DEEP if isinstance(error, RecursionError) else str(error)

@@ -1,7 +1,7 @@
 """Where the values of a JSON text begin and end.
 
-Nothing here takes more than linear time or keeps more than a place, and a step reads at most SLICE bytes, because no
-other thread runs during a step. Whether a value is valid is for its decoder to say.
+Everything here takes linear time and little memory. A step reads at most SLICE bytes, because no other thread runs
+during a step. The decoder checks later whether a value is valid.
 """
 
 import re
@@ -10,9 +10,9 @@ from typing import Final, NamedTuple
 
 SLICE: Final = 1024 * 1024
 MAX_NESTING: Final = 500
-"""Levels of a value, which no honest one needs; some versions of Python read 100,000, others fewer than 1,000."""
+"""Levels of a value. Real files need far fewer. Some versions of Python read 100,000, others fewer than 1,000."""
 MAX_MEMBERS: Final = 1000
-"""Of an object that are looked at one by one."""
+"""Members of an object that are checked one by one."""
 TOO_DEEP: Final = "it is nested too deeply"
 
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -35,14 +35,14 @@ PAIR: Final = rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 SOUND: Final = rb'(?:[^"\\]++|\\[^u]|\\u[^dD]|\\u[dD][0-7]|%b)*+' % PAIR
 UP_TO_SURROGATE = re.compile(SOUND, re.DOTALL)
 SURROGATES = re.compile(rb"(?:(?!%b)\\u[dD][89a-fA-F][0-9a-fA-F]{2}){1,9999}+" % PAIR)
-"""That are in no pair; not more than one step may read."""
+"""Surrogates outside a pair, as many as one step may read."""
 UP_TO_CONSTANT = re.compile(rb'(?:[^"NI\-]++|"%b")*+' % SOUND, re.DOTALL)
 CONSTANT = re.compile(rb"NaN|-?Infinity")
 CONSTANTS = re.compile(rb"(?:(?:%b)[, ]?){1,9999}+" % CONSTANT.pattern)
 
 
 class ScanError(Exception):
-    """A text is not JSON, or nested too deeply: `reason` says why, `place` is where."""
+    """A text is not JSON, or nested too deeply: `reason` says why, `place` is the position."""
 
     def __init__(self, reason: str, place: int) -> None:
         self.reason = reason
@@ -54,8 +54,8 @@ class Opening(NamedTuple):
     """The object that a text begins with.
 
     Attributes:
-        end: the place after it, or the list of documents if the search ended there.
-        documents: the place of the list in its member `documents`; None if it has none.
+        end: the position after it, or that of the list of documents if the search ended there.
+        documents: the position of the list in its member `documents`; None if it has none.
         heads: the first byte of each member's value, by the member's name in quotes.
     """
 
@@ -65,11 +65,11 @@ class Opening(NamedTuple):
 
 
 Spans = Generator[tuple[int, int], None, int]
-"""Yields where each value begins and ends; returns the place after the last one."""
+"""Yields where each value begins and ends; returns the position after the last one."""
 
 
 def run_end(pattern: re.Pattern[bytes], data: bytes, place: int) -> int:
-    """Return where a run ends that a pattern for any part of it matches."""
+    """Return the end of a run; the pattern must match any part of it."""
     while True:
         match = pattern.match(data, place, place + SLICE)
         if match is None or match.end() < place + SLICE:
@@ -78,12 +78,12 @@ def run_end(pattern: re.Pattern[bytes], data: bytes, place: int) -> int:
 
 
 def skip_blank(data: bytes, place: int) -> int:
-    """Return the next place that holds no space."""
+    """Return the next position that is not a space."""
     return run_end(BLANK, data, place)
 
 
 def next_line(data: bytes, place: int) -> int:
-    """Return the next place that holds neither space nor a byte order mark."""
+    """Return the next position that is neither a space nor a byte order mark."""
     place = run_end(BETWEEN_LINES, data, place)
     # A slice may end within a mark.
     while data.startswith(BYTE_ORDER_MARK, place):
@@ -92,14 +92,14 @@ def next_line(data: bytes, place: int) -> int:
 
 
 def count_lines(data: bytes, start: int, end: int) -> int:
-    """Return how many lines end between two places: at \\n, at \\r\\n or at \\r alone."""
+    """Return how many lines end between two positions: at \\n, at \\r\\n or at \\r alone."""
     lines = data.count(b"\n", start, end)
     returns = data.count(b"\r", start, end)
     return lines + returns - data.count(b"\r\n", start, end) if returns else lines
 
 
 def string_end(data: bytes, begin: int) -> int:
-    """Return the place after the string whose opening quote is at a place."""
+    """Return the position after the string whose opening quote is at `begin`."""
     place = begin + 1
     while True:
         end = run_end(STRING, data, place)
@@ -114,7 +114,7 @@ def string_end(data: bytes, begin: int) -> int:
 
 
 def value_end(data: bytes, begin: int) -> int:
-    """Return the place after the value that begins at a place."""
+    """Return the position after the value that begins at `begin`."""
     head = data[begin : begin + 1]
     if head == b'"':
         return string_end(data, begin)
@@ -127,7 +127,7 @@ def value_end(data: bytes, begin: int) -> int:
 
 
 def brackets_end(data: bytes, begin: int) -> int:
-    """Return the place after the list or object that begins at a place, whichever of its inner brackets pair."""
+    """Return the position after the list or object at `begin`. Kinds of inner brackets are not compared."""
     place, depth = begin + 1, 1
     while True:
         tokens = SHALLOW if depth < MAX_NESTING else FLAT
@@ -152,7 +152,7 @@ def brackets_end(data: bytes, begin: int) -> int:
 
 
 def list_items(data: bytes, begin: int) -> Spans:
-    """Yield the items of the list that begins at a place."""
+    """Yield the items of the list that begins at `begin`."""
     place = skip_blank(data, begin + 1)
     if data[place : place + 1] == b"]":
         return place + 1
@@ -171,7 +171,7 @@ def list_items(data: bytes, begin: int) -> Spans:
 
 
 def values(data: bytes, place: int) -> Spans:
-    """Yield the values that follow each other from a place on."""
+    """Yield the values that follow each other from a position on."""
     while (place := skip_blank(data, place)) < len(data):
         end = value_end(data, place)
         yield place, end
@@ -180,7 +180,7 @@ def values(data: bytes, place: int) -> Spans:
 
 
 def look_at_object(data: bytes, begin: int, *, is_whole: bool) -> Opening:
-    """Return what the object at a place holds; unless `is_whole`, only as far as the list of documents."""
+    """Return the members of the object at a position; unless `is_whole`, only up to the list of documents."""
     heads: dict[bytes, bytes] = {}
     documents: int | None = None
     place = skip_blank(data, begin + 1)
@@ -209,7 +209,7 @@ def look_at_object(data: bytes, begin: int, *, is_whole: bool) -> Opening:
 
 
 def tolerated(entry: bytes) -> bytes:
-    """Return JSON without what many writers put into it: null for NaN and Infinity, U+FFFD for lone surrogates."""
+    """Return an entry as valid JSON: with null for NaN and Infinity, and U+FFFD for lone surrogates."""
     found, place = bytearray(), 0
     while place < len(entry):
         end = run_end(UP_TO_CONSTANT, entry, place)
@@ -225,7 +225,7 @@ def tolerated(entry: bytes) -> bytes:
 
 
 def add_string(found: bytearray, entry: bytes, place: int) -> int:
-    """Add the rest of a string without its lone surrogates; return the place after it."""
+    """Add the rest of a string without its lone surrogates; return the position after it."""
     while place < len(entry):
         end = run_end(UP_TO_SURROGATE, entry, place)
         found += entry[place:end]

@@ -1,7 +1,7 @@
-"""Text in an encoding that does not say which one it is: taken only if it is certain, else refused.
+"""Decodes text in a legacy encoding, such as cp1252. An encoding that is not certain is refused.
 
-A detector compares the bytes with models of languages. Of its guesses, those count that give a plausible text; if two
-of them give different texts, the first one must fit better by a margin.
+A detector compares the bytes with models of languages. Only guesses that give a plausible text count. If two of them
+give different texts, the best one must fit better by a margin.
 """
 
 import codecs
@@ -11,6 +11,7 @@ from typing import Final
 
 import regex
 
+from shared.alphabets import strangers
 from shared.text_encoding import (
     BEYOND_ASCII,
     BINARY,
@@ -21,20 +22,21 @@ from shared.text_encoding import (
     EncodingError,
     decoded_strictly,
 )
+from shared.western import LETTER, is_western
 
 MODEL_LENGTH: Final = 16_384
 """Bytes that the detector compares with its models."""
 MARGIN: Final = 1.15
-"""How much better a guess must fit than one that gives another text."""
+"""Factor by which the best guess must fit better than one that gives another text."""
 MAX_FAULTS: Final = 0.02
-"""Part of the characters beyond ASCII that may be where no writer puts them."""
+"""Fraction of the non-ASCII characters that may be in implausible positions."""
 PENALTY: Final = 20
-"""How much worse a guess fits by its faults: two of a hundred characters take two fifths of it."""
+"""Weight of the faults: if 2 % of the non-ASCII characters are faults, a guess loses 40 % of its fit."""
 PRIOR: Final = 1.2
-"""How much more is expected of the encoding that most files without Unicode have."""
+"""Factor that favours cp1252, the most common legacy encoding."""
 UNKNOWN: Final = "The file's encoding is not certain"
 
-# Of two encodings with the same letters, the one that more files have; taken if it gives the same text.
+# The more common of two similar encodings; it is used if it gives the same text.
 COMMON: Final = {
     "iso8859-1": "cp1252",
     "iso8859-15": "cp1252",
@@ -49,9 +51,9 @@ COMMON: Final = {
     "shift_jis_2004": "cp932",
 }
 RARE: Final = ("cp1006", "iso8859-16")
-"""Encodings without files, which others would be taken for."""
+"""Encodings that are hardly ever used, and that the detector confuses with others."""
 UNSURE: Final = ("johab",)
-"""Encodings that are not worth the risk."""
+"""Encodings that are refused because the detector is often wrong about them."""
 WIDE: Final = ("gb18030", "cp932", "euc_jis_2004", "big5hkscs", "cp949", "johab")
 FAULT = regex.compile(
     r"[\x80-\x9f\ufffd\p{Cn}\p{Co}]"  # controls of ISO 8859, and what is not assigned
@@ -72,30 +74,27 @@ FAULT = regex.compile(
 PAIRS = re.compile(rb"(?:[\x00-\x7f]|\x8f[\xa1-\xfe]{2}|[\x81-\xfe][\x80-\xfe])+")
 RUN = re.compile(rb"[\x80-\xff]+")
 FOUR = re.compile(rb"[\x81-\xfe][0-9][\x81-\xfe][0-9]")
-MIN_RUNS: Final = 6
-MIN_FOURS: Final = 3
-# Letters that texts of one language have; those of other scripts have a script as their sign.
-ALPHABETS: Final = tuple(
-    frozenset(letters)
-    for letters in (
-        *(
-            "àâæçéèêëîïôœùûüÿ",
-            "äöüß",
-            "áéíñóúü",
-            "áâãàçéêíóôõúü",
-            "àèéìîòóù",
-            "éëïóöüèêç",
-            "åäöé",
-            "æøåéöäü",
-            "áðéíóúýþæö",
-        ),
-        *("ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíľĺňóôŕšťúýž", "áéíóöőúüű", "čćđšž", "ăâîşţșț", "çğıöşüâîû\u0307"),
-        *("ąčęėįšųūž", "āčēģīķļņšūž", "äõöüšž", "ċġħżàèìòù", "ĉĝĥĵŝŭ", "âêîôûŵŷï", "àçèéíïòóúü"),
-        *("абвгдеёжзийклмнопрстуфхцчшщъыьэюя", "абвгґдеєжзиіїйклмнопрстуфхцчшщьюя", "абвгдеёжзійклмнопрстуўфхцчшыьэюя"),
-        *("абвгдђежзијклљмнњопрстћуфхцчџш", "абвгдѓежзѕијклљмнњопрстќуфхцчџш"),
+WIDE_CODECS: Final = frozenset(
+    (
+        *WIDE,
+        "gb2312",
+        "gbk",
+        "hz",
+        "shift_jis",
+        "shift_jis_2004",
+        "euc_jp",
+        "big5",
+        "euc_kr",
+        "iso2022_jp",
+        "iso2022_kr",
     )
 )
-IN_ALPHABET = regex.compile(r"(?=[^\x00-\x7f])[\p{Latin}\p{Cyrillic}]")
+MIN_RUNS: Final = 6
+MIN_WIDE: Final = 8
+"""Different characters of two bytes that are evidence."""
+MIN_LETTERS: Final = 3
+"""Different letters beyond ASCII that are evidence in other encodings."""
+MIN_FOURS: Final = 3
 LETTERS = regex.compile(r"[\p{L}\p{M}\p{Nd}]")
 SPACE = regex.compile(r"\s")
 UNSPACED = regex.compile(r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}]")
@@ -107,22 +106,14 @@ NATIONAL: Final = ("gb2312", "cp932", "big5", "euc_kr")
 
 
 def faults(text: str) -> float:
-    """Return the part of the characters beyond ASCII that are where no writer puts them."""
+    """Return the fraction of the non-ASCII characters that are in implausible positions."""
     beyond = len(text) - len(text.encode("ascii", "ignore"))
     unpaired = abs(text.count("«") - text.count("»"))
     return (len(FAULT.findall(text)) + unpaired) / beyond if beyond else 0.0
 
 
-def strangers(text: str) -> float:
-    """Return the part of the Latin and Cyrillic letters beyond ASCII that the nearest language does not have."""
-    letters = "".join(IN_ALPHABET.findall(text)).lower()
-    counts = {letter: letters.count(letter) for letter in set(letters)}
-    known = (sum(count for letter, count in counts.items() if letter in alphabet) for alphabet in ALPHABETS)
-    return 1 - max(known) / len(letters) if letters else 0.0
-
-
 def is_wide_text(text: str) -> bool:
-    """Return whether what was decoded as UTF-16 is text, and not other bytes in pairs."""
+    """Return whether data that was decoded as UTF-16 or UTF-32 is text, and not other data."""
     sample = text[:4096]
     if len(sample) < 2 or "\ufffd" in sample[:-1] or any(unicodedata.category(c) in ("Cn", "Co") for c in sample):
         return False
@@ -174,7 +165,7 @@ def is_of_few_blocks(letters: list[str], east: list[str]) -> bool:
 
 
 def next_high(data: bytes, start: int) -> int:
-    """Return the place of the next byte beyond ASCII; -1 if there is none."""
+    """Return the position of the next non-ASCII byte; -1 if there is none."""
     for begin in range(start, len(data), SLICE):
         piece = data[begin : begin + SLICE]
         found = None if piece.isascii() else BEYOND_ASCII.search(piece)
@@ -184,11 +175,11 @@ def next_high(data: bytes, start: int) -> int:
 
 
 def sample_of(data: bytes) -> bytes:
-    """Return lines of a file with bytes beyond ASCII, which decide, wherever they are."""
+    """Return lines with non-ASCII bytes from anywhere in a file, since only these show the encoding."""
     pieces: list[bytes] = []
     length, end = 0, 0
     while length < MODEL_LENGTH and (begin := next_high(data, end)) >= 0:
-        # After a line end, no character of two bytes is cut; a very long line is cut anywhere.
+        # Begin after a line end, so that no two-byte character is cut. A very long line is cut anywhere.
         start = max(data.rfind(b"\n", end, begin) + 1, end, begin - 1024)
         stop = data.find(b"\n", begin, begin + 4096) + 1 or begin + 4096
         pieces.append(data[start:stop])
@@ -205,7 +196,7 @@ def sampled(sample: bytes, encoding: str) -> str | None:
 
 
 def is_paired(sample: bytes) -> bool:
-    """Return whether all bytes beyond ASCII are in pairs, which is no chance if there are some."""
+    """Return whether all non-ASCII bytes are in pairs, and enough of them to rule out coincidence."""
     if len(FOUR.findall(sample)) >= MIN_FOURS:
         return True
     pairs = PAIRS.match(sample)
@@ -213,6 +204,25 @@ def is_paired(sample: bytes) -> bool:
     return (
         len(runs) >= MIN_RUNS and pairs is not None and pairs.end() >= len(sample) - 3 and any(len(r) > 1 for r in runs)
     )
+
+
+def decode_western(data: bytes, sample: bytes) -> Decoded | None:
+    """Decode as cp1252 with few letters beyond ASCII; None if that is not certain."""
+    text = None if sample.isascii() else sampled(sample, "cp1252")
+    whole = decoded_strictly(data, "cp1252") if text is not None and is_western(text) else None
+    return None if whole is None else Decoded(whole, "cp1252")
+
+
+def is_scarce(text: str, encoding: str) -> bool:
+    """Return whether a text has so few different letters beyond ASCII that its language is no evidence.
+
+    Turkish in cp1254 is nearly plausible as cp1252: it then has letters that otherwise only Icelandic and Faroese have,
+    but not the vowels of these.
+    """
+    letters = set(LETTER.findall(text.lower()))
+    if encoding == "cp1252" and letters & set("þðý") and not letters & set("áíóúæ"):
+        return True
+    return len(letters) < (MIN_WIDE if encoding in WIDE_CODECS else MIN_LETTERS)
 
 
 def decode_legacy(data: bytes) -> Decoded:
@@ -224,6 +234,9 @@ def decode_legacy(data: bytes) -> Decoded:
     from chardet import EncodingEra, detect_all
 
     sample = sample_of(data)
+    western = decode_western(data, sample)
+    if western is not None:
+        return western
     # The space keeps words such as BMW from being taken for the first bytes of another format.
     guesses = detect_all(
         b" " + sample.replace(b"\0", b" "),
@@ -255,7 +268,11 @@ def decode_legacy(data: bytes) -> Decoded:
         raise EncodingError(MIXED if is_mixed else UNKNOWN, is_binary=False)
     confidence, encoding, text = found[0]
     rival = next((other for other, _, different in found if different != text), 0.0)
-    is_doubtful = encoding in UNSURE or (encoding not in WIDE and not sample.isascii() and is_paired(sample))
+    is_doubtful = (
+        encoding in UNSURE
+        or is_scarce(text, encoding)
+        or (encoding not in WIDE and not sample.isascii() and is_paired(sample))
+    )
     if confidence < MARGIN * rival or is_doubtful:
         raise EncodingError(UNKNOWN, is_binary=False)
     whole = decoded_strictly(data, encoding)

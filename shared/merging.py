@@ -1,13 +1,13 @@
-"""Documents on the wire and back: numbered when they are sent, put in order and merged when they return.
+"""Numbers documents when they are sent, and merges their results in the order of the file.
 
-A request of several documents sends them as `00:id`, `01:id` and so on: results come back by id alone, in an order
-that nobody promises. The parts of a long document, each in a job of its own, become one document again, with offsets
-into the whole text. What is merged is JSON text at once: a file of a million entities is never in memory as a whole.
+A request of several documents sends them as `00:id`, `01:id` and so on, because results have only the id, in any order.
+The parts of a long document, each in a job of its own, become one document again, with offsets into the whole text.
+Results are merged as JSON text, so a file of a million entities is never in memory as a whole.
 
 Fields that this app does not know stay with their entity or document. In a document that was cut, each has the value of
 the first part that has it. `parts` lists the later parts that have other values, with these as `fields`, or entities
-with unknown fields: an offset in such a field counts from the `offset` of the part, since only those of the entities
-themselves are known to be offsets. `statistics` are sums.
+with unknown fields. An offset in an unknown field counts from the `offset` of the part, because the app cannot know
+that it is an offset. `statistics` are sums.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from shared.state.batch import SubmittedJob
 encode = msgspec.json.encode
 
 COUNTS: Final = ("charactersCount", "transactionsCount")
-"""Statistics of a document that are sums of those of its parts."""
+"""Statistics of a document that are the sums over its parts."""
 LARGEST_OPEN: Final = 64 * 1024
 """Bytes of the unknown fields of a document that was cut; the ledger has them after each step. More are not kept."""
 
@@ -40,8 +40,8 @@ def numbered(documents: Sequence[Document]) -> list[Document]:
 def results_of(submitted: SubmittedJob, job: Job) -> tuple[list[DocumentResult | None], list[Problem]]:
     """Return the results of a job that ended, one for each document sent, and all that went wrong.
 
-    A result is None where the service gave none. A job counts by what it brought, not by its status alone: a job may be
-    called succeeded and still lack documents.
+    A result is None if the service gave none. The status alone does not count: a job with the status `succeeded` may
+    still lack documents.
     """
     results: list[DocumentResult | None] = [None] * submitted.documents_count
     for document in job.documents:
@@ -94,7 +94,7 @@ def place_of(wire_id: str, documents_count: int) -> tuple[int | None, str]:
 
 
 def restored(document: DocumentResult, document_id: str, shift: int) -> DocumentResult:
-    """Return a result under its own id, with offsets into the whole text, in reading order, which no service keeps."""
+    """Return a result under its own id, with offsets into the whole text, sorted by position."""
     entities = sorted(document.entities, key=lambda entity: (entity.offset, entity.length))
     if shift:
         entities = [msgspec.structs.replace(entity, offset=entity.offset + shift) for entity in entities]
@@ -102,12 +102,12 @@ def restored(document: DocumentResult, document_id: str, shift: int) -> Document
 
 
 def transactions_of(submitted: SubmittedJob, job: Job) -> int:
-    """Return the service's count of text records; some dialects give none, or zero."""
+    """Return the service's count of text records; if it gives none or zero, that of the app."""
     return (job.statistics and job.statistics.transactions_count) or submitted.transactions_count
 
 
 class OpenDocument(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """A document whose parts have not all come yet; `number` is its place in the file.
+    """A document of which parts may be missing; `number` is its number in the file, from 0, or -1 if it is not cut.
 
     Attributes:
         is_written: whether its beginning has been written.
@@ -115,8 +115,8 @@ class OpenDocument(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
         is_incomplete: whether a part of it gave no result.
         warnings: of all parts until now.
         statistics: sums of all parts until now.
-        fields: that this app does not know, each of the first part that has it.
-        parts: that the outcome lists.
+        fields: unknown fields, each with the value of the first part that has it.
+        parts: the later parts that the outcome lists.
     """
 
     number: int
@@ -152,7 +152,7 @@ class OpenDocument(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
         )
 
     def end(self) -> bytes:
-        """Return what stands after the entities."""
+        """Return the JSON text that follows the entities."""
         fields, parts = self.fields, self.parts
         if parts and "parts" in fields:
             # The service has a field of this name.
@@ -163,13 +163,13 @@ class OpenDocument(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
 
 
 def sums_of(first: dict[str, Any], second: dict[str, Any]) -> dict[str, int]:
-    """Return the sums of what both statistics count."""
+    """Return the sums of the counts that both statistics have."""
     pairs = {name: (first.get(name), second.get(name)) for name in COUNTS}
     return {name: one + other for name, (one, other) in pairs.items() if type(one) is int and type(other) is int}
 
 
 class MergeState(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """How far the merging has come; all that is needed to go on with it elsewhere."""
+    """The state of the merging, with which another worker can continue it."""
 
     documents_count: int = 0
     valid_documents_count: int = 0
@@ -182,12 +182,12 @@ class MergeState(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
 class Merger:
     """Merges the jobs of a file, in their order, into the members of two JSON lists.
 
-    `documents` and `errors` are what was written since the merger was made: parts of the text between the brackets of
-    the outcome's lists, each member in a line of its own.
+    `documents` and `errors` are the text written since the merger was created: members of the outcome's lists, each on
+    its own line.
     """
 
     def __init__(self, state: MergeState) -> None:
-        """Go on where a state says."""
+        """Continue from a state."""
         self.documents = bytearray()
         self.errors = bytearray()
         self.state = state
@@ -202,7 +202,7 @@ class Merger:
         self.change(transactions_count=self.state.transactions_count + transactions_of(submitted, job))
 
     def add_missing(self, start: Position, end: Position | None, documents_count: int, problem: Problem) -> None:
-        """Add documents for which there is nothing but the reason."""
+        """Add documents without results, and the reason."""
         self.add_results(start, end, [None] * documents_count)
         self.add_problem(located(problem, describe_place(start, end)))
 
@@ -215,7 +215,7 @@ class Merger:
             if not (index == 0 and continues):
                 self.close()
                 is_last = index == len(results) - 1
-                # Only the last document of a request goes on, and only then its number is of use.
+                # Only the last document of a request can be continued, and only then is its number needed.
                 number = end.document if end is not None and is_continued and is_last else -1
                 self.change(open=OpenDocument(number))
             self.write(result, start.offset if index == 0 else 0)
@@ -267,7 +267,7 @@ class Merger:
 
 
 def in_line(member: bytes, *, is_first: bool) -> bytes:
-    """Return a member of one of the outcome's lists in a line of its own, with what parts it from the one before."""
+    """Return a member of one of the outcome's lists on its own line, after the separator."""
     return (b"\n    " if is_first else b",\n    ") + member
 
 

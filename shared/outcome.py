@@ -1,10 +1,9 @@
-"""The outcome: one JSON document per file, always of the same shape, whatever happened.
+"""The outcome: one JSON document per file, always of the same shape.
 
 It passes on the fields of the service that this app does not know, under their own names: those of an entity or a
-document beside the known ones, those of a job beside the known ones of its entry in `jobs`, and those of its task in
+document next to the known ones, those of a job next to the known ones of its entry in `jobs`, and those of its task in
 `tasks` there, at the same places as in a response of the generally available API. A job of several files has the same
-entry in the outcome of each. An error that says more than codes and messages is in `serviceError`, as the service gave
-it.
+entry in the outcome of each. An error with more than codes and messages is in `serviceError`, unchanged.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +28,7 @@ class OutcomeStatus(StrEnum):
 
 
 class JobSummary(msgspec.Struct, frozen=True, rename="camel"):
-    """A job of the file, with the times as the service wrote them; None where it said nothing."""
+    """A job of the file. The times are as the service wrote them; None if it gave none."""
 
     job_id: str
     status: str
@@ -39,7 +38,7 @@ class JobSummary(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ServiceJob(JobSummary, frozen=True):
-    """A job of the file with fields that this app does not know, as `Job` has them."""
+    """A job of the file with its unknown fields, in the form of `Job.others`."""
 
     others: dict[str, Any] = {}
 
@@ -57,13 +56,13 @@ class Outcome(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def metadata(status: OutcomeStatus, source: Source, digest: str = "") -> dict[str, str]:
-    """Return the blob's metadata, which lets a listing show where everything stands.
+    """Return the blob's metadata, so that a listing shows the state of each file.
 
     Args:
         status: of the outcome.
         source: the version that it is the outcome of.
-        digest: what stands for the text and the way in which it was sent, so that the same text need not be sent again;
-            only a success is worth that.
+        digest: the hash of the text and how it was sent, so that the same text is not sent again. It is stored only
+            if the file succeeded.
     """
     modified = source.last_modified.isoformat()
     described = {"status": status.value, "source_etag": source.etag, "source_last_modified": modified}
@@ -78,7 +77,7 @@ def encode(outcome: Outcome) -> bytes:
 
 
 def failure(source: Source, api: dict[str, str], problem: Problem, submitted: Sequence[SubmittedJob] = ()) -> Outcome:
-    """Return the outcome of a file that gave no entities; `submitted` are its jobs, if it came so far."""
+    """Return the outcome of a file without results; `submitted` are its jobs, if there are any."""
     jobs = [JobSummary(job.job_id, JobStatus.FAILED.value) for job in submitted]
     count = sum(job.documents_count for job in submitted)
     transactions = sum(job.transactions_count for job in submitted)
@@ -87,7 +86,7 @@ def failure(source: Source, api: dict[str, str], problem: Problem, submitted: Se
 
 
 def explain(error: NerError, *, overdue: bool) -> str:
-    """Return the uploader's sentence for a call that failed for good."""
+    """Return the message to the uploader if a call failed permanently."""
     if error.remedy is Remedy.NONE:
         return error.message
     until = " within NER_JOB_TIMEOUT_SECONDS" if overdue else ""
@@ -111,25 +110,25 @@ def from_job(source: Source, api: dict[str, str], submitted: SubmittedJob, job: 
 
 
 def summarise(job: Job) -> ServiceJob:
-    """Return what the outcome says of a job."""
+    """Return the entry of a job in the outcome."""
     return ServiceJob(job.job_id, job.status.value, job.created, job.last_update, job.expiration, job.others)
 
 
 def status_of(documents_count: int, *, all_is_well: bool) -> OutcomeStatus:
-    """Return how a file ended that brought so many documents."""
+    """Return the status of a file with results for that many documents."""
     if not documents_count:
         return OutcomeStatus.FAILED
     return OutcomeStatus.SUCCEEDED if all_is_well else OutcomeStatus.PARTIALLY_SUCCEEDED
 
 
 def invalid(source: Source, api: dict[str, str], documents_count: int, problems: list[Problem]) -> Outcome:
-    """Return the outcome of a file none of whose documents can be sent."""
+    """Return the outcome of a file without a valid document."""
     statistics = Statistics(documents_count, 0, documents_count, 0)
     return Outcome(OutcomeStatus.FAILED, source, api, [], [], problems, statistics)
 
 
 class MergedOutcome(msgspec.Struct, frozen=True):
-    """The outcome of a file of many jobs, as it is written: around documents and errors that are JSON text already."""
+    """The outcome of a file of many jobs, except documents and errors, which are JSON text already."""
 
     source: Source
     api: dict[str, str]
@@ -155,7 +154,7 @@ class MergedOutcome(msgspec.Struct, frozen=True):
         }
 
     def head(self) -> Iterator[bytes]:
-        """Yield what stands before the documents."""
+        """Yield the JSON text before the documents."""
         encode = msgspec.json.encode
         yield b'{\n  "status": ' + encode(self.status) + b',\n  "source": ' + encode(self.source)
         yield b',\n  "api": ' + encode(self.api) + b',\n  "jobs": ['
@@ -164,13 +163,13 @@ class MergedOutcome(msgspec.Struct, frozen=True):
         yield b'\n  ],\n  "documents": ['
 
     def middle(self) -> Iterator[bytes]:
-        """Yield what stands between the documents and the errors of the jobs."""
+        """Yield the JSON text between the documents and the errors of the jobs, and the errors of the file."""
         yield b'\n  ],\n  "errors": ['
         for number, problem in enumerate(self.problems):
             yield in_line(msgspec.json.encode(problem), is_first=number == 0)
 
     def tail(self) -> Iterator[bytes]:
-        """Yield what stands after the errors."""
+        """Yield the JSON text after the errors."""
         valid = self.state.valid_documents_count
         statistics = Statistics(
             self.documents_count, valid, self.documents_count - valid, self.state.transactions_count

@@ -13,16 +13,16 @@ from shared.source import Position
 from shared.splitting import cut
 
 TEXT_RECORD: Final = 1000
-"""Characters; the unit of price, begun ones included."""
+"""Characters of a text record, the unit of price. A part of one counts as one."""
 WORTH_BEGINNING: Final = 8
-"""A long document is begun in a request that has at least one part in so many left."""
+"""A long document is begun in a request of which at least this fraction (one eighth) is left."""
 
 
 class Limits(NamedTuple):
-    """Of a request: its documents, and the UTF-16 code units of all of them together, at least 2.
+    """Limits of a request: its documents, and the UTF-16 code units of all of them together, at least 2.
 
-    The service counts text elements, by rules that depend on its version. No text has more of them, or of any other
-    kind of characters, than code units.
+    The service counts text elements, by rules that depend on its version. A text never has more of them, or of any
+    other kind of character, than code units.
     """
 
     documents: int
@@ -30,15 +30,15 @@ class Limits(NamedTuple):
 
 
 REQUEST_LIMITS: Final = Limits(20, 125_000)
-"""Of custom NER, except for the documents: it accepts 25, and returns results in pages of 20, so that 25 take two calls
-to retrieve. A request may have 1 MB. A code unit takes at most 6 bytes of JSON, so the texts take at most 0.75 MB."""
+"""The limits of custom NER, except for the documents: it accepts 25, but returns results in pages of 20, so 25 take two
+calls to retrieve. A request may have 1 MB. A code unit takes at most 6 bytes of JSON, so texts take at most 0.75 MB."""
 HALF_LIMITS: Final = Limits(REQUEST_LIMITS.documents // 2, REQUEST_LIMITS.units // 2)
-"""For a file of which the service has refused a request for its size."""
+"""For a file if the service refused one of its requests for its size."""
 
 
 @dataclass(slots=True)
 class Request:
-    """The documents of one request, and the places in the file where it begins and where the next one begins.
+    """The documents of one request, and the positions in the file where it begins and where the next one begins.
 
     `end` is None for the last request of a file. `transactions_count` is what the service is expected to charge: it
     counts code points, and the service text elements, of which there may be fewer.
@@ -64,7 +64,7 @@ class Request:
 def pack(
     entries: Iterable[Document | Problem], start: Position | None = None, limits: Limits = REQUEST_LIMITS
 ) -> Iterator[Request]:
-    """Yield the requests for a file from a place on; what cannot be sent is passed over."""
+    """Yield the requests for a file from a position on; invalid documents and blank text are skipped."""
     before: Request | None = None
     for request in fill_requests(entries, start or Position(), limits):
         if before is not None:
@@ -76,7 +76,7 @@ def pack(
 
 
 def fill_requests(entries: Iterable[Document | Problem], start: Position, limits: Limits) -> Iterator[Request]:
-    """Yield the requests with their ends; also that of the last one."""
+    """Yield the requests; each has an end, the last one too if it is full."""
     request = Request(start)
     for number, entry in enumerate(entries):
         if isinstance(entry, Problem) or number < start.document:
@@ -91,7 +91,7 @@ def fill_requests(entries: Iterable[Document | Problem], start: Position, limits
                 continue
             piece = text[place : part.end]
             here = Position(number, part.end) if part.end < len(text) else Position(number + 1)
-            # The service refuses a document of nothing but space.
+            # The service refuses a document that consists only of spaces.
             if not piece.isspace():
                 if not request.documents:
                     request.start = Position(number, place)
@@ -110,7 +110,7 @@ def fill_requests(entries: Iterable[Document | Problem], start: Position, limits
 
 
 def finished(request: Request, end: Position) -> Request:
-    """Return a request that nothing more goes into."""
+    """Return a request to which nothing more is added."""
     request.end = end
     return request
 
@@ -125,8 +125,7 @@ class Part(NamedTuple):
 def fitting_part(text: str, place: int, room: int, *, may_break: bool) -> Part:
     """Return the longest part from a position on that has room and ends where a text may be cut.
 
-    It is empty if not one text element has room, unless it may be broken: that is for one of more code units than a
-    request may have.
+    It is empty if no whole text element fits. If `may_break`, a text element that is larger than a request is broken.
     """
     whole = longest_part(text, place, room)
     if whole.end == len(text):

@@ -1,7 +1,7 @@
-"""Formats that are not text, known by their first bytes or by the ending of a name.
+"""Formats that are not text, recognised by their first bytes or by the extension of a name.
 
-The table is the app's own: puremagic 1.30 and filetype 1.2 take any text that begins with "BM", "MZ" or "ID3" for a
-picture, a program or music.
+No library is used, because puremagic 1.30 and filetype 1.2 take any text that begins with "BM", "MZ" or "ID3" for an
+image, a program or music.
 """
 
 import re
@@ -13,11 +13,11 @@ class Format(NamedTuple):
     """A format that is not plain text.
 
     Attributes:
-        media_type: its name for programs.
-        title: what people call a file of it, with an article.
+        media_type: the media type, for programs.
+        title: what people call such a file, with an article.
         advice: what to do with such a file.
-        endings: of names that only such files have.
-        signatures: how such files begin, as regular expressions.
+        endings: extensions that only such files have, separated by spaces.
+        signatures: regular expressions that match the beginning of such files.
     """
 
     media_type: str
@@ -106,7 +106,7 @@ FORMATS: Final = (
     Format("application/x-7z-compressed", "a 7z archive", UNPACK, "7z", (rb"7z\xbc\xaf\x27\x1c",)),
     Format("application/vnd.rar", "a rar archive", UNPACK, "rar", (rb"Rar!\x1a\x07",)),
     Format("application/x-lz4", "an lz4 file", UNPACK, "lz4", (rb"\x04\x22\x4d\x18",)),
-    Format("application/x-compress", "a file of compress", UNPACK, "", (rb"\x1f[\x9d\xa0]",)),
+    Format("application/x-compress", "a file compressed by compress", UNPACK, "", (rb"\x1f[\x9d\xa0]",)),
     Format("application/x-tar", "a tar archive", UNPACK, "tar", (rb"[\s\S]{257}ustar[\x00 ]",)),
     Format(
         "application/x-cpio",
@@ -182,7 +182,7 @@ FORMATS: Final = (
     Format("font/ttf", "a font", SAVE, "ttf otf woff woff2", (rb"\x00\x01\x00\x00\x00", rb"wOF[F2]\x00", rb"OTTO\x00")),
     Format(
         "application/x-git",
-        "data of Git",
+        "Git data",
         SAVE,
         "",
         (rb"PACK\x00\x00\x00[\x02\x03]", rb"# v[23] git bundle\n", rb"DIRC\x00{3}"),
@@ -207,27 +207,27 @@ HEAD_LENGTH: Final = 4096
 
 
 def format_of(data: bytes) -> Format | None:
-    """Return the format that a file has by its first bytes; None if it may be text."""
+    """Return the format of a file, according to its first bytes; None if it may be text."""
     head = data[:HEAD_LENGTH].removeprefix(b"\xef\xbb\xbf")
     for found in FORMATS:
         if any(re.match(signature, head) for signature in found.signatures):
             return found
     if re.match(rb"\x78[\x01\x5e\x9c\xda]", head) and is_zlib(head):
         return ZLIB
-    # The specification lets a PDF begin within 1,024 bytes; its end tells it from a text about PDFs.
+    # The specification lets a PDF begin within 1,024 bytes; its end distinguishes it from a text about PDFs.
     if b"%PDF-" in data[:1024] and re.search(rb"startxref\s+\d+\s+%%EOF\s*\Z", data[-1024:]):
         return FORMATS[0]
     return None
 
 
 def format_by_name(name: str) -> Format | None:
-    """Return the format that a file has by its name; None if the name does not say that it is not text."""
+    """Return the format of a file, according to its name; None if a file with this name may be text."""
     _, dot, ending = name.rpartition("/")[2].rpartition(".")
     return ENDINGS.get(ending.lower()) if dot else None
 
 
 def is_zlib(head: bytes) -> bool:
-    """Return whether bytes, which begin as text may begin too, can be decompressed."""
+    """Return whether zlib can decompress the bytes; their first two alone could also begin a text."""
     try:
         return bool(zlib.decompressobj().decompress(head, HEAD_LENGTH))
     except zlib.error:

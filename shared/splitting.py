@@ -1,7 +1,7 @@
 """Where to cut a long text: after a paragraph, else a sentence, else a line, else a word; not inside a text element.
 
-An entity that is cut is lost, and what stands beside it helps to recognise it. So the better boundary wins as long as
-it is within reach of the end, and between words a place that no name is likely to span.
+A cut entity is lost, and the words around an entity help to recognise it. So a better boundary is preferred if it is
+within reach of the end. Between words, so is a position that is unlikely to be inside a name.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from shared.text_elements import boundaries
 
 PARAGRAPH = re.compile(r"(?:\r\n?|\n)[^\S\r\n]*(?:\r\n?|\n)\s*|[\f\u2029]\s*")
-# Only the beginning of a run of full stops is tried: from each of them, a long run would be read to its end.
+# Match only at the beginning of a run of full stops: trying each of them would take quadratic time.
 SENTENCE = re.compile(
     r"(?<![.!?\u2026\u0964\u06d4])[.!?\u2026\u0964\u06d4]+[\"'\u201d\u2019\u00bb)\]]*\s+"
     r"|[\u3002\uff01\uff1f\uff61]+[\u300d\u300f\u201d\uff09]*\s*"
@@ -29,12 +29,12 @@ ABBREVIATIONS: Final = frozenset(
         " str ing dipl",
     )
 )
-"""What a full stop after it does not make the end of a sentence: short forms that a name often follows."""
+"""Words after which a full stop does not end a sentence; a name often follows them."""
 LONGEST_ABBREVIATION: Final = max(map(len, ABBREVIATIONS))
 
 
 class Tier(NamedTuple):
-    """A kind of boundary: what matches it, within how many characters before the end, and which of them count."""
+    """A kind of boundary: its pattern, how many characters before the end it may be, and which matches count."""
 
     pattern: re.Pattern[str]
     reach: int
@@ -42,7 +42,7 @@ class Tier(NamedTuple):
 
 
 def ends_sentence(text: str, begin: int, end: int) -> bool:
-    """Tell whether a match of SENTENCE is the end of one."""
+    """Return whether a match of SENTENCE is the end of one."""
     if text[begin] != "." or text[begin + 1 : begin + 2] == ".":
         return True
     following = text[end : end + 1]
@@ -59,19 +59,19 @@ def is_abbreviated(text: str, end: int) -> bool:
 
 
 def divides_names(text: str, begin: int, end: int) -> bool:
-    """Tell whether a gap between words is unlikely to be inside a name, a number or a date."""
+    """Return whether a gap between words is unlikely to be inside a name, a number or a date."""
     after, before = text[end : end + 1], text[max(begin - 40, 0) : begin].rsplit(maxsplit=1)
     last = before[-1][:1] if before else ""
     return not (may_begin_entity(last) and may_begin_entity(after))
 
 
 def may_begin_entity(character: str) -> bool:
-    """Tell whether a word that begins so may be part of a name or a quantity; all do where there is no lower case."""
+    """Return whether a name or a quantity may begin with a character; any letter of a script without case may."""
     return character.isdigit() or (character.isalpha() and not character.islower())
 
 
 def always(text: str, begin: int, end: int) -> bool:  # noqa: ARG001
-    """Take any match."""
+    """Accept any match."""
     return True
 
 
@@ -88,18 +88,18 @@ TIERS: Final = (
 
 REACH: Final = max(tier.reach for tier in TIERS)
 MAX_TRIED: Final = 200
-"""Boundaries of a kind. An honest text does not have more within reach of which none is good."""
+"""Boundaries of a kind that are tried, which bounds the time for a hostile text."""
 
 
 def cut(text: str, start: int, end: int) -> int:
     """Return where to cut `text[start:]`: the best position up to `end`.
 
-    Only the last REACH characters count: a text element of more may be cut.
+    Only the last REACH characters are searched, so a longer text element may be cut.
 
     Args:
         text: the whole text.
         start: where the part begins.
-        end: where the part ends at the latest.
+        end: the last position at which the part may end.
 
     Returns:
         `start` if a single text element reaches from there to beyond `end`.

@@ -1,7 +1,7 @@
 """Where a text may be cut: between text elements, which Unicode calls grapheme clusters (UAX #29).
 
-The newest rules decide, which join the most. Each search is bounded, because a text may have no boundary at all: of a
-text element with more than LOOKBACK characters, which no honest text has, an end may be found where there is none.
+The newest rules are used, because they join the most characters. Each search is bounded, because a text may have no
+boundary at all. So a position inside a text element of more than LOOKBACK characters may be taken for a boundary.
 """
 
 import re
@@ -22,18 +22,18 @@ LINE_END = re.compile("\r\n")
 def patterns() -> "tuple[regex.Pattern[str], regex.Pattern[str], regex.Pattern[str]]":
     """Return what matches a text element, and what matches backwards from a position.
 
-    These are the last position that surely is between two text elements, and the last character that is no half of a
-    flag.
+    These are the last position that is certainly between two text elements, and the last character that is not half of
+    a flag.
     """
     import regex  # rarely needed
 
     extending = r"\p{GCB=EX}\p{GCB=SM}\p{GCB=ZWJ}"
-    # Flags in pairs, explicitly: \X looks back over all flags before each of them.
+    # Match flags in pairs explicitly, because \X looks back over all flags before each of them.
     cluster = rf"\p{{GCB=RI}}{{2}}[{extending}]*+|\X"
-    # No rule joins what ends so to what begins so (UAX #29, GB3 to GB13).
+    # No rule joins a character outside the first class to one outside the second (UAX #29, GB3 to GB13).
     joins_next = rf"\p{{GCB=PP}}\p{{GCB=L}}\p{{GCB=RI}}{extending}\r"
     joins_last = rf"\p{{GCB=V}}\p{{GCB=T}}{extending}"
-    # ASCII joins nothing but what is meant to precede it, and CR.
+    # ASCII characters are joined only to prepending characters and CR.
     between = rf"(?r)(?<=[^{joins_next}])(?=[^{joins_last}])|(?<=[^\p{{GCB=PP}}\r])(?=[\0-\x7f])"
     return regex.compile(cluster), regex.compile(between), regex.compile("(?r)[^\U0001f1e6-\U0001f1ff]")
 

@@ -1,7 +1,7 @@
-"""From bytes to text: byte order mark, UTF-16, UTF-8, else a legacy encoding that is certain. All else is refused.
+"""Decodes files: by byte order mark, as UTF-8, UTF-16 or UTF-32, or in a legacy encoding that is certain.
 
-Whatever the encoding, the text is `data.decode(encoding, "replace")`: anybody who has the file gets the text that the
-offsets count by that one line, since the outcome names the encoding. Each broken sequence becomes U+FFFD.
+All other files are refused. The text is always `data.decode(encoding, "replace")`, and the outcome names the encoding.
+So users can get the text that the offsets refer to in one line. Each broken sequence becomes U+FFFD.
 """
 
 import codecs
@@ -18,20 +18,22 @@ BYTE_ORDER_MARKS: Final = (
 )
 REPLACEMENT: Final = "\ufffd"
 SLICE: Final = 1024 * 1024
-"""Bytes that are decoded in one step, so that other threads are not held up."""
+"""Bytes that are decoded in one step. Other threads wait during a step."""
 SAMPLE_LENGTH: Final = 65_536
-"""Bytes, or characters, that binary data is recognised by."""
+"""Bytes or characters that are checked to recognise binary data and mixed encodings."""
 MOST_CONTROLS: Final = 0.1
-"""Part of the characters that may be controls in a text: a stray NUL is none's fault, a riddled file is binary."""
+"""Fraction of control characters that a text may contain. A text may contain a stray NUL; with more, it is binary."""
+MIN_WIDE: Final = 12
+"""Different characters of UTF-16 that are evidence, if none of them is ASCII."""
 MAX_BROKEN: Final = 3
-"""Broken sequences in a file of UTF-8, however short; a longer one may have one for ten good sequences."""
+"""Broken sequences that any UTF-8 file may have. A longer file may have one for every ten valid characters."""
 
-CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
-# A designation of a character set of two bytes. ESC ( B alone is what terminals use to end bold type.
+# Some formats of text separate fields by U+0001 and U+001C to U+001F, and old ones end with U+001A.
+CONTROL = re.compile(r"[\x00\x02-\x07\x0e-\x19\x7f]")
+# Switches to a two-byte character set. ESC ( B alone does not count: terminals send it to end bold type.
 ISO_2022 = re.compile(rb"\x1b\$(?:[@AB]|[()][A-I@])|\x1b\([IJ]")
-HZ = re.compile(rb"~\{(?:[!-w][!-~])+~\}")
 BROKEN = re.compile("\ufffd+")
-# Western text in UTF-16, or the line ends of any.
+# Western text in UTF-16, or line ends of any text in UTF-16.
 WIDE_PART = re.compile(rb"(?:[\t\n\r -~]\0){4}|(?:\0[\t\n\r -~]){4}|\r\0\n\0|\0\r\0\n")
 NARROW_PART = re.compile(rb"[\t\n\r -~]{12,}\Z|(?<=[\r\n])[\t\n\r -~]{24,}")
 UTF8_SEQUENCE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe1-\xef][\x80-\xbf]{2}|\xf0[\x90-\xbf][\x80-\xbf]{2}")
@@ -49,7 +51,7 @@ class Decoded(NamedTuple):
 
 
 class EncodingError(Exception):
-    """The bytes are no text; `is_binary` tells whether they plainly are something else."""
+    """The bytes cannot be decoded; `is_binary` says whether they are clearly not text."""
 
     def __init__(self, message: str, *, is_binary: bool) -> None:
         self.message = message
@@ -110,30 +112,27 @@ def decoded_strictly(data: bytes, encoding: str) -> str | None:
 
 
 def decode_marked(data: bytes) -> Decoded | None:
-    """Decode by byte order mark; None where there is none."""
+    """Decode by byte order mark; None if there is none."""
     encoding = next((encoding for mark, encoding in BYTE_ORDER_MARKS if data.startswith(mark)), None)
     return None if encoding is None else Decoded(decoded_by(data, encoding), encoding)
 
 
 def decode_utf8(data: bytes) -> Decoded | None:
-    """Decode as UTF-8; None if the bytes are not in it, or rather in another encoding."""
+    """Decode as UTF-8; None if the bytes are not UTF-8, or are more likely in another encoding."""
     text = decoded_strictly(data, "utf-8")
     if text is None:
         return None
-    # UTF-16 of many scripts is valid UTF-8 too, with controls for every other character.
+    # UTF-16 of many scripts is also valid UTF-8, in which every other character is a control character.
     sample = text[:SAMPLE_LENGTH]
     is_riddled = len(CONTROL.findall(sample)) > MOST_CONTROLS * len(sample)
-    is_switched = data.isascii() and (b"\x1b" in data or b"~{" in data) and is_escaped(data)
+    is_switched = data.isascii() and is_escaped(data)
     return None if is_riddled or is_switched else Decoded(text, "utf-8")
 
 
 def is_escaped(data: bytes) -> bool:
-    """Return whether ASCII bytes switch to a character set of two bytes."""
-    for mark, pattern in ((b"\x1b", ISO_2022), (b"~{", HZ)):
-        start = data.find(mark)
-        if start >= 0 and pattern.search(data, start, start + SAMPLE_LENGTH):
-            return True
-    return False
+    """Return whether ASCII bytes switch to a two-byte character set."""
+    start = data.find(b"\x1b")
+    return start >= 0 and ISO_2022.search(data, start, start + SAMPLE_LENGTH) is not None
 
 
 def decode_wide(data: bytes) -> Decoded | None:
@@ -142,10 +141,13 @@ def decode_wide(data: bytes) -> Decoded | None:
 
     for encoding, width in (("utf-32-le", 4), ("utf-32-be", 4), ("utf-16-le", 2), ("utf-16-be", 2)):
         sample = data[:SAMPLE_LENGTH]
-        # Of a file whose end is missing, something else has to say that it is UTF-16.
+        # The length does not fit a truncated file; NUL bytes then show that it may be UTF-16.
         if len(data) < width or (len(data) % width and (width == 4 or b"\0" not in sample)):
             continue
-        if is_wide_text(sample.decode(encoding, "replace")):
+        text = sample.decode(encoding, "replace")
+        # Without any space or line end, a few bytes of another encoding would do.
+        is_scarce = b"\0" not in sample and len(set(text)) < MIN_WIDE
+        if not is_scarce and is_wide_text(text):
             return Decoded(decoded_by(data, encoding), encoding)
     return None
 
@@ -160,7 +162,7 @@ def decode_damaged(data: bytes) -> Decoded | None:
         if REPLACEMENT in piece:
             broken += piece.count(REPLACEMENT)
             runs += len(BROKEN.findall(piece))
-        # Text in another encoding has next to no valid sequence; a damaged file has mostly such.
+        # Text in another encoding has almost no valid sequences; a damaged file has mostly valid ones.
         if runs > max(MAX_BROKEN, len(data) / 10):
             return None
     good = beyond_ascii - broken
@@ -168,15 +170,15 @@ def decode_damaged(data: bytes) -> Decoded | None:
 
 
 def check_parts(data: bytes, encoding: str) -> None:
-    """Raise EncodingError if a part of a text is plainly in another encoding, as after an append.
+    """Raise EncodingError if a part of a text is clearly in another encoding, for example because it was appended.
 
     Args:
         data: the file.
-        encoding: what all of it would be decoded by.
+        encoding: the encoding that was found for the whole file.
     """
     tail = data[-SAMPLE_LENGTH:]
     if encoding.startswith("utf-16"):
-        # Two letters of ASCII are one character of UTF-16, so that whole words appear only if they are not in it.
+        # UTF-16 reads two ASCII letters as one character, so ASCII words appear only in parts that are not UTF-16.
         odd = (part[0] for sample in (tail, data[:SAMPLE_LENGTH]) for part in NARROW_PART.finditer(sample))
         is_mixed = any(looks_ascii(part) for part in odd)
     elif encoding.startswith("utf-32"):

@@ -1,6 +1,6 @@
-"""What the service says and this app does not know: kept as it is, to be passed on with the outcome.
+"""Keeps the fields of responses that this app does not know, and passes them on to the outcome unchanged.
 
-Values come out of the outcome as the service wrote them, also numbers of any size.
+This includes numbers of any size.
 """
 
 from typing import Any, Final
@@ -10,10 +10,10 @@ import msgspec
 from shared.ner.model import DocumentResult, Entity, ServiceDocument, ServiceEntity, Statistics
 
 DEEPEST: Final = 32
-"""Levels of a warning or an unknown field: what is nested more deeply, some programs can neither write nor read."""
+"""Levels of a warning or an unknown field. Values with more are left out: some programs cannot read or write them."""
 LARGEST_JOB: Final = 64 * 1024
-"""Bytes of the unknown fields of a job, without those of its documents. More are not kept, since a ledger has those of
-all jobs of a file, of which there may be thousands."""
+"""Bytes of the unknown fields of a job, without those of its documents. If there are more, none is kept, because the
+ledger of a file contains those of all its jobs, which may be thousands."""
 
 ENTITY_FIELDS: Final = frozenset(Entity.__struct_encode_fields__)
 DOCUMENT_FIELDS: Final = frozenset(DocumentResult.__struct_encode_fields__)
@@ -35,7 +35,7 @@ ERROR_FIELDS: Final = frozenset(("code", "message", "innererror", "innerError"))
 
 
 def complete(document: DocumentResult, raw: dict[str, Any]) -> DocumentResult:
-    """Return a document with the fields that this app does not know, and without what is nested too deeply."""
+    """Return a document with the fields that this app does not know, and without values that are nested too deeply."""
     if document.warnings or document.statistics:
         warnings = [each for each in document.warnings if not is_deeper(each, DEEPEST)]
         statistics = msgspec.UNSET if is_deeper(document.statistics, DEEPEST) else document.statistics
@@ -55,7 +55,7 @@ def complete_entity(entity: Entity, raw: dict[str, Any]) -> Entity:
 
 
 def unknown(raw: Any, known: frozenset[str]) -> dict[str, Any]:
-    """Return the fields of an object that are not among the known ones, except what is nested too deeply."""
+    """Return the fields of an object that are not among the known ones, except values that are nested too deeply."""
     if not isinstance(raw, dict) or raw.keys() <= known:
         return {}
     others = {name: value for name, value in raw.items() if name not in known}
@@ -74,7 +74,7 @@ def has_few_brackets(value: Any) -> bool:
 
 
 def job_others(answer: dict[str, Any], tasks: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the fields of a job and of its tasks that this app does not know, as `Job` has them."""
+    """Return the unknown fields of a job and of its tasks, in the form of `Job.others`."""
     others, of_tasks = unknown(answer, JOB_FIELDS), unknown(answer.get("tasks"), TASKS_FIELDS)
     items = [task_others(task) for task in tasks]
     if any(items):
@@ -98,7 +98,7 @@ def task_others(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_deeper(value: Any, levels: int) -> bool:
-    """Return whether lists and objects are nested in more levels."""
+    """Return whether lists and objects are nested in more than `levels` levels."""
     if not isinstance(value, dict | list):
         return levels < 0
     inner = value.values() if isinstance(value, dict) else value

@@ -1,8 +1,9 @@
-"""Uploads that are not submitted at once: markers never are, and a text that may still be on the way gets some time.
+"""Uploads that are not submitted immediately: markers, and files to which text may still be written.
 
-A tool may create a file first, and then write its text. In a hierarchical namespace, each file begins like that, and
-each block of an append blob makes a new version. So the version that an event is about gets a message for later. If
-there is a newer one by then, that one has an event of its own, and the sweep finds it if the event was lost.
+Markers are never submitted. A tool may create an empty file first, and then write its text; in a hierarchical
+namespace, every file begins like this. Each block of an append blob makes a new version. So such a version gets a
+message for later. If there is a newer version by then, that one has an event of its own; the sweep finds it if the
+event was lost.
 """
 
 import logging
@@ -17,11 +18,11 @@ from shared.storage.blobs import Upload
 log = logging.getLogger("ner")
 
 SETTLE_SECONDS: Final = 60
-"""How long an empty file or an append blob must stay as it is, after an event, before it fails or is submitted."""
+"""Seconds without a change after which an append blob is submitted, and an empty file fails."""
 
 
 async def is_put_off(services: Services, wanted: FileMessage, upload: Upload) -> bool:
-    """Return whether an upload is not submitted now; if its text may still be on the way, send a message for later.
+    """Return whether an upload is not submitted now; if text may still be written to it, send a message for later.
 
     Raises:
         AzureError: storage refused the call.

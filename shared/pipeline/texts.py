@@ -1,4 +1,4 @@
-"""The text of an upload: what can be sent of it, and its digest."""
+"""The text of an upload: its valid documents, its requests and its digest."""
 
 import asyncio
 import hashlib
@@ -19,23 +19,23 @@ from shared.state.batch import Member
 T = TypeVar("T")
 
 SHORT: Final = 16 * 1024
-"""Bytes of a file that is processed without a thread: a thread costs as much as 50,000 bytes of text, but 16,000 bytes
-of invalid lines hold up the other files for much longer."""
+"""Bytes of the largest file that is processed without a thread. A thread takes as long as 50,000 bytes of text, but
+16,000 bytes of invalid lines already delay other files for much longer than that."""
 
 
 class TextThread:
-    """Keeps the event loop free for other files while a long text is processed. For one process.
+    """Processes long texts in a thread, so that the event loop is free for other files. One per process.
 
-    There is one thread, since two would not be faster: whichever of them calls into C keeps all others waiting, and the
-    event loop would wait for both.
+    There is only one thread. Two would not be faster, because a call into C blocks all other threads, and the event
+    loop would wait for both.
     """
 
     def __init__(self) -> None:
-        """Create it; there is no thread yet."""
+        """Create it; no thread starts here."""
         self.turn = asyncio.Lock()
 
     async def run(self, length: int, work: Callable[[], T]) -> T:
-        """Return the result of some work on a file of that many bytes; raise what it raises."""
+        """Return the result of `work` on a file of that many bytes; raise its errors."""
         if length <= SHORT:
             return work()
         async with self.turn:
@@ -44,7 +44,7 @@ class TextThread:
 
 @dataclass(frozen=True)
 class Text:
-    """What can be sent of an upload.
+    """The documents of an upload that can be sent.
 
     `source` has the encoding. `first` is the first request; it holds the whole file if its `end` is None.
     """
@@ -65,7 +65,7 @@ class File(NamedTuple):
 
     Attributes:
         member: its version, as a member of its batch.
-        text: what can be sent of it.
+        text: its text, which can be sent.
         received: when the app first saw the version.
         unsure: how many submissions of it may have been accepted, as in BatchRecord.
     """
@@ -77,7 +77,7 @@ class File(NamedTuple):
 
 
 def read_text(settings: Settings, source: Source, data: bytes | None) -> Text:
-    """Return what can be sent of an upload; `data` is None if it is too large to be read.
+    """Return the text of an upload; `data` is None if it is too large to be read.
 
     Raises:
         DocumentError: nothing can be sent; the message says what to do.
@@ -91,7 +91,7 @@ def read_text(settings: Settings, source: Source, data: bytes | None) -> Text:
 
 
 def ready(member: Member, text: Text, received: datetime) -> File:
-    """Return a file that is ready to be sent, whose member says how much of the request it takes."""
+    """Return a file that is ready to be sent, whose member says how many documents and text records it has."""
     counts = {}
     if text.first is not None:
         first = text.first

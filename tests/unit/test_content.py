@@ -32,6 +32,14 @@ def test_a_blob_of_gzip_is_decompressed(name: str, content_encoding: str, encodi
     assert read(packed[:0] + gzip.compress(TEXT.encode()[:80]) + gzip.compress(TEXT.encode()[80:]), "gzip") == TEXT
 
 
+def test_a_blob_may_have_many_members_but_nothing_after_them() -> None:
+    """Zeros fill up a block; other bytes are a damaged member, whose text would be missing."""
+    packed = gzip.compress(b"") * 3000 + gzip.compress(TEXT.encode())
+    assert read(packed + b"\0" * 512, "gzip") == TEXT
+    with pytest.raises(DocumentError, match="damaged"):
+        read(packed + packed[2:], "gzip")
+
+
 @pytest.mark.parametrize("content_encoding", [None, "", "utf-8", "identity", "gzip", "UTF-8"])
 def test_a_blob_that_is_not_compressed_is_read_as_it_is(content_encoding: str | None) -> None:
     """People write the encoding of the text there, and programs gzip for bytes that are not."""

@@ -77,6 +77,7 @@ MADE: list[tuple[str, Callable[[], bytes]]] = [
     *(("application/x-python-pickle", lambda n=n: pickle.dumps([TEXT], n)) for n in range(2, 6)),
     ("application/x-python-pickle", lambda: pickle.dumps({"a": 1})),
     ("application/rtf", lambda: b"{\\rtf1\\ansi\\deff0 A table at Blue H\\b eron\\b0 .\\par}"),
+    ("application/rtf", lambda: b"\xef\xbb\xbf{\\rtf1 A table at Blue Heron.\\par}"),
     ("application/pdf", lambda: b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj\n%%EOF\n"),
     ("application/pdf", lambda: b"junk\n%PDF-1.4\n1 0 obj\n<< >>\nendobj\nstartxref\n9\n%%EOF\n"),
     ("application/postscript", lambda: b"%!PS-Adobe-3.0\n(Blue Heron) show\nshowpage\n"),
@@ -99,6 +100,7 @@ MADE: list[tuple[str, Callable[[], bytes]]] = [
     ("application/java-vm", lambda: b"\xca\xfe\xba\xbe\x00\x00\x00\x34\x00\x1d"),
     ("application/x-git", lambda: b"PACK\x00\x00\x00\x02\x00\x00\x00\x03"),
     ("application/x-git", lambda: b"# v2 git bundle\n5e1c309dae7f45e0f39b1bf3ac3cd9db12e7d689 HEAD\n\nPACK"),
+    ("application/pgp-encrypted", lambda: b"-----BEGIN PGP MESSAGE-----\n\nhQEMA1\n"),
     ("application/pgp-encrypted", lambda: b"Salted__\x1b\x01\x02\x03\x04\x05\x06\x07" + bytes(16)),
 ]
 
@@ -155,7 +157,7 @@ def test_names_of_binary_formats_are_refused(ending: str) -> None:
         with pytest.raises(DocumentError) as caught:
             read_documents(name, TEXT.encode(), language="en", max_bytes=999)
         assert caught.value.code == "UnsupportedType"
-        assert caught.value.message.endswith("If it is text, give it a name in .txt.")
+        assert caught.value.message.endswith("If it is plain text, give it a name that ends in .txt.")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import splitting
-from shared.splitting import REACH, TIERS, Tier, cut
+from shared.splitting import MAX_TRIED, REACH, TIERS, WORD, Tier, cut, matches_backwards
 from tests.unit.test_text_elements import all_boundaries, texts
 
 
@@ -112,3 +112,10 @@ def test_a_long_run_of_full_stops_is_read_once(tail: str) -> None:
     """A search that began again at each of them would take hours."""
     text = "." * 300_000 + tail
     assert splitting.SENTENCE.search(text) is None
+
+
+def test_few_boundaries_of_a_kind_are_tried() -> None:
+    """These are the last ones, so that the time for a text without a good boundary is bounded."""
+    tried = list(matches_backwards(WORD, "a " * 10 * MAX_TRIED, 0, 20 * MAX_TRIED))
+    assert len(tried) == MAX_TRIED
+    assert tried[0] == (20 * MAX_TRIED - 1, 20 * MAX_TRIED)

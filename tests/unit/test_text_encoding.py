@@ -4,6 +4,7 @@ import codecs
 
 import pytest
 
+from shared.legacy_encoding import UNKNOWN
 from shared.text_encoding import MIXED, Decoded, EncodingError, decode
 
 TEXTS = {
@@ -165,7 +166,7 @@ ENCODINGS = {
     "th": "cp874",
     "ja": "cp932 euc_jp iso2022_jp",
     "ko": "cp949 euc_kr iso2022_kr",
-    "zh": "gbk gb18030 hz",
+    "zh": "gbk gb18030",
     "zt": "big5",
 }
 """Which encodings files in these languages have."""
@@ -209,6 +210,20 @@ def test_decode_never_guesses_wrong_for_short_texts(language: str, encoding: str
     except EncodingError:
         return
     assert found == text
+
+
+@pytest.mark.parametrize(
+    ("language", "encoding", "start", "end"),
+    [
+        ("en", "mac_roman", 30, 55),
+        ("pt", "mac_roman", 70, 110),
+        ("pt", "mac_roman", 100, 140),
+        ("it", "cp850", 100, 140),
+    ],
+)
+def test_decode_refuses_close_guesses(language: str, encoding: str, start: int, end: int) -> None:
+    """The best guess of these is wrong, and hardly better than the right one."""
+    assert refused(written(language, encoding)[start:end].encode(encoding)) == UNKNOWN
 
 
 @pytest.mark.parametrize("encoding", UNICODE)

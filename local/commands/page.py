@@ -16,7 +16,7 @@ from local.files import FilesError
 from local.install import STATE
 from local.storage_emulator import is_azurite
 from local.terminal import console, tell
-from local.view.access import PARAMETER, forwarded_hosts, new_token
+from local.view.access import forwarded_hosts, new_token, page_url
 from local.view.app import View
 from local.view.opening import open_in_browser
 
@@ -70,7 +70,7 @@ def serve(account: Account, port: int, *, browser: bool, exit_with_stdin: bool) 
         raise FilesError(f"Port {port} cannot be used ({reason}): choose another with --port") from None
     token = None if is_azurite(account.settings.storage.connection_string) else new_token()
     port = listening.getsockname()[1]
-    url = f"http://127.0.0.1:{port}" + (f"/?{PARAMETER}={token}" if token else "")
+    url = page_url(port, token)
     page = View(account, token=token, hosts=forwarded_hosts(os.environ, port))
     if exit_with_stdin:
         tell(json.dumps({"url": url}))  # for the process that started this one

@@ -275,5 +275,7 @@ def test_the_environment_names_the_account(monkeypatch: pytest.MonkeyPatch) -> N
         chosen_values({"NER_QUEUE": "q"}, None)
     assert chosen_values({"NER_STORAGE": "named"}, running)["NER_STORAGE"] == "named"
     assert chosen_values({"NER_STORAGE": "named"}, running)["NER_QUEUE"] == "ner-jobs"
+    emulated = {"NER_STORAGE": "AccountName=a;BlobEndpoint=http://127.0.0.1:10000/a;"}
+    assert chosen_values({"NER_STORAGE": "UseDevelopmentStorage=true"}, emulated) == emulated
     by_identity = chosen_values({"NER_STORAGE__accountName": "mine"}, running)
     assert Settings.from_environ(by_identity).storage.blob_service_uri == "https://mine.blob.core.windows.net"

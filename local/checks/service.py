@@ -98,7 +98,7 @@ def refused(settings: Settings, error: NerError, status: int | None) -> Finding:
     """Return what a refused call shows."""
     is_access = error.remedy is Remedy.MEND_SETTINGS and status in (None, 401, 403)
     if status is not None:
-        said = f"{settings.endpoint} refused a small job (status {status}): {error.code}: {error.message.rstrip('.')}."
+        said = f"{settings.endpoint} refused a small job: {error.code}: {error.message.rstrip('.')}."
     elif is_access:
         said = "Your identity could not get a token of Microsoft Entra ID."  # the message names every credential
     else:

@@ -14,9 +14,9 @@ from local.checks.service import check_service
 from local.checks.storage import check_storage, options_for
 from local.checks.upload import WHAT as UPLOAD
 from local.checks.upload import check_upload
-from local.commands.common import console, running_values, sentences_for_errors
-from local.show_state import say
+from local.commands.common import running_values, sentences_for_errors
 from local.storage_emulator import is_azurite
+from local.terminal import console, say
 
 STYLES: Final = {Verdict.OK: "green", Verdict.WRONG: "bold red", Verdict.NOT_CHECKED: "yellow"}
 WIDTH: Final = max(len(verdict) for verdict in Verdict)

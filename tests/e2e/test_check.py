@@ -20,7 +20,6 @@ from local.checks.upload import PREFIX, Followed, check_upload, judged
 from local.commands.checking import is_service_known
 from local.host.event_grid import PATH
 from local.stack import create_containers_and_queues
-from local.storage_emulator import KEY
 from shared.names import result_name
 from shared.settings import Settings
 from shared.source import Source
@@ -48,12 +47,17 @@ def values(values: dict[str, str], ner_emulator: str) -> dict[str, str]:
     return values
 
 
+def storage_key(values: dict[str, str]) -> str:
+    """Return the key of the storage account."""
+    return values["NER_STORAGE"].partition("AccountKey=")[2].partition(";")[0]
+
+
 def checked(values: dict[str, str], *options: str) -> tuple[int, str]:
     """Run the command; return its exit code and all that it printed, which never has a key."""
     result = local("check", *options, environ=values)
     printed = result.stdout + result.stderr
     assert "Traceback" not in printed
-    assert KEY not in printed
+    assert storage_key(values) not in printed
     assert values["NER_KEY"] not in printed
     return result.returncode, printed
 
@@ -89,7 +93,11 @@ def test_an_app_that_works(values: dict[str, str], blobs: BlobServiceClient, que
     [
         ({"NER_KEY": WRONG_KEY}, "status 401", "Set NER_KEY to a key of this resource"),
         ({"NER_PROJECT_NAME": "another"}, "ProjectNotFound", "Set NER_PROJECT_NAME"),
-        ({"NER_DEPLOYMENT_NAME": "another"}, "has no deployment", "Set NER_DEPLOYMENT_NAME"),
+        (
+            {"NER_DEPLOYMENT_NAME": "another"},
+            "NotFound: the service responded with status 404",
+            "Set NER_DEPLOYMENT_NAME",
+        ),
         ({"NER_ENDPOINT": "http://127.0.0.1:9"}, "could not be reached", "Check NER_ENDPOINT"),
         ({"NER_LANGUAGE": "en_US"}, "NER_LANGUAGE must be a language tag", ""),
         ({"NER_INPUT_CONTAINER": "nowhere"}, "404 ContainerNotFound", "az storage container create"),
@@ -118,7 +126,7 @@ def test_several_things_are_wrong(values: dict[str, str]) -> None:
 
 def test_a_wrong_key_of_storage(values: dict[str, str]) -> None:
     """Storage is asked once, and neither key is printed."""
-    wrong = values["NER_STORAGE"].replace(KEY, "d3Jvbmc=")
+    wrong = values["NER_STORAGE"].replace(storage_key(values), "d3Jvbmc=")
     code, printed = checked(values | {"NER_STORAGE": wrong})
     assert code == 1, printed
     assert "Storage answered 403" in printed
@@ -340,7 +348,9 @@ def test_the_service_is_asked_only_if_it_is_the_apps(values: dict[str, str], mon
     with open_account(values) as account:
         assert is_service_known(account, values)
     monkeypatch.delenv("NER_ENDPOINT", raising=False)
-    remote = values | {"NER_STORAGE": f"AccountName=account;AccountKey={KEY};EndpointSuffix=core.windows.net"}
+    remote = values | {
+        "NER_STORAGE": f"AccountName=account;AccountKey={storage_key(values)};EndpointSuffix=core.windows.net"
+    }
     with open_account(remote) as account:
         assert not is_service_known(account, remote)
         assert is_service_known(account, remote | {"NER_ENDPOINT": "https://resource.cognitiveservices.azure.com"})

@@ -87,8 +87,9 @@ def fix_access(account: Account) -> str:
     """Return what the operator can do if storage does not accept the key or the identity."""
     if account.settings.storage.connection_string:
         return (
-            "The clock of this machine is wrong, the account's firewall refuses it, or the key in NER_STORAGE is wrong "
-            "or was replaced: copy the connection string again, here and for the app (Access keys)."
+            "The key in NER_STORAGE is wrong or was replaced: copy the connection string again, here and for the app "
+            "(Access keys of the account). If the key is right, the account's firewall refuses this machine, or its "
+            "clock is wrong."
         )
     return (
         "Run 'az login', and give your identity the roles Storage Blob Data Contributor and Storage Queue Data "

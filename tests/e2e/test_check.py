@@ -36,6 +36,7 @@ from tests.waiting import PATIENCE_SECONDS, eventually
 NEVER = "0 0 0 1 1 *"
 """A schedule for sweeps that must not find a file."""
 WRONG_KEY = "0123456789abcdef0123456789abcdef"
+NO_TIME = timedelta()
 ALL_DAY = {"NER_SWEEP_GRACE_SECONDS": "86400", "NER_SWEEP_SCHEDULE": NEVER}
 
 
@@ -137,14 +138,23 @@ def test_a_wrong_key_of_storage(values: dict[str, str]) -> None:
 
 
 @contextmanager
-def other_clock(port: int, ahead: timedelta) -> Iterator[str]:
-    """Pass calls on to a port until the block ends, with another time in the responses; yield the address."""
+def passing_on(port: int, *, ahead: timedelta = NO_TIME, refused: str = "") -> Iterator[str]:
+    """Pass calls on to a port until the block ends, with another time in the responses; yield the address.
+
+    Calls of the refused method are answered as Azure answers an identity without a role.
+    """
 
     class Handler(QuietHandler):
         def pass_on(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             headers = [(name, value) for name, value in self.headers.items() if name.lower() != "host"]
             address = f"http://127.0.0.1:{port}{self.path}"
+            if self.command == refused:
+                self.send_response(403)
+                self.send_header("x-ms-error-code", "AuthorizationPermissionMismatch")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             answer = httpx.request(self.command, address, headers=headers, content=body, timeout=PATIENCE_SECONDS)
             self.send_response_only(answer.status_code)
             for name, value in answer.headers.multi_items():
@@ -162,12 +172,38 @@ def other_clock(port: int, ahead: timedelta) -> Iterator[str]:
         yield address
 
 
+def storage_ports(values: dict[str, str]) -> list[int]:
+    """Return the ports of the blob and of the queue service."""
+    return [int(part.partition("/")[0]) for part in values["NER_STORAGE"].split("http://127.0.0.1:")[1:3]]
+
+
+@pytest.mark.parametrize(
+    ("method", "found"),
+    [("PUT", ["Upload"]), ("DELETE", ["Upload", "Clean-up", "Clean-up"])],
+    ids=["upload", "clean-up"],
+)
+def test_a_role_that_only_reads(
+    method: str, found: list[str], values: dict[str, str], blobs: BlobServiceClient
+) -> None:
+    """The containers can be seen, but the file cannot be uploaded, or not be deleted."""
+    port = storage_ports(values)[0]
+    with passing_on(port, refused=method) as address:
+        changed = values | {"NER_STORAGE": values["NER_STORAGE"].replace(f"http://127.0.0.1:{port}", address)}
+        with open_account(changed) as account:
+            findings = check_upload(account, 0)
+    assert [finding.what for finding in findings] == found
+    assert {finding.verdict for finding in findings} == {Verdict.WRONG}
+    assert f"403 AuthorizationPermissionMismatch to {method}" in findings[-1].said
+    assert "the app's identity" not in findings[-1].said
+    assert bool(left(values, blobs)) is (method == "DELETE")
+
+
 @pytest.mark.parametrize(("minutes", "direction"), [(-10, "ahead of"), (10, "behind")])
 def test_the_clock_of_this_machine_is_wrong(minutes: int, direction: str, values: dict[str, str]) -> None:
     """The responses of storage and of the service show it."""
-    ports = [int(part.partition("/")[0]) for part in values["NER_STORAGE"].split("http://127.0.0.1:")[1:3]]
+    ports = storage_ports(values)
     storage, ahead = values["NER_STORAGE"], timedelta(minutes=minutes)
-    with other_clock(ports[0], ahead) as blob, other_clock(ports[1], ahead) as queue:
+    with passing_on(ports[0], ahead=ahead) as blob, passing_on(ports[1], ahead=ahead) as queue:
         for port, address in zip(ports, (blob, queue), strict=True):
             storage = storage.replace(f"http://127.0.0.1:{port}", address)
         code, printed = checked(values | {"NER_STORAGE": storage})
@@ -175,7 +211,7 @@ def test_the_clock_of_this_machine_is_wrong(minutes: int, direction: str, values
     assert f"seconds {direction} that of the storage account" in printed
     assert "Clock: It agrees with that of the service." in printed
     service = int(values["NER_ENDPOINT"].rpartition(":")[2])
-    with other_clock(service, ahead) as address:
+    with passing_on(service, ahead=ahead) as address:
         code, printed = checked(values | {"NER_ENDPOINT": address})
     assert code == 1, printed
     assert f"seconds {direction} that of the service" in printed

@@ -85,7 +85,6 @@ class OpenDocument(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
         if "parts" in fields and (parts or self.number >= 0):
             # The service has a field of this name, but in a document that was cut, the name always means the same.
             parts = [{"offset": 0, "fields": self.fields}, *parts]
-            del fields["parts"]
         if self.omitted_count:
             why = f"together, those of a document that was cut may have {LARGEST_OPEN:,} bytes"
             warnings = [*warnings, left_out(self.omitted, why, self.omitted_count)]

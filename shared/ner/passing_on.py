@@ -246,6 +246,6 @@ def log_omissions(job: Job) -> None:
     count = sum(isinstance(each, dict) and each.get("code") == FIELDS_OMITTED for each in warnings)
     if count:
         log.warning(
-            "job %s: some fields of its response are left out, see the %d warnings %s in outcomes of this job",
-            *(job.job_id, count, FIELDS_OMITTED),
+            "job %s: some fields of the response are left out, see warnings %s in the outcome (%d in all)",
+            *(job.job_id, FIELDS_OMITTED, count),
         )

@@ -138,7 +138,7 @@ async def keep(services: Services, ledger: Ledger, collected: "Collected") -> No
         merger.close()
     if merger.omitted_count:
         log.warning(
-            "batch %s: %d fields of long documents are left out, see the warnings %s in the outcome",
+            "batch %s: %d fields of long documents are left out, see warnings %s in the outcome",
             *(ledger.name, merger.omitted_count, FIELDS_OMITTED),
         )
     entry = CollectedEntry(

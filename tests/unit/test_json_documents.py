@@ -457,6 +457,8 @@ def test_names_of_fields_may_be_written_with_escapes(data: str, name: str) -> No
 
 def test_names_with_invalid_or_many_escapes_are_other_names() -> None:
     """They take no more time than others."""
+    long = f'"{escaped("a" * 10)}"'.encode()
+    assert json_scanning.without_escapes(long) == long
     for name in ("\\ud800", "\\x", "\\u0074" * MIB):
         error = refusal("a.json", f'{{"{name}": "Play."}}')
         assert error.code == "InvalidJson"

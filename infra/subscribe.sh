@@ -2,6 +2,9 @@
 # Subscribes the deployed app to Event Grid's events of new files. azd runs it after each deployment, with the outputs
 # of main.bicep in the environment. To run it by hand: azd hooks run postdeploy
 set -eu
+if [ "${BLOB_TRIGGER_SOURCE:-}" = EventGridQueue ]; then
+    exit 0 # main.bicep has made the subscription: its events go into a queue, not to the app
+fi
 tries=6
 until az deployment group create --only-show-errors --output none \
     --subscription "$AZURE_SUBSCRIPTION_ID" --resource-group "$AZURE_RESOURCE_GROUP" --name uploads \

@@ -26,9 +26,9 @@ from local.survey import Survey, survey
 from local.watch import read_outcome
 from shared.message import BatchMessage, FileMessage, Message, encode_message
 from shared.outcome import OutcomeStatus
-from shared.settings import BLOB_POISON_QUEUE
 from shared.state.batch import BATCHES
 from shared.state.claim import CLAIMS, Claim, claim_name, new_batch_id
+from shared.storage.queue import BLOB_POISON_QUEUE
 from tests.emulator import documents as paid_documents
 from tests.integration.conftest import TEXT, Way
 

@@ -18,10 +18,10 @@ from azure.storage.queue import QueueServiceClient
 from shared.pipeline.running import Pipeline
 from shared.pipeline.sweep_run import MAX_AT_ONCE, MAX_REFUSALS
 from shared.pipeline.sweeping import VOID_TIMEOUTS
-from shared.settings import BLOB_POISON_QUEUE
 from shared.source import Source
 from shared.state.batch import BATCHES, BatchKind, BatchRecord, Member, SubmittedJob
 from shared.state.claim import CLAIMS, Claim, new_batch_id
+from shared.storage.queue import BLOB_POISON_QUEUE
 from shared.telemetry import Telemetry
 from tests.calls import before_blob_call, refuse
 from tests.emulator import submissions

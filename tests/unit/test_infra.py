@@ -165,12 +165,12 @@ def test_the_app_gets_settings_that_it_takes() -> None:
         "NER_LANGUAGE": "en",
         "NER_MODEL_ID": "",
         "NER_LOGGING_OPT_OUT": "false",
+        "NER_BLOB_TRIGGER_SOURCE": "EventGrid",
     }
     read = Settings.from_environ({name: str(value) for name, value in values.items()})
     assert read.key is None
     assert read.storage.connection_string is None
     assert read.storage.client_id
-    assert read.blob_trigger_source == "EventGrid"
     known = set(read_values(SAMPLE))
     assert set(own) <= known
     assert not {name for name in own | others if "KEY" in name.upper()}
@@ -214,8 +214,14 @@ def test_the_app_has_the_roles_that_the_docs_name() -> None:
 
 def test_only_uploads_reach_the_app() -> None:
     """An outcome that was taken for an upload would be submitted, and its outcome likewise, without end."""
-    properties = parsed(INFRA / "subscription.bicep")["resources"]["uploads"]["config"]["properties"]
-    assert properties["filter"]["subjectBeginsWith"] == "/blobServices/default/containers/${inputContainer}/blobs/"
+    into_queue, properties = (
+        parsed(INFRA / f"{name}.bicep")["resources"]["uploads"]["config"]["properties"]
+        for name in ("queue-subscription", "subscription")
+    )
+    for each in (into_queue, properties):
+        assert each["filter"]["subjectBeginsWith"] == "/blobServices/default/containers/${inputContainer}/blobs/"
+        assert each["filter"]["includedEventTypes"] == ["Microsoft.Storage.BlobCreated"]
+    assert into_queue["deliveryWithResourceIdentity"]["destination"]["endpointType"] == "StorageQueue"
     assert "functionName=Host.Functions.submit&" in properties["destination"]["properties"]["endpointUrl"]
     assert "deadLetterWithResourceIdentity" in properties
     assert "&code=${uriComponent(listKeys(" in properties["destination"]["properties"]["endpointUrl"]

@@ -23,11 +23,12 @@ from shared.message import BatchMessage, FileMessage, Message, encode_message
 from shared.names import result_name
 from shared.ner.model import Problem
 from shared.outcome import OutcomeStatus
-from shared.settings import BLOB_POISON_QUEUE, Settings
+from shared.settings import Settings
 from shared.source import Position, Source
 from shared.state.batch import BatchKind, BatchRecord, Member, SubmittedJob
 from shared.state.claim import claim_name
 from shared.state.ledger import CollectedEntry, JobEntry, Ledger
+from shared.storage.queue import BLOB_POISON_QUEUE
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SOURCE = Source("incoming", "a.txt", "0x1", NOW, 5, "utf-8")

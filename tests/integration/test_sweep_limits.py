@@ -305,6 +305,18 @@ async def test_messages_in_poison_queues_are_a_warning(
     assert "1 messages are in the poison queue of uploads: the log has the exceptions" in caplog.text
 
 
+async def test_poison_events_are_a_warning(make_way: Callable[..., Way], caplog: pytest.LogCaptureFixture) -> None:
+    """They are this app's alone, whatever they say."""
+    way = make_way(NER_BLOB_TRIGGER_SOURCE="EventGridQueue")
+    await way.pipeline.sweep()
+    assert "poison" not in caplog.text
+    with QueueServiceClient.from_connection_string(str(way.settings.storage.connection_string)) as queues:
+        queues.create_queue(f"{way.settings.event_queue}-poison").send_message("x")
+    await way.pipeline.sweep()
+    assert "1 messages are in the poison queue of uploads: the log has the exceptions" in caplog.text
+    await way.pipeline.aclose()
+
+
 async def test_poison_queues_that_cannot_be_read_stop_no_sweep(
     swept_way: Way, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,6 +5,7 @@ A parser written in Python reads them, because not every machine has a Bicep com
 
 import json
 import re
+import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,27 @@ def test_the_subscription_is_given_what_it_asks_for(name: str, variable: str) ->
     outputs = set(parsed(INFRA / "main.bicep")["outputs"]) | {"AZURE_SUBSCRIPTION_ID"}
     assert set(re.findall(rf"{variable}([A-Z][A-Z_]+)", text)) <= outputs
     assert f"run: infra/{name}\n" in (ROOT / "azure.yaml").read_text()
+
+
+def test_events_in_a_queue_need_no_hook() -> None:
+    """The template has made the subscription; one to the webhook would replace it."""
+    environ = {"PATH": "/usr/bin:/bin", "BLOB_TRIGGER_SOURCE": "EventGridQueue"}
+    subprocess.run(["/bin/sh", INFRA / "subscribe.sh"], env=environ, check=True)
+    assert "if ($env:BLOB_TRIGGER_SOURCE -eq 'EventGridQueue') { exit 0 }" in (INFRA / "subscribe.ps1").read_text()
+    (output,) = (INFRA / "main.bicep").read_text().split("output BLOB_TRIGGER_SOURCE string = ")[1:]
+    assert output.startswith("blobTriggerSource\n")
+
+
+def test_the_app_and_the_template_name_the_queue_of_events_alike() -> None:
+    """Event Grid would deliver into a queue that the app does not read."""
+    text = (INFRA / "main.bicep").read_text()
+    queue, suffix = re.findall(r"^var queue = '(.*)'$|\? '\$\{queue\}(.*?)' : ''$", text, re.MULTILINE)
+    assert queue[0] + suffix[1] == settings_of_sample().event_queue
+
+
+def settings_of_sample() -> Settings:
+    """Return the settings of the sample, whose queue has the default name."""
+    return Settings.from_environ(read_values(SAMPLE))
 
 
 def test_the_app_gets_settings_that_it_takes() -> None:

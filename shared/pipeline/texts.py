@@ -41,6 +41,12 @@ class TextThread:
         async with self.turn:
             return await asyncio.to_thread(work)
 
+    async def read(self, settings: Settings, source: Source, data: bytes | None) -> "Text":
+        """Return the text of an upload, as `read_text` does."""
+        # A few compressed bytes can become millions.
+        length = settings.max_blob_bytes if isinstance(data, Content) else len(data or b"")
+        return await self.run(length, lambda: read_text(settings, source, data))
+
 
 @dataclass(frozen=True)
 class Text:

@@ -1,13 +1,17 @@
 """What can be sent of uploads, alone and together."""
 
 import asyncio
+import gzip
 import threading
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
+from shared.content import content
 from shared.packing import REQUEST_LIMITS, pack
-from shared.pipeline.texts import SHORT, File, TextThread, digest_of, joined, read_text
+from shared.pipeline import texts
+from shared.pipeline.texts import SHORT, File, Text, TextThread, digest_of, joined, read_text
 from shared.settings import Settings
 from shared.source import Source
 from shared.state.batch import Member
@@ -124,6 +128,24 @@ async def test_what_work_on_a_text_raises_is_raised() -> None:
         with pytest.raises(ZeroDivisionError):
             await thread.run(length, lambda: 1 // 0)
         assert await thread.run(length, lambda: 1) == 1
+
+
+async def test_compressed_bytes_are_processed_in_the_thread(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few they are: they may become millions."""
+    seen = []
+
+    def note_thread(*given: Any) -> Text:
+        seen.append(threading.get_ident())
+        return read_text(*given)
+
+    monkeypatch.setattr(texts, "read_text", note_thread)
+    thread, source = TextThread(), Source("incoming", "a.txt", "etag", NOW, 30)
+    packed = content(gzip.compress(b"Hello"), "gzip")
+    await thread.read(settings, source, packed)
+    await thread.read(settings, source, b"Hello")
+    assert [ident == threading.get_ident() for ident in seen] == [False, True]
 
 
 @pytest.mark.parametrize("unit", [" \u0301", "🇩", "\u200d", "\u1100", "x", "A. ", "\n\u0301"])

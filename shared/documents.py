@@ -65,7 +65,7 @@ def read_documents(name: str, data: bytes, *, language: str, max_bytes: int) -> 
         DocumentError: the file is too large, empty, or not text.
     """
     check_length(len(data), max_bytes)
-    if isinstance(data, Content) and data.compression:
+    if isinstance(data, Content):
         name, data = name.removesuffix(".gz"), uncompressed(data, max_bytes)
     media_type = check_media_type(name)
     check_format(data)

@@ -35,6 +35,7 @@ PLAUSIBLE = re.compile(
     r"|(?<![^\W\d_])[àÀ](?!\w)|(?<=l)à(?!\w)|ã(?=o(?!\w))"
 )
 ALONE = re.compile(r"(?<![^\W_])[éíóúáäöüÉÍÓÚÁÄÖÜ](?![^\W_])")
+OPENING = re.compile(r"(?<!\w)\u201d(?=\w)")
 CLOSING = re.compile(r"(?<=[^\W_sS])\u2019(?!\w)")
 AT_VOWEL = re.compile(r"aá|áa|eé|ée|ií|íi|oó|óo|uú|úu")
 
@@ -44,10 +45,11 @@ def is_western(text: str) -> bool:
     if len(set(LETTER.findall(text))) > MAX_LETTERS or AT_VOWEL.search(text):
         return False
     # A mark that begins a question, a cry or a quotation has one that ends it; an end without a beginning is a letter.
-    pairs = [text.count(begin) - text.count(end) for begin, end in ("¿?", "¡!", "\u2018\u2019", "\u201c\u201d")]
-    if len(CLOSING.findall(text)) > text.count("\u2018"):
+    if any(text.count(begin) > text.count(end) for begin, end in ("¿?", "¡!", "\u2018\u2019", "\u201c\u201d")):
         return False
-    if max(pairs) > 0 or (pairs[-1] < 0 and text.count("\u201d") % 2) or ALONE.search(text):
+    if text.count("\u201d") > 2 * (text.count("\u201c") + len(OPENING.findall(text))) or ALONE.search(text):
+        return False
+    if len(CLOSING.findall(text)) > text.count("\u2018"):
         return False
     return all(PLAUSIBLE.match(text, found.start()) for found in BEYOND_ASCII.finditer(text))
 

@@ -12,6 +12,8 @@ from typing import Final, NamedTuple
 
 MAX_WORDS: Final = 200
 """Words with characters beyond ASCII, and words without, that are compared with the models."""
+MAX_LENGTH: Final = 256
+"""Bytes of a word that are compared. Some languages have no spaces."""
 SMOOTHING: Final = 0.05
 """Frequency of pairs that a model does not have. A model's most frequent pair has 255."""
 COST_OF_A_LANGUAGE: Final = 8.0
@@ -90,7 +92,11 @@ def models() -> dict[str, dict[str, Model]]:
             found[encoding][language] = Model(table)
     # English words and quotation marks are in texts of all languages.
     english = tables["en/cp1252"]
-    pairs = [(bytes((pair >> 8, pair & 255)).decode("cp1252", "replace"), english[pair]) for pair in range(65536)]
+    pairs = [
+        (bytes((pair >> 8, pair & 255)).decode("cp1252", "replace"), frequency)
+        for pair, frequency in enumerate(english)
+        if frequency
+    ]
     for encoding, by_name in found.items():
         if "en" not in by_name:
             by_name["en"] = Model(encoded(pairs, encoding))
@@ -101,16 +107,15 @@ def encoded(pairs: list[tuple[str, int]], encoding: str) -> bytes:
     """Return a model in an encoding, made from frequencies of pairs of characters."""
     table = bytearray(65536)
     for characters, frequency in pairs:
-        if frequency:
-            pair = characters.encode(encoding, "replace")
-            if len(pair) == 2:
-                table[pair[0] << 8 | pair[1]] = max(table[pair[0] << 8 | pair[1]], frequency)
+        pair = characters.encode(encoding, "replace")
+        if len(pair) == 2:
+            table[pair[0] << 8 | pair[1]] = max(table[pair[0] << 8 | pair[1]], frequency)
     return bytes(table)
 
 
 def pairs_of(word: bytes) -> Pairs:
     """Return the pairs in a word between spaces."""
-    spaced = b" " + word + b" "
+    spaced = b" " + word[:MAX_LENGTH] + b" "
     return [(spaced[i], spaced[i] << 8 | spaced[i + 1]) for i in range(len(spaced) - 1)]
 
 

@@ -43,10 +43,12 @@ class Documents:
 
     Attributes:
         encoding: the Python codec that gives the file's text.
+        length: bytes of the file, after decompression.
         entries: starts to read them; may raise a DocumentError, but not after `survey` has succeeded.
     """
 
     encoding: str
+    length: int
     entries: Callable[[], Entries]
 
 
@@ -78,9 +80,9 @@ def read_documents(name: str, data: bytes, *, language: str, max_bytes: int) -> 
         raise DocumentError("EmptyFile", "The file contains no text. Add some and upload it again.")
     if media_type not in (JSON, JSON_LINES):
         document = Document(PurePosixPath(name).name or name, text, language)
-        return Documents(encoding, lambda: iter([document]))
+        return Documents(encoding, len(data), lambda: iter([document]))
     utf8 = text.encode()
-    return Documents(encoding, lambda: read_json(utf8, language, is_lines=media_type == JSON_LINES))
+    return Documents(encoding, len(data), lambda: read_json(utf8, language, is_lines=media_type == JSON_LINES))
 
 
 def read_json(data: bytes, language: str, *, is_lines: bool) -> Entries:

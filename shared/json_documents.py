@@ -60,7 +60,8 @@ def json_documents(data: bytes, language: str, *, is_lines: bool) -> Entries:
         yield from limited(entries)
     except ScanError as error:
         where = locate(data, error.place)
-        message = f"The file is not valid JSON: {error.reason} {where}. Fix it and upload it again."
+        advice = "Fix it and upload it again. If it is plain text, give it a name that ends in .txt."
+        message = f"The file is not valid JSON: {error.reason} {where}. {advice}"
         raise ShapeError("InvalidJson", message) from None
 
 

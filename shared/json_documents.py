@@ -100,6 +100,8 @@ def whole_list(data: bytes, start: int, begin: int) -> Spans:
     end = yield from list_items(data, begin)
     around = data[start:begin] + b"[]" + data[end:]
     check(around, start, begin - start + 2, end - begin - 2)
+    if around.startswith(b"{"):
+        look_at_object(around, 0, is_whole=True)  # there may be another list after this one
     return len(data)
 
 

@@ -486,3 +486,19 @@ def test_the_language_auto_is_sent_as_the_service_writes_it(language: str) -> No
     data = json.dumps({"text": "one", "language": language}).encode()
     documents = read_documents("a.jsonl", data, language="en", max_bytes=1000)
     assert list(documents.entries()) == [Document("1", "one", "auto")]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+@pytest.mark.parametrize("other", ['"documents"', r'"docu\u006dents"'])
+def test_no_list_of_documents_is_skipped(name: str, other: str) -> None:
+    """Two lists in one object: readers of JSON take one of them and say nothing about the other."""
+    one, two = '[{"id": "1", "text": "one"}]', '[{"id": "2", "text": "two"}]'
+    data = f'{{"documents": {one}, "more": 1, {other}: {two}}}'.encode()
+    documents = read_documents(name, data, language="en", max_bytes=1000)
+    if name == "a.json":
+        with pytest.raises(DocumentError, match="`documents` occurs twice") as caught:
+            survey(documents)
+        assert caught.value.code == "InvalidJson"
+    else:
+        (problem,) = documents.entries()
+        assert isinstance(problem, Problem)

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from shared.names import check_name
 from shared.settings import LONGEST_DELAY_SECONDS
 from shared.source import Instant, Name, TraceParent
 from shared.state.batch import BatchRecord
@@ -46,6 +47,10 @@ class FileMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag
     due: Instant | None = None
     etag: Annotated[str, msgspec.Meta(max_length=128)] | None = None
     trace_parent: TraceParent | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a name that may lead to another blob. Raises RefusedNameError."""
+        check_name(self.file)
 
 
 class BatchMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="batch", tag_field="kind"):

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import msgspec
 
+from shared.names import check_name
+
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 JobId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,128}\Z")]
@@ -25,6 +27,10 @@ class Source(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     last_modified: Instant
     length: Annotated[int, msgspec.Meta(ge=0)]
     encoding: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a name that may lead to another blob, wherever it comes from. Raises RefusedNameError."""
+        check_name(self.name)
 
 
 class Position(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -13,6 +13,7 @@ import msgspec
 from azure.core.exceptions import AzureError
 
 from shared.message import BatchMessage, MessageError, decode_message
+from shared.names import why_refused
 from shared.pipeline.decisions import before_last_try, is_behind
 from shared.pipeline.rescheduling import Turn, reschedule
 from shared.pipeline.services import Services
@@ -129,6 +130,8 @@ async def revive_batches(run: Sweep) -> None:
     listing, live = Listing(services.state.container, BATCHES), ""
     longest = timedelta(seconds=VOID_TIMEOUTS * settings.submit_timeout_seconds)
     async for blob in listing.blobs():
+        if why_refused(blob.name):
+            continue  # its URL may lead to another blob
         batch, _, ending = blob.name.partition(".")
         if ending != "json":
             # The record, if there is one, comes first.

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from functools import partial
 
-from shared.names import ALWAYS_KEPT, result_name
+from shared.names import ALWAYS_KEPT, result_name, why_refused
 from shared.pipeline.decisions import Finding, ListedClaim, look_at_file
 from shared.pipeline.finishing import WAITS
 from shared.pipeline.sweep_run import Sweep
@@ -66,7 +66,8 @@ async def look_at(run: Sweep, file: Listed, outcome: Listed | None, claim: Liste
     """Send a message for a file if it needs one; a file in the archive tier cannot be read until it is rehydrated."""
     if file.is_marker and claim is not None:
         await release_orphans(run, [claim])  # of an older version, which had a text
-    if file.is_marker or file.is_archived:
+    # The trigger has logged a refused name: the sweep would log it each time.
+    if file.is_marker or file.is_archived or why_refused(file.name):
         return
     settings = run.services.settings
     known = listed_claim(claim) if claim else None
@@ -104,6 +105,8 @@ async def release_orphans(run: Sweep, claims: list[Listed]) -> None:
     """Delete old claims of deleted files if no record names them."""
     settings = run.services.settings
     for claim in claims:
+        if why_refused(claim.name):
+            continue  # its URL may lead to another blob
         known = listed_claim(claim)
         if claim.etag not in run.live and is_old(known.claimed, run.now, settings.submit_timeout_seconds):
             await run.repair(f"claim {claim.name!r}", partial(release_orphan, run, claim), run.end_of_work)

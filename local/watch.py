@@ -12,7 +12,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient
 
 from local.files import Skipped
-from shared.names import result_name
+from shared.names import check_name, result_name
 from shared.outcome import Outcome
 from shared.settings import Settings
 
@@ -50,14 +50,14 @@ def upload(blobs: BlobServiceClient, settings: Settings, files: dict[str, Path],
         except OSError as error:
             skipped.setdefault(f"they cannot be read ({error.strerror})", []).append(path)
             continue
-        answer = container.get_blob_client(name).upload_blob(data, overwrite=True)
+        answer = container.get_blob_client(check_name(name)).upload_blob(data, overwrite=True)
         dropped.append(Dropped(name, answer["etag"].strip('"'), len(data)))
     return dropped
 
 
 def read_outcome(blobs: BlobServiceClient, settings: Settings, name: str, etag: str) -> Outcome | None:
     """Return the outcome of one version of a file, or None while it has none."""
-    blob = blobs.get_blob_client(settings.results_container, result_name(name))
+    blob = blobs.get_blob_client(settings.results_container, result_name(check_name(name)))
     try:
         download = blob.download_blob()
         if download.properties.metadata.get("source_etag") != etag:

@@ -30,7 +30,7 @@ from local.view.access import TokenGuard
 from local.view.board import Board, storage_problem
 from local.view.reading import KEPT, Reading, classes, described
 from shared.documents import DocumentError, check_length
-from shared.names import result_name
+from shared.names import RefusedNameError, check_name, result_name
 
 FOLDER: Final = Path(__file__).parent
 LIBRARIES: Final = {
@@ -133,7 +133,7 @@ class View:
                 Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", *hosts]),
                 *([Middleware(TokenGuard, token=token)] if token else []),
             ],
-            exception_handlers={AzureError: storage_error, ResultError: no_result},
+            exception_handlers={AzureError: storage_error, ResultError: no_result, RefusedNameError: refused_name},
         )
 
     def answer(self, request: Request, template: str, context: Mapping[str, Any]) -> Response:
@@ -206,14 +206,14 @@ class View:
 
     async def outcome(self, request: Request) -> Response:
         """`/file/outcome?name=`: the outcome as it is, to be kept."""
-        blob = result_name(request.query_params.get("name", ""))
+        blob = result_name(check_name(request.query_params.get("name", "")))
         raw, _ = await run_in_threadpool(read_raw_outcome, self.account, blob)
         return download(raw, f"{decode_outcome(blob, raw).source.name}.json", "application/json")
 
     async def text(self, request: Request) -> Response:
         """`/file/text?name=`: the file as it was dropped, to be kept."""
         name = request.query_params.get("name", "")
-        blob = self.account.blobs.get_blob_client(self.account.settings.input_container, name)
+        blob = self.account.blob(self.account.settings.input_container, name)
         try:
             data = await run_in_threadpool(lambda: blob.download_blob().readall())
         except ResourceNotFoundError:
@@ -225,6 +225,7 @@ class View:
         name = request.query_params.get("name", "").lstrip("/")
         if not name:
             return PlainTextResponse("The file has no name.", 400)
+        check_name(name)
         size = 0
         with tempfile.SpooledTemporaryFile(IN_MEMORY) as received:
             async for chunk in request.stream():
@@ -240,7 +241,7 @@ class View:
 
     def upload(self, name: str, data: Any) -> None:
         """Put a file into the input container, in place of an older version."""
-        blob = self.account.blobs.get_blob_client(self.account.settings.input_container, name)
+        blob = self.account.blob(self.account.settings.input_container, name)
         blob.upload_blob(data, overwrite=True)
         self.board.expire()
 
@@ -270,6 +271,11 @@ def download(data: bytes, name: str, media_type: str) -> Response:
 async def storage_error(_request: Request, error: Exception) -> Response:
     """Say in a sentence what the account answered."""
     return PlainTextResponse(storage_problem(error) if isinstance(error, AzureError) else str(error), 502)
+
+
+async def refused_name(_request: Request, error: Exception) -> Response:
+    """Say why no file has this name."""
+    return PlainTextResponse(f"There is no file with this name: {error}.", 400)
 
 
 async def no_result(_request: Request, error: Exception) -> Response:

@@ -147,7 +147,7 @@ def test_a_record_that_is_too_long_for_a_message_is_left_out() -> None:
 
 def test_the_record_of_one_file_is_never_too_long() -> None:
     """However long its name is: a job that could not be recorded is in its message alone."""
-    source = Source("c" * 63, "\x01" * 1024, "e" * 128, NOW, 10**12, "e" * 64)
+    source = Source("c" * 63, "\u0800" * 1024, "e" * 128, NOW, 10**12, "e" * 64)
     record = msgspec.structs.replace(RECORD, members=[Member(source, "e" * 128, "e" * 128, "d" * 64)])
     message = BatchMessage(batch=BATCH, etag=None, record=record)
     text = encode_message(message)

@@ -13,8 +13,9 @@ LONGEST_KEPT: Final = LONGEST_RESULT_NAME - len("~0123456789abcdef.json")
 ALWAYS_KEPT: Final = LONGEST_KEPT - 1
 """Code units of a file's name that its blobs' names keep, however long it is: two may be one character."""
 SHORTENED: Final = re.compile(r"~[0-9a-f]{16}\Z")
-STEERING: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""Control characters, and what is no character: a listing is XML, which has no place for most of them."""
+UNFIT: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+"""Control characters, and codes that are no character. Azure takes no such names; the storage emulator takes them, and
+then cannot list the container. U+0080 to U+009F are fit: a file of Windows gets them if a tool misreads its name."""
 SLASH: Final = r"(?:[/\\]|%(?:25)*(?:2[fF]|5[cC]))"
 DOTS: Final = re.compile(rf"(?:\A|{SLASH})(?:\.|%(?:25)*2[eE]){{1,2}}(?:{SLASH}|\Z)")
 """A segment `.` or `..`, however often it is percent-encoded. HTTP libraries resolve such segments, so that the URL of
@@ -36,7 +37,7 @@ def why_refused(name: str) -> str:
     """Return why the app does not accept a blob's name; empty if it does. The length is left to storage."""
     if not name:
         return "the name is empty"
-    if STEERING.search(name):
+    if UNFIT.search(name):
         return "the name contains a control character, or a code that is no character"
     return "the name contains . or .. as a part of its path" if DOTS.search(name) else ""
 

@@ -62,7 +62,7 @@ class Pipeline:
         """
         services = self.services
         if why := why_refused(name):
-            log.warning("ignored the upload %r: %s. Upload it again under another name.", name, why)
+            services.refuse(name, why, is_new=True)
             return
         with services.telemetry.begin("submit", name):
             wanted = FileMessage(file=name, trace_parent=services.telemetry.trace_parent)

@@ -66,8 +66,11 @@ async def look_at(run: Sweep, file: Listed, outcome: Listed | None, claim: Liste
     """Send a message for a file if it needs one; a file in the archive tier cannot be read until it is rehydrated."""
     if file.is_marker and claim is not None:
         await release_orphans(run, [claim])  # of an older version, which had a text
-    # The trigger has logged a refused name: the sweep would log it each time.
-    if file.is_marker or file.is_archived or why_refused(file.name):
+    if file.is_marker or file.is_archived:
+        return
+    if why := why_refused(file.name):
+        run.services.refuse(file.name, why)
+        run.count(odd_names=1)
         return
     settings = run.services.settings
     known = listed_claim(claim) if claim else None

@@ -24,7 +24,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from local.app_settings import SAMPLE, read_values
-from local.storage_emulator import ACCOUNT, KEY
+from local.storage_emulator import ACCOUNT, new_key
 from shared.pipeline.running import Pipeline
 from shared.settings import Settings
 from tests.ports import free_port
@@ -95,7 +95,7 @@ def open_pipeline(blobs: int, queues: int) -> Pipeline:
     """Return the app's pipeline on a storage account at these ports."""
     at = {"BlobEndpoint": blobs, "QueueEndpoint": queues}
     endpoints = "".join(f"{name}=http://127.0.0.1:{port}/{ACCOUNT};" for name, port in at.items())
-    connection = f"AccountName={ACCOUNT};AccountKey={KEY};{endpoints}"
+    connection = f"AccountName={ACCOUNT};AccountKey={new_key()};{endpoints}"
     values = {**read_values(SAMPLE), "NER_STORAGE": connection, "AzureWebJobsStorage": connection}
     return Pipeline(Settings.from_environ(values))
 

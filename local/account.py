@@ -111,7 +111,8 @@ def chosen_values(environ: Mapping[str, str], running: Mapping[str, str] | None)
 
     Args:
         environ: the environment; an account that it names is the one that is meant.
-        running: the settings of what `start` keeps up on this machine, if it does.
+        running: the settings of what `start` keeps up on this machine, if it does. Its storage emulator has a key of
+            its own, so it is also meant by an environment that names the emulator on the usual port.
 
     Raises:
         AppSettingsError: only a storage emulator could be meant, and none is running.
@@ -121,6 +122,8 @@ def chosen_values(environ: Mapping[str, str], running: Mapping[str, str] | None)
         return dict(running)
     values = local_values(environ)
     if wants_storage_emulator(values):
+        if running is not None and f"BlobEndpoint=http://127.0.0.1:{BLOB_PORT}/" in running.get(CONNECTION, ""):
+            return dict(running)
         # Another program's emulator may be on the usual ports: only a user who names it may mean that one.
         if not is_named:
             raise AppSettingsError(

@@ -15,6 +15,8 @@ SAMPLE: Final = ROOT / "local.settings.sample.json"
 OVERRIDE: Final = "NER_LOCAL_SETTINGS"
 """The environment variable that names another file than local.settings.json; the tests name none."""
 OWN: Final = ROOT / (os.environ.get(OVERRIDE) or "local.settings.json")
+EMULATOR_KEY: Final = "NER_EMULATOR_KEY"
+"""The environment variable with the key that the NER emulator accepts."""
 EMULATED: Final = frozenset({"NER_KEY", "NER_PROJECT_NAME", "NER_DEPLOYMENT_NAME", "NER_MODEL_ID"})
 """What the sample sets for the NER emulator."""
 EMULATED_STORAGE: Final = frozenset({"NER_SWEEP_SCHEDULE", "NER_SWEEP_GRACE_SECONDS", "NER_SWEEP_EXISTING"})

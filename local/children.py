@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
+from local.private_files import PRIVATE_UMASK, open_private
+
 T = TypeVar("T")
 
 GRACE_SECONDS: Final = 10.0
@@ -51,11 +53,14 @@ class Child:
         cwd: Path | None = None,
         keep_open: Sequence[int] = (),
     ) -> None:
-        """Start the process; what it prints goes to the log file. It inherits the descriptors to keep open."""
+        """Start the process; what it prints goes to the log file. It inherits the descriptors to keep open.
+
+        Only the owner can read the log, and the files that the process makes: these may hold texts.
+        """
         self.name = name
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as output:
+        with open_private(log) as output:
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -66,6 +71,7 @@ class Child:
                 # Ctrl-C goes to the parent alone, which then stops its children in order.
                 start_new_session=True,
                 pass_fds=keep_open,
+                umask=PRIVATE_UMASK,
             )
 
     def __enter__(self) -> Self:

@@ -1,11 +1,10 @@
 """The command line. Each command is a function of local/commands/, named as it is called."""
 
-import sys
-from io import TextIOWrapper
-
 import typer
 
+from local import terminal
 from local.commands import labels, operating, page, results, running, version
+from local.completion import protect_completion
 from local.proxies import exempt_loopback
 
 HELP = """Drop text files, watch their progress and read their entities, on this machine or on Azure.
@@ -28,9 +27,8 @@ for command in COMMANDS:
 
 def main(name: str) -> None:
     """Run the command line under the name that it was called by."""
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal or a pipe whose encoding lacks a letter gets a question mark instead of a traceback.
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    terminal.prepare()
     exempt_loopback()
-    app(prog_name=name)
+    command = typer.main.get_command(app)
+    protect_completion()
+    command(prog_name=name)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,8 +20,11 @@ COLUMNS: Final = (
     *("sourceEtag", "sourceLastModified", "textRecords"),
 )
 """Of every row, in this order: an entity, where it stands, the version of the file, and the file's text records."""
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula (OWASP, CSV Injection)."""
+SIGNS: Final = "[=+@\uff1d\uff0b\uff0d\uff20-]"
+"""The first character of a formula, for some spreadsheets also in its full width (OWASP, CSV Injection)."""
+FORMULA: Final = re.compile(rf"(^ *|[,;:|\"\t\r\n\v\f\x85\u2028\u2029] *| (?={SIGNS}\S))(?={SIGNS})")
+"""The place before a formula: the beginning of a cell, wherever a spreadsheet separates cells. Many countries use `;`,
+and an import may separate by tabs, colons, bars or spaces too. A dash between two spaces is none."""
 
 
 class Format(StrEnum):
@@ -98,5 +102,8 @@ def writer(output: TextIO, kind: Format) -> Callable[[dict[str, Any]], None]:
 
 
 def harmless(value: Any) -> Any:
-    """Return a cell that a spreadsheet takes for text, whatever stands in it."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    """Return a cell that a spreadsheet takes for text, whatever separates its cells."""
+    if not isinstance(value, str):
+        return value
+    mark = "'" if value.startswith(("\t", "\r")) else ""
+    return mark + FORMULA.sub(r"\1'", value)

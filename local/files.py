@@ -1,7 +1,7 @@
 """What to drop: files and folders of this machine, and the blob names they get."""
 
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from local.install import ROOT
@@ -12,6 +12,7 @@ SAMPLES: Final = ROOT / "local" / "sample" / "documents"
 
 MARKERS: Final = "they are empty markers without text"
 NOT_UTF8: Final = "their names are not UTF-8, as the name of a blob must be. Rename them"
+LINKS: Final = "they are links that lead out of the dropped folder. Name the files themselves"
 TOO_LONG: Final = f"their names have more than {LONGEST_BLOB_NAME:,} characters. Drop the folders in them one by one"
 MOST_NAMED: Final = 5
 
@@ -36,11 +37,7 @@ def blob_names(paths: Iterable[Path], skipped: Skipped) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for path in paths:
         if path.is_dir():
-            files = {
-                file.relative_to(path.parent).as_posix(): file for file in sorted(path.rglob("*")) if file.is_file()
-            }
-            if not files:
-                raise FilesError(f"{path} contains no files: name a file, or a folder with files")
+            files = files_in(path, skipped)
         elif path.is_file():
             files = {path.name: path}
         else:
@@ -57,6 +54,51 @@ def blob_names(paths: Iterable[Path], skipped: Skipped) -> dict[str, Path]:
     return named
 
 
+def files_in(folder: Path, skipped: Skipped) -> dict[str, Path]:
+    """Return the files of a folder by blob name; `skipped` gets those that are outside of it or cannot be read.
+
+    A folder that another person packed must not select the files that are sent: links may only lead to its own files.
+
+    Raises:
+        FilesError: the folder contains no files.
+    """
+    end = folder.resolve()
+    top = end.name if folder.name == ".." else folder.name
+    files: dict[str, Path] = {}
+    is_empty = True
+    for file in sorted(folder.rglob("*")):
+        try:
+            if file.is_symlink() and not leads_into(file, end):
+                reason = LINKS
+            elif file.is_file():
+                reason = ""
+            else:
+                continue
+        except OSError as error:
+            reason = unreadable(error)
+        is_empty = False
+        if reason:
+            skipped.setdefault(reason, []).append(file)
+        else:
+            files[(PurePath(top) / file.relative_to(folder)).as_posix()] = file
+    if is_empty:
+        raise FilesError(f"{folder} contains no files: name a file, or a folder with files")
+    return files
+
+
+def leads_into(link: Path, folder: Path) -> bool:
+    """Return whether a link ends in a folder, however many links there are on the way."""
+    try:
+        return link.resolve().is_relative_to(folder)
+    except RuntimeError:  # a loop
+        return False
+
+
+def unreadable(error: OSError) -> str:
+    """Return the reason why files are not uploaded after an error."""
+    return f"they cannot be read ({error.strerror or error})"
+
+
 def why_skipped(name: str, file: Path) -> str:
     """Return why a file is not uploaded; empty if it is."""
     try:
@@ -67,7 +109,10 @@ def why_skipped(name: str, file: Path) -> str:
         return TOO_LONG
     if why := why_refused(name):
         return f"{why}. Rename them"
-    return MARKERS if is_marker(name, file.stat().st_size, {}) else ""
+    try:
+        return MARKERS if is_marker(name, file.stat().st_size, {}) else ""
+    except OSError as error:
+        return unreadable(error)
 
 
 def sentences(skipped: Skipped) -> list[str]:

@@ -210,11 +210,21 @@ def install_launcher(environment: Path) -> None:
         run("adapting the virtual environment", [sys.executable, "-m", "venv", "--without-pip", str(environment)], "")
 
 
+def keep_state_private(state: Path) -> None:
+    """Make the folder that holds logs, stored files and outcomes readable by its owner alone."""
+    try:
+        state.mkdir(mode=0o700, exist_ok=True)
+        state.chmod(0o700)
+    except OSError:
+        pass  # a volume of a container, or a file system without modes
+
+
 def main() -> int:
     """Install everything; return the process's exit code."""
     environment = ROOT / (sys.argv[1] if len(sys.argv) > 1 else ".venv")
     try:
         check_system()
+        keep_state_private(STATE)
         install_python_packages(
             environment,
             ["-r", "requirements-dev.txt"],

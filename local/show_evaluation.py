@@ -14,7 +14,8 @@ from local.ner.labels import LabelledDocument, Project, Span
 from local.ner.mistakes import Fault, Mistake, mistakes
 from local.ner.recogniser import Entity
 from local.ner.scoring import Score
-from local.show_state import printable, say
+from local.printable import printable
+from local.terminal import say
 
 COLUMNS: Final = ("category", "training", "testing", "found", "precision", "recall", "F1")
 

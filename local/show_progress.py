@@ -14,7 +14,8 @@ from local.account import Account
 from local.in_flight import InFlight, text_records, waits_for
 from local.last_sweep import sweep_text, sweep_warnings
 from local.listing import State, ended_count
-from local.show_state import failed_row, in_flight_row, printable, unheard_row
+from local.printable import printable
+from local.show_state import failed_row, in_flight_row, unheard_row
 from local.survey import Survey
 from shared.outcome import OutcomeStatus
 from shared.state.sweeping import SweepState

@@ -1,6 +1,5 @@
 """A file's text in the terminal, with its entities in colours; elsewhere in brackets, as `[Zürich|city]`."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,13 +11,13 @@ from rich.text import Text
 from local.account import Account
 from local.highlighting import confidence_text, parts, pieces
 from local.listing import State
+from local.printable import harmless, printable
 from local.results import Result, Shown
-from local.show_state import entities_text, printable, say
+from local.show_state import entities_text
+from local.terminal import say
 from shared.ner.model import Entity
 from shared.outcome import OutcomeStatus
 
-CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""What would steer a terminal, but for lines and tabs: C0, DEL and C1 of ISO/IEC 6429."""
 STATUS_COLOURS: Final = {
     OutcomeStatus.SUCCEEDED: "green",
     OutcomeStatus.PARTIALLY_SUCCEEDED: "yellow",
@@ -141,4 +140,4 @@ def bracketed(text: str, entities: Sequence[Entity], end: int) -> str:
 
 def plain(text: str) -> str:
     """Return a text as a terminal may show it: lines and tabs as they are, what would steer it written out."""
-    return CONTROL.sub(lambda match: printable(match[0]), text.replace("\r\n", "\n"))
+    return harmless(text.replace("\r\n", "\n"))

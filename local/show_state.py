@@ -14,9 +14,11 @@ from local.in_flight import InFlight, text_records, waits_for
 from local.last_sweep import counted, sweep_text, sweep_warnings
 from local.listing import File, State
 from local.poison import Poisoned
+from local.printable import printable
 from local.redrive import Redrive
 from local.reports import Report
 from local.survey import Survey
+from local.terminal import say
 from local.times import age_text
 from shared.outcome import OutcomeStatus
 from shared.settings import Settings
@@ -30,13 +32,6 @@ COLOURS: Final = {
     "poisoned": "magenta",
     "not picked up": "blue",
 }
-
-
-def printable(text: str) -> str:
-    """Return a text with all that is not plainly visible written out: names may hold what would steer a terminal."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
-    )
 
 
 def entities_text(count: int) -> str:
@@ -194,8 +189,3 @@ def show_lines(console: Console, work: Redrive, *, dry_run: bool) -> set[str]:
             f"About {work.unseen_count} more poison messages are not listed, because reading them hides them.",
         )
     return found
-
-
-def say(console: Console, text: str, style: str = "") -> None:
-    """Print a line as it is, however long."""
-    console.print(printable(text), style=style, markup=False, highlight=False, emoji=False, soft_wrap=True)

@@ -11,7 +11,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from local.listing import State
+from local.printable import printable
 from local.show_state import entities_text
+from local.terminal import say
 from local.watch import Dropped, Stage
 
 STAGES: Final = list(Stage)
@@ -39,7 +41,8 @@ class FileProgress:
         )
         self.bars = Progress(*columns, console=console, disable=not console.is_terminal)
         self.tasks: dict[str, TaskID] = {
-            file.name: self.bars.add_task("", total=len(STAGES) - 1, file=escape(file.name)) for file in dropped
+            file.name: self.bars.add_task("", total=len(STAGES) - 1, file=escape(printable(file.name)))
+            for file in dropped
         }
 
     def __enter__(self) -> Self:
@@ -63,7 +66,7 @@ class FileProgress:
             completed = STAGES.index(file.stage)
             self.bars.update(self.tasks[file.name], completed=completed, description=escape(text))
             if not self.console.is_terminal:
-                self.console.print(f"  {file.name}: {text}", markup=False, highlight=False)
+                say(self.console, f"  {file.name}: {text}")
 
 
 WAITS: Final = re.compile(
@@ -90,4 +93,4 @@ class Reasons:
         for found in filter(None, map(WAITS.search, lines.decode(errors="replace").splitlines())):
             if found["reason"] not in self.shown:
                 self.shown.add(found["reason"])
-                self.console.print(f"  {found[0]}", markup=False, highlight=False, soft_wrap=True)
+                say(self.console, f"  {found[0]}")

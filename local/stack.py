@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from azure.core.exceptions import ResourceExistsError
 
 from local.account import storage_clients
-from local.app_settings import wants_ner_emulator, wants_storage_emulator
+from local.app_settings import EMULATOR_KEY, wants_ner_emulator, wants_storage_emulator
 from local.children import Child, ChildError, on_free_port
 from local.install import ROOT, STATE
 from local.proxies import exempt_loopback
@@ -123,15 +123,16 @@ def start_ner_emulator(values: Mapping[str, str], port: int, labels: Path | None
     exempt_loopback()
     options = {
         **({"--labels": str(labels.resolve())} if labels else {}),
-        "--key": values.get("NER_KEY", ""),
         "--project": values.get("NER_PROJECT_NAME", ""),
         "--deployment": values.get("NER_DEPLOYMENT_NAME", ""),
         "--model-id": values.get("NER_MODEL_ID", ""),
     }
     command = [sys.executable, "-m", "local.ner", "--exit-with-stdin", "--port", str(port), "--cache", str(MODELS)]
     command += [part for option in options.items() for part in option]
+    # Every user of the machine can read command lines, so the key is not in this one.
+    environ = {**os.environ, EMULATOR_KEY: values.get("NER_KEY", "")}
     return start_child(
-        "The NER emulator", command, log, os.environ, ready=ACCEPTS_CONNECTIONS, seconds=FIRST_TRAINING_SECONDS
+        "The NER emulator", command, log, environ, ready=ACCEPTS_CONNECTIONS, seconds=FIRST_TRAINING_SECONDS
     )
 
 

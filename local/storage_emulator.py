@@ -1,16 +1,19 @@
 """Azurite, the storage emulator, as a child process."""
 
+import base64
 import fcntl
 import os
+import secrets
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from local.children import Child, ChildError
 from local.install import AZURITE_NODE_MODULES, AZURITE_PACKAGE, OWN_AZURITE, ROOT, node_command
-from local.proxies import exempt_loopback
+from local.proxies import LOOPBACK, exempt_loopback
 
 BLOB_PORT: Final = 10000
 PORTS_COUNT: Final = 3
@@ -21,9 +24,13 @@ LOADED_FIRST: Final = ("stop_with_parent.cjs", "indexes.cjs")
 STOP_SECONDS: Final = 10.0
 """How long an Azurite whose parent was killed may take to write its data and to end."""
 
-# Published by Microsoft for every installation of the emulator; it opens nothing else.
 ACCOUNT: Final = "devstoreaccount1"
-KEY: Final = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+KEY_FILE: Final = ".key"
+"""Within the data folder: the account's key, for its owner alone. Azurite checks no host names, so with the published
+key of the emulator, any web page could have its own name lead to this machine and read the files."""
+KEY_BYTES: Final = 64
+OWN_ACCOUNTS: Final = "AZURITE_ACCOUNTS"
+"""The environment variable from which Azurite takes accounts and keys."""
 
 
 class DataInUseError(ChildError):
@@ -31,10 +38,39 @@ class DataInUseError(ChildError):
 
 
 def is_azurite(connection_string: str | None) -> bool:
-    """Tell whether a connection string is that of the emulator."""
-    return connection_string is not None and (
-        "UseDevelopmentStorage=true" in connection_string or f"AccountName={ACCOUNT}" in connection_string
+    """Return whether a connection string is that of an emulator's account on this machine, with the account's key."""
+    pairs = (part.partition("=") for part in (connection_string or "").split(";"))
+    fields = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    if fields.get("usedevelopmentstorage") == "true":
+        return "developmentstorageproxyuri" not in fields
+    endpoints = [urlsplit(fields.get(f"{service}endpoint", "")) for service in ("blob", "queue")]
+    return (
+        fields.get("accountname") == ACCOUNT
+        and "accountkey" in fields
+        and all(endpoint.hostname in LOOPBACK and endpoint.path.strip("/") == ACCOUNT for endpoint in endpoints)
     )
+
+
+def kept_key(data: Path) -> str:
+    """Return the account's key that is kept in a data folder; make one if there is none."""
+    file = data / KEY_FILE
+    try:
+        key = file.read_text(encoding="ascii").strip()
+        if len(base64.b64decode(key, validate=True)) == KEY_BYTES:
+            return key
+    except (FileNotFoundError, ValueError):
+        pass
+    key = new_key()
+    file.unlink(missing_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as written:
+        written.write(key)
+    return key
+
+
+def new_key() -> str:
+    """Return a random key of an account."""
+    return base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
 
 
 class Azurite(Child):
@@ -82,8 +118,10 @@ class Azurite(Child):
         ]
         lock = () if data is None else (locked(data),)
         try:
+            self.key = new_key() if data is None else kept_key(data)
+            environ = {**os.environ, OWN_ACCOUNTS: f"{ACCOUNT}:{self.key}"}
             # The process inherits the lock, which then lasts exactly as long as it works on the data.
-            super().__init__("Azurite", command, log, environ=os.environ, cwd=ROOT, keep_open=lock)
+            super().__init__("Azurite", command, log, environ=environ, cwd=ROOT, keep_open=lock)
         finally:
             for descriptor in lock:
                 os.close(descriptor)
@@ -98,7 +136,7 @@ class Azurite(Child):
         """The connection string of its account."""
         blob, queue, table = self.ports
         return (
-            f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};"
+            f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={self.key};"
             f"BlobEndpoint=http://127.0.0.1:{blob}/{ACCOUNT};QueueEndpoint=http://127.0.0.1:{queue}/{ACCOUNT};"
             f"TableEndpoint=http://127.0.0.1:{table}/{ACCOUNT};"
         )

@@ -1,5 +1,6 @@
 """Dropped files on their way: uploaded, submitted, running, done."""
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import msgspec
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient
 
-from local.files import Skipped
+from local.files import Skipped, unreadable
 from shared.names import check_name, result_name
 from shared.outcome import Outcome
 from shared.settings import Settings
@@ -46,12 +47,14 @@ def upload(blobs: BlobServiceClient, settings: Settings, files: dict[str, Path],
     dropped = []
     for name, path in files.items():
         try:
-            data = path.read_bytes()
+            # A stream: a file may be larger than memory.
+            with path.open("rb") as file:
+                length = os.fstat(file.fileno()).st_size
+                answer = container.get_blob_client(check_name(name)).upload_blob(file, overwrite=True)
         except OSError as error:
-            skipped.setdefault(f"they cannot be read ({error.strerror})", []).append(path)
+            skipped.setdefault(unreadable(error), []).append(path)
             continue
-        answer = container.get_blob_client(check_name(name)).upload_blob(data, overwrite=True)
-        dropped.append(Dropped(name, answer["etag"].strip('"'), len(data)))
+        dropped.append(Dropped(name, answer["etag"].strip('"'), length))
     return dropped
 
 

@@ -189,8 +189,8 @@ class Reader:
     def text(self, name: str) -> str:
         """Return the setting without surrounding space; a setting left empty counts as absent."""
         value = self.environ.get(name, "").strip()
-        if found := PLACEHOLDER.search(value):
-            problem = f"{name} still contains the placeholder {found[0]}: replace it with your own value"
+        if PLACEHOLDER.search(value):  # the user may have put a secret into the brackets, so it is not shown
+            problem = f"{name} still contains a placeholder in angle brackets: replace it with your own value"
             self.problems += [problem] * (problem not in self.problems)
         return value
 
@@ -261,7 +261,7 @@ class Reader:
             host, _ = parts.hostname, parts.port
         except ValueError:
             parts, host = urlsplit(""), None
-        if not host or parts.username or parts.path.strip("/") or parts.query or parts.fragment:
+        if not host or "@" in parts.netloc or parts.path.strip("/") or parts.query or parts.fragment:
             self.problems.append(
                 f"{name} must be like https://<resource>.cognitiveservices.azure.com, with nothing after the host name"
             )
@@ -295,6 +295,6 @@ class Reader:
                 f"{name}__blobServiceUri and {name}__queueServiceUri"
             )
         for uri in (blob_service_uri, queue_service_uri):
-            if uri and not uri.startswith("https://"):
-                self.problems.append(f"{name}: the URL of a storage service must begin with https://, not {uri!r}")
+            if uri and not uri.startswith("https://"):  # it may hold a signature, so it is not shown
+                self.problems.append(f"{name}: the URL of a storage service must begin with https://")
         return StorageConnection(None, blob_service_uri, queue_service_uri, self.text(f"{name}__clientId") or None)

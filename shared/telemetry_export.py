@@ -6,11 +6,10 @@ attributes of the resource.
 
 import logging
 import time
-import traceback
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
@@ -29,6 +28,7 @@ from opentelemetry.trace import Link, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.telemetry import AZURE_MONITOR, INVOCATION, OTLP, Telemetry
+from shared.telemetry_errors import QuietTracers, log_failure
 
 if TYPE_CHECKING:
     import httpx
@@ -41,11 +41,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("ner")
 
 NAME: Final = "ner-function-app"
-ROOT: Final = f"{Path(__file__).parents[1]}/"
 EXPORT_MILLISECONDS: Final = "15000"
 """How often metrics are sent. What an instance has not sent when the platform removes it is lost."""
-MAX_FRAMES: Final = 30
-MAX_CAUSES: Final = 5
 QUEUE_LENGTH_SECONDS: Final = 60.0
 """How often each process asks for the length of the queue."""
 PROPAGATOR: Final = TraceContextTextMapPropagator()
@@ -131,17 +128,11 @@ class OpenTelemetry(Telemetry):
             links = [*links, Link(around)]
         is_outermost = FIELDS.get() is None
         token = FIELDS.set(fields)
-
-        def report(_kind: object, error: BaseException | None, _traceback: object) -> bool:
-            # The host does not export why an invocation failed, because the app exports its logs itself.
-            if is_outermost and isinstance(error, Exception):
-                file = f"{fields['ner.file']!r}: " if fields["ner.file"] else ""
-                log.error("%s%s failed: %s", file, step, describe_raised(error))
-            return False
-
         try:
             with self.current_span(step, parent, fields, SpanKind.CONSUMER, links), ExitStack() as stack:
-                stack.push(report)
+                if is_outermost:
+                    # The host does not export why an invocation failed, because the app exports its logs itself.
+                    stack.push(partial(log_failure, step, fields.get("ner.file", "")))
                 yield
         finally:
             FIELDS.reset(token)
@@ -226,7 +217,7 @@ class OpenTelemetry(Telemetry):
 
     def watch(self, client: "httpx.AsyncClient") -> None:
         """See Telemetry."""
-        HTTPXClientInstrumentor().instrument_client(client, self.tracers, self.meters)
+        HTTPXClientInstrumentor().instrument_client(client, QuietTracers(self.tracers), self.meters)
 
     def observe_waiting(self, _options: CallbackOptions) -> Iterable[Observation]:
         """Return what the queue held when it was asked last; nothing if that was long ago: then no message arrives."""
@@ -247,22 +238,6 @@ def parent_of(trace_parent: str | None) -> Context:
 def span_context(context: Context) -> trace.SpanContext:
     """Return the span that a context has; an invalid one if it has none."""
     return trace.get_current_span(context).get_span_context()
-
-
-def describe_raised(error: BaseException) -> str:
-    """Return types and frames of an exception and its causes, without their messages: these may quote a text."""
-    parts: list[str] = []
-    cause: BaseException | None = error
-    while cause is not None and len(parts) < MAX_CAUSES:
-        frames = [
-            f"{frame.f_code.co_filename.removeprefix(ROOT)}:{line} in {frame.f_code.co_name}"
-            for frame, line in traceback.walk_tb(cause.__traceback__)
-        ]
-        parts.append(" < ".join([type(cause).__name__, *reversed(frames[-MAX_FRAMES:])]))
-        if isinstance(cause, BaseExceptionGroup):
-            parts += [describe_raised(each) for each in cause.exceptions[:MAX_CAUSES]]
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-    return "; caused by ".join(parts)
 
 
 def exporters(

@@ -31,6 +31,9 @@ from shared.settings import Settings
 from tests.emulator import set_switches
 from tests.ports import free_port, free_ports
 
+# As the app does. OpenTelemetry reads it once in a process, so the first test to make a client decides for all others.
+os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
+
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 """Which of the processes that share the tests this is; None for the one that starts the others, or has no others."""
 ALL_LOGS = STATE / "logs" / "tests"

@@ -152,6 +152,7 @@ class Answer:
         cut: only the first half of the server's own answer is sent, then the connection ends.
         then: called when the call has been carried out, or has been refused, before the caller gets anything. With
             it `never` is a real silence, since it ends the caller.
+        reason: what the status line says.
     """
 
     status: int | None = None
@@ -162,6 +163,7 @@ class Answer:
     edit: Callable[[bytes], bytes] | None = None
     cut: bool = False
     then: Callable[[], None] | None = None
+    reason: str = ""
 
     @property
     def needs_server(self) -> bool:
@@ -171,7 +173,7 @@ class Answer:
     def encode(self, method: str) -> bytes:
         """Return the bytes of the answer."""
         body = b"" if method == "HEAD" or self.status in (204, 304) else self.body
-        lines = [f"HTTP/1.1 {self.status} ", *(f"{name}: {value}" for name, value in self.headers.items())]
+        lines = [f"HTTP/1.1 {self.status} {self.reason}", *(f"{name}: {value}" for name, value in self.headers.items())]
         return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode("latin-1") + body
 
 

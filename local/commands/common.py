@@ -1,5 +1,6 @@
 """What the commands share: the terminal, sentences for errors, and the app that `start` keeps up."""
 
+import errno
 import os
 import signal
 from collections.abc import Iterator
@@ -14,8 +15,6 @@ from urllib.parse import urlsplit
 import msgspec
 import typer
 from azure.core.exceptions import AzureError
-from rich.console import Console
-from rich.markup import escape
 
 from local.account import PRICE
 from local.app_settings import AppSettingsError
@@ -26,6 +25,7 @@ from local.install import InstallError
 from local.ner.labels import LabelsError
 from local.paths import RUNNING
 from local.results import ResultError
+from local.terminal import complain, console
 from shared.names import RefusedNameError, why_refused
 from shared.settings import SettingsError
 
@@ -39,8 +39,6 @@ EXPECTED_ERRORS: Final = (
     ResultError,
     SettingsError,
 )
-
-console = Console(soft_wrap=False)
 
 Since = Annotated[
     datetime | None,
@@ -141,12 +139,6 @@ def running_values() -> dict[str, str] | None:
     return running.values if running else None
 
 
-def complain(message: str) -> None:
-    """Print an error, which may name a file whose name is not UTF-8."""
-    message = message.encode("utf-8", "backslashreplace").decode()
-    Console(stderr=True).print(f"[red]{escape(message)}[/red]", highlight=False, soft_wrap=True)
-
-
 @contextmanager
 def sentences_for_errors() -> Iterator[None]:
     """Turn what can go wrong on a user's machine into a sentence and exit code 1, and Ctrl-C into a quiet end."""
@@ -163,6 +155,12 @@ def sentences_for_errors() -> Iterator[None]:
         raise typer.Exit(1) from None
     except AzureError as error:
         complain(f"The storage account cannot be used: {error}\nCheck NER_STORAGE, the network and your roles.")
+        raise typer.Exit(1) from None
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # the reader of the output has enough
+            raise
+        where = f"{error.filename} cannot be used" if error.filename else "A file cannot be read or written"
+        complain(f"{where}: {error.strerror or error}. Check its permissions and the space on its disk.")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         console.print("Stopped.")

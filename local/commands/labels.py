@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from local import show_evaluation
-from local.commands.common import console, sentences_for_errors
+from local.commands.common import sentences_for_errors
 from local.ner import evaluation
 from local.ner.labels import load_project
+from local.terminal import console, tell
 
 
 def evaluate(
@@ -57,6 +58,6 @@ def evaluate(
             result = evaluation.evaluate(parts, project.categories, Path(folder) / "model.crfsuite")
     if as_json:
         percentage = evaluation.USUAL_PERCENTAGE if testing_split is None else testing_split
-        typer.echo(show_evaluation.as_json(project, result, percentage=percentage, seed=seed, with_mistakes=mistakes))
+        tell(show_evaluation.as_json(project, result, percentage=percentage, seed=seed, with_mistakes=mistakes))
     else:
         show_evaluation.show_evaluation(console, project, result, with_mistakes=mistakes)

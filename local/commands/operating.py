@@ -11,10 +11,11 @@ from rich.live import Live
 from local import show_state
 from local.account import Account, opened
 from local.choosing import Choice, Kind
-from local.commands.common import Since, blob_names_only, complain, console, flag, running_values, sentences_for_errors
+from local.commands.common import Since, blob_names_only, flag, running_values, sentences_for_errors
 from local.redrive import Redrive
 from local.show_progress import live_view, progress_line, survey_json
 from local.survey import Survey, survey
+from local.terminal import complain, console, tell
 from local.times import utc_now
 
 WATCH_SECONDS: Final = 1.0
@@ -94,11 +95,6 @@ def surveys(account: Account, since: datetime | None, limit: int) -> Iterator[Su
         time.sleep(max(WATCH_SECONDS, WATCH_SHARE * (time.monotonic() - begin)))
 
 
-def tell(line: str) -> None:
-    """Print a line for a program, or for a log: as it is, and at once."""
-    print(line, flush=True)  # noqa: T201
-
-
 def redrive(
     names: Names = None,
     *,
@@ -147,7 +143,7 @@ def redrive(
         work = Redrive(account, choice, dry_run=dry_run)
         found = show_state.show_lines(console, work, dry_run=dry_run)
     for name in choice.missing(found):
-        complain(f"No file to send again matches {show_state.printable(name)}. Run 'ner status' to list the files.")
+        complain(f"No file to send again matches {name}. Run 'ner status' to list the files.")
     if not found and not choice.names:
         complain("There is no file of this kind to send again. Run 'ner status' to list the files.")
     raise typer.Exit(0 if found and not choice.missing(found) else 1)

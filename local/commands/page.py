@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import webbrowser
 from typing import Annotated
 
 import typer
@@ -12,11 +11,14 @@ import uvicorn
 from local import stack
 from local.account import Account, chosen_values, opened
 from local.children import stop_with_parent
-from local.commands.common import console, flag, running_app, sentences_for_errors
+from local.commands.common import flag, running_app, sentences_for_errors
 from local.files import FilesError
+from local.install import STATE
 from local.storage_emulator import is_azurite
-from local.view.access import PARAMETER, forwarded_hosts, new_token
+from local.terminal import console, tell
+from local.view.access import forwarded_hosts, new_token, page_url
 from local.view.app import View
+from local.view.opening import open_in_browser
 
 
 def view(
@@ -53,7 +55,7 @@ def view(
         ):
             console.print(f"The page is at {running.page}\n'make start' serves it.", highlight=False, soft_wrap=True)
             if browser:
-                webbrowser.open(running.page)
+                open_in_browser(running.page, STATE)
             return
         with opened(running.values if running else None) as account:
             serve(account, port, browser=browser, exit_with_stdin=exit_with_stdin)
@@ -68,13 +70,13 @@ def serve(account: Account, port: int, *, browser: bool, exit_with_stdin: bool) 
         raise FilesError(f"Port {port} cannot be used ({reason}): choose another with --port") from None
     token = None if is_azurite(account.settings.storage.connection_string) else new_token()
     port = listening.getsockname()[1]
-    url = f"http://127.0.0.1:{port}" + (f"/?{PARAMETER}={token}" if token else "")
+    url = page_url(port, token)
     page = View(account, token=token, hosts=forwarded_hosts(os.environ, port))
     if exit_with_stdin:
-        print(json.dumps({"url": url}), flush=True)  # noqa: T201  # for the one who started us
+        tell(json.dumps({"url": url}))  # for the process that started this one
     else:
         console.print(f"The page is at {url}\nPress Ctrl-C to stop it.", highlight=False, soft_wrap=True)
     if browser:
-        webbrowser.open(url)
+        open_in_browser(url, STATE)
     config = uvicorn.Config(page.app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
     uvicorn.Server(config).run(sockets=[listening])

@@ -1,24 +1,23 @@
 """For whoever reads the results: `show` paints a file's entities, `export` writes those of all files as a table."""
 
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
 from azure.core.exceptions import AzureError
-from rich.console import Console
 from rich.progress import track
 
 from local.account import opened
 from local.app_settings import AppSettingsError
-from local.commands.common import Since, blob_names_only, complain, console, running_values, sentences_for_errors
+from local.commands.common import Since, blob_names_only, running_values, sentences_for_errors
 from local.export import Format, read_outcomes, rows, writer
 from local.files import FilesError
 from local.listing import list_outcomes
 from local.results import ResultError, read_result
 from local.show_result import View, show_result
 from local.show_state import entities_text
+from local.terminal import complain, console, data_output, errors, say, tell
 from shared.outcome import OutcomeStatus
 from shared.settings import SettingsError
 
@@ -30,7 +29,8 @@ def complete_name(incomplete: str) -> list[str]:
     try:
         with opened(running_values()) as account:
             blobs = account.listed(account.settings.input_container, name_starts_with=incomplete, results_per_page=50)
-            return [blob.name for _, blob in zip(range(50), blobs, strict=False)]
+            # A line end would make two words of a name, and the shell lists names as they are.
+            return [blob.name for _, blob in zip(range(50), blobs, strict=False) if blob.name.isprintable()]
     except (AppSettingsError, SettingsError, AzureError, UnicodeEncodeError):
         return []  # a shell that asks while somebody types has no use for an error
 
@@ -83,7 +83,7 @@ def show(
             )
             raise ResultError(f"{error} {hint}") from None
         if as_json:
-            sys.stdout.buffer.write(result.raw + b"\n")
+            tell(result.raw)
         else:
             most = None if whole else MOST_CHARACTERS
             show_result(console, account, result, View(frozenset(category or ()), least_confidence, most))
@@ -122,18 +122,17 @@ def export(
       ner export --format jsonl | jq -r .text | sort | uniq -c
 
     In pandas: pd.read_json('entities.jsonl', lines=True).to_parquet(...).
-    In CSV, a ' precedes each cell that a spreadsheet would run as a formula.
+    In CSV, a ' precedes whatever a spreadsheet may run as a formula.
     JSON Lines contain every text unchanged.
     """
     if kind is None:
         kind = Format.JSONL if output and output.suffix in (".jsonl", ".ndjson") else Format.CSV
     view = View(frozenset(category or ()), least_confidence)
-    errors = Console(stderr=True)
     files = entities = text_records = 0
     problems: list[str] = []
     with sentences_for_errors(), opened(running_values()) as account, ExitStack() as opened_files:
         chosen = sorted(list_outcomes(account, since), key=lambda found: found.blob)
-        write = writer(opened_files.enter_context(opened_output(output)), kind)
+        write = writer(opened_files.enter_context(opened_output(output, kind)), kind)
         found = read_outcomes(account, names or (), chosen)
         for exported in track(found, "reading", len(chosen), console=errors, disable=not errors.is_terminal):
             if exported.outcome is None:
@@ -145,7 +144,7 @@ def export(
                 write(row)
                 entities += 1
         cost = account.cost_text(text_records)
-    errors.print(f"{entities_text(entities)} from {files:,} file{'s' * (files != 1)} ({cost}).", highlight=False)
+    say(errors, f"{entities_text(entities)} from {files:,} file{'s' * (files != 1)} ({cost}).")
     for problem in problems:
         complain(problem)
     if not files:
@@ -153,11 +152,11 @@ def export(
     raise typer.Exit(1 if problems or not files else 0)
 
 
-def opened_output(output: Path | None) -> TextIO:
+def opened_output(output: Path | None, kind: Format) -> TextIO:
     """Open what to write to; lines end as they are written, and the text is UTF-8 wherever it goes."""
     if output is not None:
         try:
             return output.open("w", encoding="utf-8", newline="")
         except OSError as error:
             raise FilesError(f"{output} cannot be written: {error.strerror}. Choose another --output.") from None
-    return open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False)
+    return data_output(is_json=kind is Format.JSONL)

@@ -18,18 +18,17 @@ from local.commands.common import (
     Labels,
     RunningApp,
     announced,
-    complain,
-    console,
     running_app,
     sentences_for_errors,
 )
 from local.files import MARKERS, SAMPLES, FilesError, Skipped, blob_names, sentences
 from local.paths import AZURITE_DATA, LOGS, RESULTS, shown
+from local.private_files import open_private
 from local.results import read_result
 from local.show_result import View, show_result
-from local.show_state import say
 from local.show_way import FileProgress, Reasons
 from local.storage_emulator import DataInUseError, is_azurite
+from local.terminal import complain, console, say
 from local.watch import Dropped, upload, watch
 from shared.outcome import OutcomeStatus
 from shared.settings import Settings
@@ -157,7 +156,7 @@ def describe(running: stack.Stack, *, emulated: bool) -> None:
         lines += ["Connection string for Storage Explorer or az storage:", f"  {settings.storage.connection_string}"]
     lines += [f"Logs: {shown(LOGS)}/", "Press Ctrl-C to stop everything. Files and outcomes are kept."]
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(console, line)
 
 
 def drop_and_follow(
@@ -196,7 +195,8 @@ def show_dropped(account: Account, name: str) -> None:
         if not copy.resolve().is_relative_to(RESULTS.resolve()):
             raise PermissionError(errno.EPERM, "it would be outside of that folder")
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(result.raw)
+        with open_private(copy) as file:
+            file.write(result.raw)
     except OSError as error:
         # A blob's name may be longer than a file's, or a folder may have it already.
         say(console, f"copy:    none ({error.strerror})")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from local.install import ROOT
+from local.terminal import tell
 
 
 def version() -> str:
@@ -17,7 +18,7 @@ def version() -> str:
 def print_version(wanted: bool) -> None:
     """Print the version and exit, if that is wanted."""
     if wanted:
-        typer.echo(f"ner {version()}")
+        tell(f"ner {version()}")
         raise typer.Exit
 
 

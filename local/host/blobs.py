@@ -18,6 +18,7 @@ from local.host import trigger_data
 from local.host.configuration import BlobOptions, HostError
 from local.host.functions import Function, Invoker
 from local.host.queues import QueueListener
+from local.printable import printable
 from shared.names import DOTS
 
 if TYPE_CHECKING:
@@ -237,7 +238,7 @@ class BlobListener:
         if notice.blob_name.endswith("/") or self.is_odd(notice.blob_name):
             return
         blob = self.blobs.get_blob_client(notice.container_name, notice.blob_name)
-        reason = f"New blob detected: {notice.container_name}/{notice.blob_name}"
+        reason = f"New blob detected: {notice.container_name}/{printable(notice.blob_name)}"
         try:
             properties = await blob.get_blob_properties()
             is_replaced = str(properties.etag).strip('"') != notice.etag.strip('"')

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from local.host.blobs import BlobListener
+from local.own_requests import own_requests
 
 log = logging.getLogger("host")
 
@@ -78,7 +79,7 @@ class Webhook:
         """Prepare a server; callers pass the key as `?code=`."""
         self.listener = listener
         self.key = key
-        app = Starlette(routes=[Route(PATH, self.take, methods=["POST"])])
+        app = Starlette(routes=[Route(PATH, self.take, methods=["POST"])], middleware=own_requests())
         config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False, lifespan="off")
         self.server = Server(config)
 

@@ -3,13 +3,14 @@
 import argparse
 import json
 import logging
+import os
 import socket
 import sys
 from pathlib import Path
 
 import uvicorn
 
-from local.app_settings import SAMPLE, read_values
+from local.app_settings import EMULATOR_KEY, SAMPLE, read_values
 from local.children import stop_with_parent
 from local.install import ROOT, STATE
 from local.ner.app import Emulator
@@ -28,7 +29,10 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line; what it leaves out is as in local.settings.sample.json."""
     sample = read_values(SAMPLE)
     parser = argparse.ArgumentParser(
-        "python -m local.ner", description="Serve the emulator of the custom NER service on this machine."
+        "python -m local.ner",
+        description="Serve the emulator of the custom NER service on this machine.",
+        epilog=f"The environment variable {EMULATOR_KEY} is the key to accept (default: that of {SAMPLE.name}). If it "
+        "is empty, any bearer token is accepted.",
     )
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: a free one)")
     parser.add_argument(
@@ -40,9 +44,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--cache", type=Path, default=STATE / "models", help="folder for trained models (default: .local/models)"
     )
-    parser.add_argument(
-        "--key", default=sample["NER_KEY"], help="key to accept; if empty, any bearer token is accepted"
-    )
     parser.add_argument("--project", default=sample["NER_PROJECT_NAME"], help="name of the project")
     parser.add_argument("--deployment", default=sample["NER_DEPLOYMENT_NAME"], help="name of the deployment")
     parser.add_argument("--model-id", default=sample["NER_MODEL_ID"], help="id of the model for the first preview")
@@ -53,7 +54,9 @@ def parse_arguments() -> argparse.Namespace:
         help="duration of a job in seconds (default: %(default)s)",
     )
     parser.add_argument("--exit-with-stdin", action="store_true", help="stop when standard input ends")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    arguments.key = os.environ.get(EMULATOR_KEY, sample["NER_KEY"])
+    return arguments
 
 
 def load(labels: Path, cache: Path) -> tuple[Project, Recogniser]:

@@ -23,14 +23,17 @@ from local.ner.jobs import Jobs
 from local.ner.preview import PREFIX, Preview, Seed
 from local.ner.recogniser import Recogniser
 from local.ner.requests import MOST_BYTES, Deployment, JobRequest, RateLimit, check_documents, digests_of
-from local.ner.responses import json_response, refusal
+from local.ner.responses import api_error, json_response, refusal
 from local.ner.switches import ClockStep, GatewayError, LostConnection, Switches, raise_fault
 from local.ner.unknown_fields import with_unknown_fields
+from local.own_requests import own_requests
 
 PREVIEWS: Final[dict[str, Dialect]] = {dialect.name: dialect for dialect in (Seed(), Preview())}
 BY_DATE: Final[dict[str, Dialect]] = {
     version: GenerallyAvailable(version) for version in (*STABLE_VERSIONS, *PREVIEW_VERSIONS)
 }
+MAX_DIGITS: Final = 9
+"""Of `skip` and `top`."""
 NUMBER: Final = re.compile(r"^[0-9]{2}:")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -93,6 +96,8 @@ class Emulator:
                 Route("/{path:path}", self.guarded(self.refuse_path), methods=["GET", "POST"]),
             ],
             lifespan=self.lifespan,
+            middleware=own_requests(),
+            exception_handlers={ApiError: api_error},
         )
 
     @asynccontextmanager
@@ -207,7 +212,7 @@ class Emulator:
     async def move_clock(self, request: Request) -> Response:
         """`POST /emulator/clock`: move the service's clock forward by `seconds`; recognition in progress ends first."""
         try:
-            step = msgspec.json.decode(await request.body(), type=ClockStep)
+            step = msgspec.json.decode(await read_body(request), type=ClockStep)
         except msgspec.DecodeError as error:
             return json_response(bad_request("InvalidRequestBodyFormat", str(error)).body, 400)
         await asyncio.gather(*(job.answers for job in self.jobs.all()), return_exceptions=True)
@@ -237,7 +242,7 @@ class Emulator:
         """`/emulator/switches`: show them, or set all of them; what is left out goes back to its default."""
         if request.method == "PUT":
             try:
-                self.switches = msgspec.json.decode(await request.body(), type=Switches)
+                self.switches = msgspec.json.decode(await read_body(request), type=Switches)
             except msgspec.DecodeError as error:
                 return json_response(bad_request("InvalidRequestBodyFormat", str(error)).body, 400)
         return json_response(self.switches)
@@ -281,7 +286,7 @@ def read_number(query: dict[str, str], name: str, default: int) -> int:
     value = query.get(name) or query.get(f"${name}")
     if value is None:
         return default
-    if not value.isascii() or not value.isdigit():
+    if not value.isascii() or not value.isdigit() or len(value) > MAX_DIGITS:
         raise bad_request("InvalidParameterValue", f"{name} must be a whole number, not {value[:20]!r}.")
     return int(value)
 

@@ -169,7 +169,11 @@ def read_text(folder: Path, location: str, where: str) -> str:
         LabelsError: the file is missing, outside the folder, or not UTF-8.
     """
     path = folder / location
-    if not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        is_inside = path.resolve().is_relative_to(folder.resolve())
+    except ValueError:
+        raise LabelsError(f"{location!r} cannot be the name of a file. Correct the location of the document.") from None
+    if not is_inside:
         raise LabelsError(f"{where}: the text is outside the folder of the labels file. Put it into that folder.")
     try:
         return path.read_bytes().decode("utf-8-sig")

@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -26,6 +27,13 @@ def refusal(error: ApiError | GatewayError | LostConnection) -> Response:
     if isinstance(error, ApiError):
         return json_response(error.body, error.status, error.headers)
     return HalfAnAnswer()
+
+
+async def api_error(_request: Request, error: Exception) -> Response:
+    """Return the response to a call that raised an ApiError."""
+    if not isinstance(error, ApiError):
+        raise error
+    return refusal(error)
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -1,18 +1,17 @@
-"""Who may see the page: on a machine with other users, whoever was told its address.
+"""Who may see the page: on a machine with other users, only those who know its URL.
 
-The port is open to all of them, and the page shows what whoever started it may read. So, unless the account is the
-storage emulator's, which anybody on the machine can read anyway, the address holds a token, which becomes a cookie.
+The port is open to all of them, and the page shows what the user who started it may read. So, unless the account is
+that of a storage emulator on this machine, the first segment of each path is a token. It is not in a cookie, because
+browsers send the cookies of a host to all of its ports, and other users may have servers there.
 """
 
 import secrets
 from collections.abc import Mapping
 from typing import Final
 
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-PARAMETER: Final = "token"
 REFUSAL: Final = (
     "Access denied: the URL has no valid token. Open the whole URL that was printed when the page was started."
 )
@@ -29,31 +28,29 @@ def forwarded_hosts(environ: Mapping[str, str], port: int) -> list[str]:
     return [f"{name}-{port}.{domain}"] if name and domain else []
 
 
+def page_url(port: int, token: str | None) -> str:
+    """Return the URL of a page on this machine."""
+    return f"http://127.0.0.1:{port}" + (f"/{token}/" if token else "")
+
+
 class TokenGuard:
-    """Lets requests pass that have the token in a cookie, and gives that to whoever brings it in the address."""
+    """Passes requests on whose path begins with the token."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
-        """Stand before an application."""
+        """Wrap an application, whose links must be relative."""
         self.app = app
         self.token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer."""
+        """Respond."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request = Request(scope)
-        # Cookies know no ports, and another page may be up on this machine.
-        cookie = f"page-{(scope.get('server') or ('', 0))[1]}"
-        if self.is_right(request.cookies.get(cookie)):
-            await self.app(scope, receive, send)
-            return
-        answer: Response = PlainTextResponse(REFUSAL, 403)
-        if self.is_right(request.query_params.get(PARAMETER)):
-            answer = RedirectResponse("/", 303)
-            answer.set_cookie(cookie, self.token, httponly=True, samesite="strict")
-        await answer(scope, receive, send)
-
-    def is_right(self, given: str | None) -> bool:
-        """Tell whether this is the token; how long that takes tells nothing."""
-        return secrets.compare_digest((given or "").encode(), self.token.encode())
+        given, slash, _ = str(scope["path"]).removeprefix("/").partition("/")
+        # The time that this takes does not depend on the token.
+        if not secrets.compare_digest(given.encode("utf-8", "replace"), self.token.encode()):
+            await PlainTextResponse(REFUSAL, 403)(scope, receive, send)
+        elif not slash:
+            await RedirectResponse(f"/{self.token}/", 303)(scope, receive, send)
+        else:
+            await self.app({**scope, "root_path": f"/{self.token}"}, receive, send)

@@ -1,5 +1,6 @@
 """The page's HTTP service, on this machine alone: shows an account and takes files for it, and changes nothing else."""
 
+import asyncio
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,23 +13,23 @@ from azure.core.exceptions import AzureError, ResourceNotFoundError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from local.account import Account
 from local.install import VIEW_NODE_MODULES
 from local.listing import State, list_file
-from local.results import ResultError, decode_outcome, read_raw_outcome, read_result
+from local.own_requests import own_requests
+from local.results import ResultError, read_result
 from local.show_state import entities_text
 from local.times import age_text, utc_now
 from local.view.access import TokenGuard
-from local.view.board import Board, storage_problem
-from local.view.reading import KEPT, Reading, classes, described
+from local.view.board import LARGEST_OUTCOME, Board, storage_problem
+from local.view.headers import SafeHeaders
+from local.view.reading import KEPT, MAX_PROBLEMS, Reading, classes, described, short
 from shared.documents import DocumentError, check_length
 from shared.names import RefusedNameError, check_name, result_name
 
@@ -40,33 +41,14 @@ LIBRARIES: Final = {
 }
 COLOURS: Final = 12
 ROWS: Final = 200
+MAX_ROWS: Final = 2_000
+MAX_CATEGORIES: Final = 200
+"""In a list of categories."""
+UPLOADS_AT_ONCE: Final = 16
+UPLOAD_SECONDS: Final = 300.0
+"""For receiving a file."""
 IN_MEMORY: Final = 1024 * 1024
-HEADERS: Final = {
-    # Nothing but what this service sends itself: a text that were taken for a page could still do nothing.
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-store",
-}
-
-
-class SafeHeaders:
-    """Sends HEADERS with every answer."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        """Stand before an application."""
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer."""
-
-        async def send_more(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in HEADERS.items())]
-            await send(message)
-
-        await self.app(scope, receive, send_more)
+ENDS_CONNECTION: Final = {"connection": "close"}
 
 
 @dataclass(frozen=True)
@@ -84,7 +66,7 @@ class Shortened:
         most = asked.get("most", "")
         state = asked.get("state", "")
         known = state if state in {one.value for one in State} else ""
-        return cls(asked.get("q", ""), known, int(most) if most.isdecimal() and len(most) < 7 else ROWS)
+        return cls(asked.get("q", ""), known, min(int(most), MAX_ROWS) if most.isdecimal() and len(most) < 7 else ROWS)
 
 
 class View:
@@ -101,7 +83,8 @@ class View:
         self.account = account
         self.board = Board(account)
         # By the outcome's etag too, as it was last seen: what has changed since is read anew.
-        self.open_reading = lru_cache(KEPT)(lambda name, _etag: Reading(read_result(account, name)))
+        self.open_reading = lru_cache(KEPT)(lambda name, _etag: read(account, name))
+        self.uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
         self.templates = Jinja2Templates(FOLDER / "templates")
         self.templates.env.trim_blocks = self.templates.env.lstrip_blocks = True
         self.templates.env.globals.update(
@@ -112,10 +95,13 @@ class View:
             entities_text=entities_text,
             classes=classes,
             described=described,
+            max_categories=MAX_CATEGORIES,
+            max_problems=MAX_PROBLEMS,
         )
+        self.templates.env.filters["short"] = short
         self.templates.env.filters["colour"] = lambda category, colours: colours.get(category, 0)
         self.templates.env.globals["largest"] = account.settings.max_blob_bytes
-        self.app = Starlette(
+        service = Starlette(
             routes=[
                 Route("/", self.index),
                 Route("/files", self.files),
@@ -128,25 +114,25 @@ class View:
                 Mount("/static", StaticFiles(directory=FOLDER / "static")),
             ],
             middleware=[
-                Middleware(SafeHeaders),
-                # A page elsewhere that has its own name lead here must not read anything.
-                Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", *hosts]),
+                *own_requests(hosts),
                 *([Middleware(TokenGuard, token=token)] if token else []),
             ],
             exception_handlers={AzureError: storage_error, ResultError: no_result, RefusedNameError: refused_name},
         )
+        # Around all of it: the response to an unexpected error is made outside of all middleware.
+        self.app = SafeHeaders(service)
 
-    def answer(self, request: Request, template: str, context: Mapping[str, Any]) -> Response:
-        """Return a page, or a piece of one."""
-        return self.templates.TemplateResponse(request, template, dict(context))
+    async def answer(self, request: Request, template: str, context: Mapping[str, Any]) -> Response:
+        """Return a page, or a piece of one, without holding up other requests."""
+        return await run_in_threadpool(self.templates.TemplateResponse, request, template, dict(context))
 
     async def index(self, request: Request) -> Response:
         """`/`: the whole page."""
-        return self.answer(request, "index.html", await self.list_context(request))
+        return await self.answer(request, "index.html", await self.list_context(request))
 
     async def files(self, request: Request) -> Response:
         """`/files`: the part of it that changes."""
-        return self.answer(request, "update.html", {**await self.list_context(request), "is_update": True})
+        return await self.answer(request, "update.html", {**await self.list_context(request), "is_update": True})
 
     async def list_context(self, request: Request) -> dict[str, Any]:
         """Return what the list shows."""
@@ -159,7 +145,9 @@ class View:
             "rows": rows,
             "count": count,
             "now": utc_now(),
-            "more": address("/", q=shortened.query, state=shortened.state, most=shortened.most + ROWS),
+            "more": address("./", q=shortened.query, state=shortened.state, most=shortened.most + ROWS)
+            if shortened.most < MAX_ROWS
+            else "",
             "colours": self.colours(),
         }
 
@@ -170,11 +158,11 @@ class View:
         if found is None:
             raise ResultError("There is no file with this name, and no outcome either.")
         context: dict[str, Any] = {"file": found, "now": utc_now(), "reading": None}
-        if found.state.has_ended and found.outcome is not None:
+        if found.state.has_ended and found.outcome is not None and found.outcome.size <= LARGEST_OUTCOME:
             context |= await self.reading_context(found.name, found.outcome.etag, 0)
         outcome = context["reading"].result.outcome if context["reading"] else None
         context["row"] = await run_in_threadpool(self.board.row_of, found, outcome)
-        return self.answer(request, "file.html", context)
+        return await self.answer(request, "file.html", context)
 
     async def part(self, request: Request) -> Response:
         """`/file/part?name=&etag=&part=`: a further part of its text."""
@@ -184,17 +172,17 @@ class View:
         etag = asked.get("etag", "")
         context = await self.reading_context(asked.get("name", ""), etag, part)
         if context["reading"].result.etag != etag:
-            return self.answer(request, "changed.html", {})
-        return self.answer(request, "part.html", context)
+            return await self.answer(request, "changed.html", {})
+        return await self.answer(request, "part.html", context)
 
     async def reading_context(self, name: str, etag: str, part: int) -> dict[str, Any]:
         """Return what a part of a result shows."""
         reading = await run_in_threadpool(self.open_reading, name, etag)
-        stretches = reading.parts[part] if part < len(reading.parts) else ()
-        following = address("/file/part", name=name, etag=reading.result.etag, part=part + 1)
+        painted = await run_in_threadpool(reading.painted, part)
+        following = address("file/part", name=name, etag=reading.result.etag, part=part + 1)
         return {
             "reading": reading,
-            "stretches": stretches,
+            "painted": painted,
             "following": following if part + 1 < len(reading.parts) else "",
             "colours": self.colours(*reading.categories),
         }
@@ -206,44 +194,70 @@ class View:
 
     async def outcome(self, request: Request) -> Response:
         """`/file/outcome?name=`: the outcome as it is, to be kept."""
-        blob = result_name(check_name(request.query_params.get("name", "")))
-        raw, _ = await run_in_threadpool(read_raw_outcome, self.account, blob)
-        return download(raw, f"{decode_outcome(blob, raw).source.name}.json", "application/json")
+        name = check_name(request.query_params.get("name", ""))
+        container = self.account.settings.results_container
+        missing = f"There is no outcome of {name!r}."
+        return await self.download(container, result_name(name), name, ".json", missing)
 
     async def text(self, request: Request) -> Response:
         """`/file/text?name=`: the file as it was dropped, to be kept."""
         name = request.query_params.get("name", "")
-        blob = self.account.blob(self.account.settings.input_container, name)
+        missing = "The file is no longer in the input container."
+        container = self.account.settings.input_container
+        return await self.download(container, name, name, "", missing)
+
+    async def download(self, container: str, blob: str, name: str, ending: str, missing: str) -> Response:
+        """Return a blob to be kept, piece by piece; no browser displays it, whatever it contains."""
+        client = self.account.blob(container, blob)
         try:
-            data = await run_in_threadpool(lambda: blob.download_blob().readall())
+            found = await run_in_threadpool(client.download_blob)
         except ResourceNotFoundError:
-            return PlainTextResponse("The file is no longer in the input container.", 404)
-        return download(data, name, "application/octet-stream")
+            return PlainTextResponse(missing, 404)
+        last = quote(name.rpartition("/")[2] + ending, safe="")
+        media_type = "application/json" if ending else "application/octet-stream"
+        headers = {"content-disposition": f"attachment; filename*=UTF-8''{last}"}
+        return StreamingResponse(found.chunks(), media_type=media_type, headers=headers)
 
     async def drop(self, request: Request) -> Response:
         """`PUT /drop?name=`: take a file. A page elsewhere must ask before it sends this, and nobody answers."""
-        name = request.query_params.get("name", "").lstrip("/")
-        if not name:
-            return PlainTextResponse("The file has no name.", 400)
-        check_name(name)
-        size = 0
-        with tempfile.SpooledTemporaryFile(IN_MEMORY) as received:
-            async for chunk in request.stream():
-                size += len(chunk)
+        name = check_name(request.query_params.get("name", "").lstrip("/"))
+        if self.uploads.locked():
+            return PlainTextResponse("Too many files arrive at the same time: try again.", 503, ENDS_CONNECTION)
+        async with self.uploads:
+            with tempfile.SpooledTemporaryFile(IN_MEMORY) as received:
                 try:
-                    check_length(size, self.account.settings.max_blob_bytes)
+                    async with asyncio.timeout(UPLOAD_SECONDS):
+                        await self.receive(request, received)
                 except DocumentError as error:
                     return PlainTextResponse(error.message, 413)
-                received.write(chunk)
-            received.seek(0)
-            await run_in_threadpool(self.upload, name, received)
+                except (TimeoutError, ClientDisconnect):
+                    # Else the server waits for the rest as long as the client likes.
+                    return PlainTextResponse("The file did not arrive in time.", 408, ENDS_CONNECTION)
+                received.seek(0)
+                await run_in_threadpool(self.upload, name, received)
         return Response(status_code=201)
+
+    async def receive(self, request: Request, received: Any) -> None:
+        """Write the body to a file. Raises DocumentError as soon as it is too large."""
+        size = 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            check_length(size, self.account.settings.max_blob_bytes)
+            received.write(chunk)
 
     def upload(self, name: str, data: Any) -> None:
         """Put a file into the input container, in place of an older version."""
         blob = self.account.blob(self.account.settings.input_container, name)
         blob.upload_blob(data, overwrite=True)
         self.board.expire()
+
+
+def read(account: Account, name: str) -> Reading:
+    """Return a result to be shown. Raises ResultError if there is none, or it is too large."""
+    properties = account.properties(account.settings.results_container, result_name(name))
+    if properties is not None and properties.size > LARGEST_OUTCOME:
+        raise ResultError("The outcome is too large to show here.")
+    return Reading(read_result(account, name))
 
 
 def library(path: Path) -> Any:
@@ -256,16 +270,8 @@ def library(path: Path) -> Any:
 
 
 def address(path: str, **query: Any) -> str:
-    """Return an address within the page."""
+    """Return a URL relative to that of the page, whose own path may begin with a token."""
     return f"{path}?{urlencode({name: value for name, value in query.items() if value != ''}, quote_via=quote)}"
-
-
-def download(data: bytes, name: str, media_type: str) -> Response:
-    """Return a file to be kept: no browser shows it, whatever is in it."""
-    short = quote(name.rpartition("/")[2], safe="")
-    return Response(
-        data, media_type=media_type, headers={"content-disposition": f"attachment; filename*=UTF-8''{short}"}
-    )
 
 
 async def storage_error(_request: Request, error: Exception) -> Response:
@@ -275,7 +281,7 @@ async def storage_error(_request: Request, error: Exception) -> Response:
 
 async def refused_name(_request: Request, error: Exception) -> Response:
     """Say why no file has this name."""
-    return PlainTextResponse(f"There is no file with this name: {error}.", 400)
+    return PlainTextResponse(f"No file can have this name: {error}.", 400)
 
 
 async def no_result(_request: Request, error: Exception) -> Response:

@@ -26,6 +26,7 @@ from local.poison import poison_queues
 from local.results import ResultError, decode_outcome, read_raw_outcome
 from local.survey import is_existing, not_picked_up, oldest_unfinished
 from local.times import duration_text, utc_now
+from local.view.reading import short
 from shared.outcome import Outcome
 from shared.state.batch import BatchKind
 
@@ -41,6 +42,9 @@ DIGEST_SECONDS: Final = 1.0
 """Of each look, at least, for reading outcomes; as long as the listing took, if that is more."""
 LARGEST_OUTCOME: Final = 64 * 1024 * 1024
 """Bytes; the page shows a larger one by its name alone."""
+CATEGORIES_A_DIGEST: Final = 200
+"""Categories that are kept of an outcome. A project of the service has at most as many."""
+PROBLEM_CHARACTERS: Final = 1_000
 FLIGHTS_A_LOOK: Final = 50
 
 
@@ -281,10 +285,11 @@ class Board:
 
 def digest_of(outcome: Outcome) -> Digest:
     """Return an outcome in short."""
+    categories = Counter(short(entity.category) for document in outcome.documents for entity in document.entities)
     return Digest(
-        Counter(entity.category for document in outcome.documents for entity in document.entities),
+        Counter(dict(categories.most_common(CATEGORIES_A_DIGEST))),
         outcome.statistics.transactions_count,
-        outcome.errors[0].message if outcome.errors else "",
+        short(outcome.errors[0].message, PROBLEM_CHARACTERS) if outcome.errors else "",
         len(outcome.errors),
     )
 

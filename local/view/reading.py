@@ -13,6 +13,14 @@ from shared.ner.model import Entity, Problem
 DOCUMENTS_A_PART: Final = 50
 RAW_CHARACTERS: Final = 50_000
 """Of an outcome that is shown as it is; all of it can be downloaded."""
+ENTITIES_A_PART: Final = 2_000
+"""Entities that a part shows; a text of its length rarely has half as many."""
+ENTITIES_A_PIECE: Final = 5
+"""Entities that the page shows of those that cover the same characters."""
+MAX_PROBLEMS: Final = 100
+"""Problems that the page shows of a file, and of each of its documents."""
+NAME_CHARACTERS: Final = 200
+"""Characters that the page shows of a category."""
 KEPT: Final = 4
 """Results that stay in memory: whoever reads on in one needs its other parts."""
 
@@ -25,10 +33,22 @@ class Stretch:
     start: int
     end: int
 
-    @property
-    def pieces(self) -> Iterator[Piece]:
-        """The text with its entities."""
-        return pieces(self.document.text or "", self.document.entities, self.start, self.end)
+
+@dataclass(frozen=True)
+class Painted:
+    """A stretch with its entities, or with as many of them as the page shows.
+
+    Attributes:
+        stretch: the stretch.
+        entities: the entities in it, in the order of the text.
+        pieces: its text with these entities.
+        is_cut: whether the page shows fewer entities than there are.
+    """
+
+    stretch: Stretch
+    entities: list[Entity]
+    pieces: list[Piece]
+    is_cut: bool
 
 
 class Reading:
@@ -38,6 +58,16 @@ class Reading:
         """Cut it into parts."""
         self.result = result
         self.parts: Sequence[Sequence[Stretch]] = list(cut(result.documents))
+
+    def painted(self, number: int) -> list[Painted]:
+        """Return a part with its entities; of a part that does not exist, nothing."""
+        left = ENTITIES_A_PART
+        found = []
+        for stretch in self.parts[number] if number < len(self.parts) else ():
+            one = paint(stretch, left)
+            left -= len(one.entities)
+            found.append(one)
+        return found
 
     @cached_property
     def categories(self) -> Counter[str]:
@@ -66,6 +96,25 @@ class Reading:
         return len(self.result.raw) > RAW_CHARACTERS
 
 
+def paint(stretch: Stretch, most: int) -> Painted:
+    """Return a stretch with at most the given number of its entities."""
+    document, start, end = stretch.document, stretch.start, stretch.end
+    if document.text is None:
+        return Painted(stretch, document.entities[:most], [], len(document.entities) > most)
+    within = [
+        entity
+        for entity in document.entities
+        if entity.length > 0 and entity.offset < end and entity.offset + entity.length > start
+    ]
+    entities = sorted(within, key=lambda entity: (entity.offset, -entity.length))[:most]
+    found = []
+    is_cut = len(entities) < len(within)
+    for piece in pieces(document.text, entities, start, end):
+        is_cut |= len(piece.entities) > ENTITIES_A_PIECE
+        found.append(Piece(piece.text, piece.entities[:ENTITIES_A_PIECE], piece.is_first))
+    return Painted(stretch, entities, found, is_cut)
+
+
 def cut(documents: Sequence[Shown]) -> Iterator[list[Stretch]]:
     """Yield what to show at a time: a stretch of a long document, or some short documents."""
     part: list[Stretch] = []
@@ -89,6 +138,12 @@ def classes(entities: Sequence[Entity], colours: dict[str, int]) -> str:
 def described(entities: Sequence[Entity]) -> str:
     """Return the entities of a piece in words, with their confidence."""
     return "; ".join(
-        f"{entity.category}{f' / {entity.subcategory}' if entity.subcategory else ''}{confidence_text(entity)}"
+        f"{short(entity.category)}{f' / {short(entity.subcategory)}' if entity.subcategory else ''}"
+        f"{confidence_text(entity)}"
         for entity in entities
     )
+
+
+def short(text: str, characters: int = NAME_CHARACTERS) -> str:
+    """Return a text, or its beginning if it has more than the given number of characters."""
+    return text if len(text) <= characters else f"{text[:characters]} …"

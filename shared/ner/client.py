@@ -1,7 +1,7 @@
 """The HTTP client of the custom NER API: submit documents, look at a job, collect its results.
 
 The key, or the token, goes to NER_ENDPOINT only: job ids are checked before they enter a path, links in answers are
-read for their page numbers alone, and redirects are not followed.
+read for their page numbers alone, and redirects are not followed. An answer that quotes it loses it before it is read.
 """
 
 import asyncio
@@ -18,19 +18,18 @@ import msgspec
 
 from shared.ner.dialects import Request, dialect_for
 from shared.ner.errors import (
-    LONGEST_LOGGED,
     RESPONSE_ERRORS,
     Answer,
     NerError,
     Remedy,
     from_answer,
     from_transport,
-    printable,
 )
 from shared.ner.model import TIMED_OUT, Document, Job, JobStatus, Page
 from shared.ner.rate import CallRate
 from shared.ner.reading import read_job
-from shared.settings import Settings
+from shared.ner.receiving import KEY_HEADER, mask_for, read_body, secret_of
+from shared.settings import LOOPBACK, Settings
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -44,14 +43,12 @@ TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=32, keepalive_expiry=60.0)
 MOST_PAGES: Final = 25
 """Of results: a request has at most that many documents, and a page at least one."""
-LARGEST_ANSWER: Final = 125_000 * 512
-"""Bytes. A request has at most 125,000 characters; an entity of one character takes less than 512 bytes."""
 LONGEST_CALL_SECONDS: Final = 120.0
 """An answer that never ends must not last until functionTimeout (host.json), when the host restarts the worker."""
 YOUNG: Final = timedelta(minutes=10)
 """Age up to which the service may not show a job: replicas differ for seconds, a failover takes minutes."""
-MOST_HOSTS: Final = 10
-"""That are warned of, since an answer may name any."""
+DIRECTLY: Final = {f"all://{f'[{host}]' if ':' in host else host}": None for host in LOOPBACK}
+"""No proxy may see a call to this machine: it would get the key and the text in clear."""
 
 
 def utc_now() -> datetime:
@@ -67,7 +64,7 @@ class KeyAuth(httpx.Auth):
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Add the key to the request."""
-        request.headers["Ocp-Apim-Subscription-Key"] = self.key
+        request.headers[KEY_HEADER] = self.key
         yield request
 
 
@@ -106,7 +103,7 @@ class NerClient:
         """Make a client; without a key, tokens come from `credential` (DefaultAzureCredential if None)."""
         self.dialect = dialect_for(settings)
         self.hostname = urlsplit(settings.endpoint).hostname
-        self.other_hosts: set[str] = set()
+        self.is_another_host_told = False
         self.now = now
         self.rate = CallRate()
         self.credential = credential
@@ -118,7 +115,14 @@ class NerClient:
         # Gateways set cookies. The API needs none, and one of odd characters would make every later request fail.
         cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
         self.http = httpx.AsyncClient(
-            base_url=settings.endpoint, auth=auth, timeout=TIMEOUT, limits=LIMITS, transport=transport, cookies=cookies
+            base_url=settings.endpoint,
+            auth=auth,
+            headers={"Accept-Encoding": "gzip"},
+            timeout=TIMEOUT,
+            limits=LIMITS,
+            transport=transport,
+            mounts=DIRECTLY,
+            cookies=cookies,
         )
 
     async def submit(
@@ -169,13 +173,11 @@ class NerClient:
         job_id = location.path.rstrip("/").rpartition("/")[2]
         if not JOB_ID.fullmatch(job_id):
             return None
-        host = location.hostname
-        if host not in (None, self.hostname, *self.other_hosts) and len(self.other_hosts) < MOST_HOSTS:
-            self.other_hosts.add(str(host))
+        if location.hostname not in (None, self.hostname) and not self.is_another_host_told:
+            self.is_another_host_told = True
             log.warning(
-                "the service names host '%s' for its jobs, not that of NER_ENDPOINT: the app looks for them at "
-                "NER_ENDPOINT. If it does not find them, set NER_ENDPOINT to the resource's own URL",
-                printable(str(host))[:LONGEST_LOGGED],
+                "the service names another host for its jobs, not that of NER_ENDPOINT: the app looks for them at "
+                "NER_ENDPOINT. If it does not find them, set NER_ENDPOINT to the resource's own URL"
             )
         return job_id
 
@@ -259,11 +261,13 @@ class NerClient:
                     method, request.path, params=request.query, content=content, headers=headers
                 )
                 response = await self.http.send(built, stream=True)
-                answer = Answer(response.status_code, response.reason_phrase, response.headers)
-                answer.body = await read_body(response)
+                mask = mask_for(secret_of(built))
+                headers_received = [(name, mask(value)) for name, value in response.headers.raw]
+                answer = Answer(response.status_code, httpx.Headers(headers_received))
+                answer.body = mask(await read_body(response))
         except RESPONSE_ERRORS as error:
             if answer is None:
-                raise from_transport(error) from error
+                raise from_transport(error) from None  # the cause may quote what the service sent
             answer.fault = from_transport(error)
         return answer
 
@@ -280,16 +284,3 @@ def explained(job: Job, cancel_after: int | None) -> Job:
     if is_cancelled and cancel_after is not None and (job.seconds or 0.0) >= cancel_after:
         return msgspec.structs.replace(job, problems=[TIMED_OUT])
     return job
-
-
-async def read_body(response: httpx.Response) -> bytes:
-    """Return the body of a response, up to a size that no honest one has, and let the connection go."""
-    body = bytearray()
-    try:
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > LARGEST_ANSWER:
-                raise httpx.StreamError(f"it is longer than {LARGEST_ANSWER:,} bytes")
-    finally:
-        await response.aclose()
-    return bytes(body)

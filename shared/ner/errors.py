@@ -43,6 +43,22 @@ RESPONSE_ERRORS: Final = (
 """All that the HTTP client raises for a connection or a response; those of TLS and of host names it lets through."""
 
 
+OWN_REASONS: Final = (httpx.NetworkError, httpx.TimeoutException, httpx.ProxyError, httpx.StreamError, OSError)
+"""Errors in words of this machine. Those of others, such as a status line that is none, quote what the service sent."""
+NOT_OF_HTTP: Final = (httpx.ProtocolError, httpx.DecodingError, httpx.UnsupportedProtocol)
+"""Errors of a service that was reached."""
+TO_CHECK: Final = {
+    "ProjectNotFound": "NER_PROJECT_NAME and NER_DEPLOYMENT_NAME",
+    "ModelVersionIncorrect": "NER_PROJECT_NAME, NER_DEPLOYMENT_NAME and NER_MODEL_ID",
+    "UnsupportedApiVersionValue": "NER_API_VERSION",
+}
+"""App settings, by error codes."""
+TO_CHECK_BY_STATUS: Final = {
+    401: "NER_KEY and NER_ENDPOINT or, without a key, the role of the app's identity",
+    403: "NER_KEY and NER_ENDPOINT, the role of the app's identity, and the network rules of the resource",
+    404: "NER_ENDPOINT, NER_PROJECT_NAME and NER_DEPLOYMENT_NAME",
+}
+
 TOO_LARGE: Final = 413
 GATEWAY_STATUSES: Final = frozenset({408, 502, 504})
 """Of a gateway that has passed a call on and got no answer."""
@@ -64,12 +80,13 @@ class NerError(Exception):
 
     Attributes:
         code: the API's error code, the most specific one given, or one of ours for a call that got no answer.
-        message: a sentence for the person who can act; never holds document text or the key.
+        message: a sentence for the person who can act. It has the service's words only if these are about this very
+            text, whose uploader reads them.
         remedy: whether trying again makes sense.
         retry_after: seconds that the service asks to wait at least, or None.
         throttled: whether there were too many calls.
         is_unanswered: whether the service may have done what was asked, although it did not say so.
-        for_log: what the log may say: one line, without a message that might quote the text of a document.
+        for_log: what the log may say: one line of the code and our own words, since the service's may quote a text.
     """
 
     def __init__(
@@ -79,7 +96,7 @@ class NerError(Exception):
         remedy: Remedy,
         retry_after: float | None = None,
         *,
-        may_quote: bool = False,
+        logged: str | None = None,
         throttled: bool = False,
         is_unanswered: bool = False,
     ) -> None:
@@ -89,7 +106,7 @@ class NerError(Exception):
         self.retry_after = retry_after
         self.throttled = throttled
         self.is_unanswered = is_unanswered
-        self.for_log = code if may_quote else f"{code}: {printable(message)[:LONGEST_LOGGED]}"
+        self.for_log = f"{code}: {printable(message if logged is None else logged)[:LONGEST_LOGGED]}"
         super().__init__(self.for_log)
 
 
@@ -98,14 +115,12 @@ class Answer(msgspec.Struct):
 
     Attributes:
         status: HTTP status.
-        reason: the status in words, as the response has it.
-        headers: by names in any case.
+        headers: by names in any case; neither they nor the body hold the app's key.
         body: empty if it could not be read.
         fault: why the body could not be read, or None.
     """
 
     status: int
-    reason: str
     headers: Mapping[str, str]
     body: bytes = b""
     fault: NerError | None = None
@@ -129,36 +144,45 @@ def from_answer(answer: Answer, *, submitting: bool, is_young: bool = False) -> 
     status = answer.status
     body = decode(answer.body)
     described = describe(body.get("error")) if isinstance(body, dict) else None
-    code, message = described or (f"HTTP{status}", printable(answer.reason)[:LONGEST_LOGGED] or "no reason given")
+    code, message = described or (f"HTTP{status}", "")
     remedy = remedy_for(status, code, submitting=submitting, is_young=is_young)
     if remedy is Remedy.NONE and described is None and status != TOO_LARGE:
         remedy = Remedy.WAIT  # a gateway's words, which say nothing about the text
-    if remedy is Remedy.NONE and not submitting:
+    own = own_words(status, code, remedy)
+    if remedy is not Remedy.NONE:
+        message = own
+    elif not submitting:
         message = FORGOTTEN
-    # What is wrong with settings or quota has nothing to do with a text; other messages may quote what was sent.
-    throttled = status == 429
-    may_quote = remedy is not Remedy.MEND_SETTINGS and not throttled
     return NerError(
         code,
-        message,
+        message or own,
         remedy,
         retry_after(answer.headers),
-        may_quote=may_quote,
-        throttled=throttled,
+        logged=own,
+        throttled=status == 429,
         is_unanswered=status in GATEWAY_STATUSES,
     )
+
+
+def own_words(status: int, code: str, remedy: Remedy) -> str:
+    """Return what an answer that is not a success means, in words of ours, since those of the service may be quotes."""
+    phrase = httpx.codes.get_reason_phrase(status)
+    said = f"the service responded with status {status}" + (f" ({phrase})" if phrase else "")
+    if remedy is not Remedy.MEND_SETTINGS:
+        return said
+    return f"{said}: check {TO_CHECK.get(code) or TO_CHECK_BY_STATUS.get(status, 'NER_ENDPOINT')}"
 
 
 def from_transport(error: Exception) -> NerError:
     """Turn a connection that failed, or a response that could not be read, into the exception to raise."""
     if isinstance(error, TimeoutError):
         return NerError("Timeout", "the service did not respond in time", Remedy.WAIT, is_unanswered=True)
-    # A request's text never goes into the message: httpx puts only the cause there.
-    reason = str(error)[:LONGEST_LOGGED] or "no detail"
-    is_connection = isinstance(error, (httpx.TransportError, OSError))
+    is_connection = isinstance(error, (httpx.TransportError, OSError)) and not isinstance(error, NOT_OF_HTTP)
     what = "the service could not be reached" if is_connection else "the service's response could not be read"
+    if isinstance(error, OWN_REASONS):
+        what += f" ({str(error)[:LONGEST_LOGGED] or 'no detail'})"
     is_unanswered = not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
-    return NerError(type(error).__name__, f"{what} ({reason})", Remedy.WAIT, is_unanswered=is_unanswered)
+    return NerError(type(error).__name__, what, Remedy.WAIT, is_unanswered=is_unanswered)
 
 
 def remedy_for(status: int, code: str, *, submitting: bool, is_young: bool = False) -> Remedy:

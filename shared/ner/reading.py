@@ -7,6 +7,7 @@ cannot be read is waited for, or named in the outcome, but never loses what can 
 `passing_on` keeps what this app does not know.
 """
 
+import re
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qs
 
@@ -22,8 +23,8 @@ UNREADABLE_DOCUMENT: Final = (
     "The service returned this document's result in an unknown format. Ask the app's operator to check "
     "NER_API_VERSION, then upload the file again."
 )
-LONGEST_TIME: Final = 64
-"""Characters of a time; what is longer is none."""
+TIME: Final = re.compile(r"[0-9T:.Zz+-]{1,64}")
+"""Characters of a time; what has others may be a quote."""
 T = TypeVar("T")
 
 # A word that is not here counts as running: a status that a later version adds must not end a job.
@@ -246,4 +247,4 @@ def text_or_none(value: Any) -> str | None:
 
 def time_or_none(value: Any) -> str | None:
     """Return a time as the service wrote it; None if it is none."""
-    return value if isinstance(value, str) and len(value) <= LONGEST_TIME else None
+    return value if isinstance(value, str) and TIME.fullmatch(value) else None

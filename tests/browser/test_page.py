@@ -3,17 +3,26 @@
 import re
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from azure.storage.blob import AccountSasPermissions, BlobServiceClient, ResourceTypes, generate_account_sas
 
 from local.files import SAMPLES
 from local.highlighting import PART_CHARACTERS
 from local.install import ROOT, STATE
+from local.stack import create_containers_and_queues, start_page
+from local.storage_emulator import ACCOUNT, Azurite
 from shared.ner.model import Entity
-from tests.browser.conftest import Site
+from shared.settings import Settings
+from tests.browser.conftest import PATIENCE_MILLISECONDS, Site
+from tests.conftest import LOGS
 from tests.emulator import end_jobs
+from tests.ports import free_port
+from tests.serving import QuietHandler, serving
 from tests.waiting import eventually
 
 BOOKING = b"Please book a table at Blue Heron in Bristol for four people at eight."
@@ -317,3 +326,54 @@ def test_the_samples_make_the_picture_of_the_readme(site: Site, request: pytest.
     if request.config.getoption("--screenshot"):
         for name in ("list.png", "page.png"):
             shutil.copy(STATE / "screenshots" / name, ROOT / "docs" / name)
+
+
+def test_a_page_with_a_token_works_and_other_ports_do_not_learn_it(
+    browser: Any, azurite: Azurite, values: dict[str, str], blobs: BlobServiceClient
+) -> None:
+    """Of an account that others on this machine cannot read. A server on another port is the same site."""
+    asked: list[dict[str, str]] = []
+
+    class Other(QuietHandler):
+        """A server of another user of this machine."""
+
+        def do_GET(self) -> None:  # noqa: N802  # the name that the base class calls
+            """Note the request; respond with a page that asks for more."""
+            asked.append({"path": self.path, **{name.lower(): value for name, value in self.headers.items()}})
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html><title>Other</title><img src=/image.png><a href=/again>again</a>")
+
+    settings = Settings.from_environ(values)
+    create_containers_and_queues(settings)
+    signature = generate_account_sas(
+        ACCOUNT,
+        azurite.key,
+        ResourceTypes(service=True, container=True, object=True),
+        AccountSasPermissions(read=True, write=True, list=True, create=True, add=True),
+        datetime.now(UTC) + timedelta(hours=1),
+    )
+    signed = re.sub(r"AccountName=.*?AccountKey=[^;]*;", "", azurite.connection_string)
+    values = {**values, "NER_STORAGE": f"{signed}SharedAccessSignature={signature}"}
+    served, url = start_page(values, LOGS / "page-token.log", free_port())
+    with served, serving(Other) as other, browser.new_context() as context:
+        token = urlsplit(url).path.strip("/")
+        assert len(token) > 20
+        context.set_default_timeout(PATIENCE_MILLISECONDS)
+        page = context.new_page()
+        page.goto(url)
+        page.locator("#pick").set_input_files([{"name": "a.txt", "mimeType": "text/plain", "buffer": b"A table."}])
+        page.get_by_role("link", name="a.txt", exact=True).click()
+        page.get_by_role("heading", name="a.txt").wait_for()
+        page.locator("#back").click()
+        page.get_by_role("link", name="a.txt", exact=True).wait_for()
+        assert page.url == url
+        assert not context.cookies()
+        # A link on the page leads there, and a link there leads on.
+        page.evaluate("url => { location.href = url; }", other)
+        page.get_by_role("link", name="again").click()
+        page.wait_for_url("**/again")
+    assert {request["path"] for request in asked} >= {"/", "/again", "/image.png"}
+    assert token not in str(asked)
+    assert "a.txt" in {blob.name for blob in blobs.get_container_client(settings.input_container).list_blobs()}

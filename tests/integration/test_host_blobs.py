@@ -31,6 +31,7 @@ class Recorder:
     def __init__(self) -> None:
         self.calls: list[tuple[TypedData, dict[str, TypedData]]] = []
         self.rejected: list[str] = []
+        self.reasons: list[str] = []
         self.is_failing = False
 
     async def invoke(self, function: Function, data: TypedData, metadata: dict[str, TypedData], reason: str) -> None:
@@ -38,6 +39,7 @@ class Recorder:
         self.calls.append((data, metadata))
         if self.is_failing:
             raise InvocationError(f"{function.name}: {reason}")
+        self.reasons.append(reason)
 
     def reject(self, function: Function, reason: str, why: str) -> InvocationError:
         """Be told of a blob that cannot be read."""
@@ -245,6 +247,14 @@ async def test_of_the_scan_only_the_version_of_the_notice_runs(rig: Rig) -> None
     assert json.loads(found)["ETag"] == new
     await listener.execute(found.encode(), QueueMessage())
     assert rig.recorder.calls[0][0].content == b"newer text"
+
+
+async def test_a_line_end_in_a_name_forges_no_line_of_the_log(rig: Rig) -> None:
+    """The reason of a call, which the log shows, has the name in one line."""
+    listener = rig.listener()
+    name = "a\nforged line.txt"
+    await listener.execute(rig.notice(name, await rig.etag(name)), QueueMessage())
+    assert rig.recorder.reasons == [f"New blob detected: {rig.container.container_name}/a\\nforged line.txt"]
 
 
 async def test_after_an_event_any_version_of_any_container_runs(rig: Rig) -> None:

@@ -14,7 +14,6 @@ from typing import Final
 
 import pytest
 
-from local.storage_emulator import KEY
 from shared.outcome import Outcome
 from tests.azure_answers import BY_NAME
 from tests.integration.conftest import ProxiedWay
@@ -194,7 +193,9 @@ def wrong_end(host: Host, expected: Expected) -> Iterator[str]:
 def secrets(way: ProxiedWay, log: list[str]) -> Iterator[str]:
     """Yield what no log may hold."""
     signatures = {call.headers.get("authorization", "").rpartition(":")[2] for call in way.proxies.calls}
-    forbidden = [*TEXTS, KEY, str(way.settings.key), *filter(None, signatures)]
+    storage_key = str(way.settings.storage.connection_string).partition("AccountKey=")[2].partition(";")[0]
+    assert storage_key
+    forbidden = [*TEXTS, storage_key, str(way.settings.key), *filter(None, signatures)]
     text = "\n".join(log)
     if any(words in text for words in forbidden):
         yield "a secret in the log"

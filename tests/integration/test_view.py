@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import httpx
 import pytest
@@ -17,10 +17,14 @@ from azure.storage.queue import QueueServiceClient
 
 from local.account import Account
 from local.listing import Listing, State, list_account, list_file
-from local.view.app import View
+from local.view.app import MAX_CATEGORIES, UPLOADS_AT_ONCE, View
 from local.view.board import Board
+from local.view.reading import ENTITIES_A_PART
 from shared.names import result_name
+from shared.ner.model import Entity, Problem, Statistics
+from shared.outcome import Outcome, OutcomeStatus
 from shared.state.sweeping import SweepState, Swept
+from tests import finished
 from tests.integration.conftest import TEXT, Way
 from tests.waiting import PATIENCE_SECONDS
 
@@ -58,6 +62,22 @@ async def test_every_answer_forbids_what_a_text_could_try(client: httpx.AsyncCli
         assert "script-src 'self';" in policy
         assert "unsafe" not in policy
         assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        assert headers["cross-origin-opener-policy"] == "same-origin"
+
+
+async def test_an_unexpected_error_has_the_same_headers(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library makes that response outside of everything else."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(account.blobs, "get_blob_client", fail)
+    transport = httpx.ASGITransport(View(account).app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        answer = await client.get("/file/text?name=a.txt")
+    assert answer.status_code == 500
+    assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 async def test_a_page_under_another_name_is_refused(client: httpx.AsyncClient) -> None:
@@ -66,20 +86,39 @@ async def test_a_page_under_another_name_is_refused(client: httpx.AsyncClient) -
 
 
 async def test_with_a_token_nobody_else_sees_anything(account: Account) -> None:
-    """The address that holds it gives a cookie; without either there is nothing but a sentence, and no upload."""
+    """Each path begins with it; without it there is nothing but a sentence, and no upload."""
     transport = httpx.ASGITransport(View(account, token="s3cret").app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:10300") as client:
-        for path in ("/", "/files", "/file?name=a.txt", "/static/page.js", "/?token=", "/?token=wrong"):
-            answer = await client.get(path)
+        for path in ("/", "/files", "/file?name=a.txt", "/static/page.js", "/wrong/", "/s3cre/", "/?token=s3cret"):
+            answer = await client.get(path, headers={"cookie": "page-10300=s3cret"})
             assert answer.status_code == 403
             assert "whole URL" in answer.text
-        assert (await client.put("/drop?name=a.txt", content=b"x")).status_code == 403
+        for path in ("/drop?name=a.txt", "/drop?name=a.txt&token=s3cret"):
+            assert (await client.put(path, content=b"x")).status_code == 403
         assert not list(account.listed(account.settings.input_container))
-        answer = await client.get("/", params={"token": "s3cret"}, follow_redirects=False)
-        assert (answer.status_code, answer.headers["location"]) == (303, "/")
-        assert "httponly" in answer.headers["set-cookie"].lower()
-        assert "samesite=strict" in answer.headers["set-cookie"].lower()
-        assert (await client.get("/")).status_code == 200
+        answer = await client.get("/s3cret")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/s3cret/")
+        assert (await client.put("/s3cret/drop?name=a.txt", content=b"x")).status_code == 201
+
+
+async def test_a_token_stays_in_the_path(account: Account) -> None:
+    """Browsers send cookies to every port of the host, and so to the servers of other users; and links are relative."""
+    transport = httpx.ASGITransport(View(account, token="s3cret").app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:10300") as client:
+        finished.succeed(account.blobs, account.settings, "a.txt", "x" * 30_000)
+        page = await arrived(client, "/s3cret/?most=1", "1 of 1 done")
+        for url in ("/s3cret/", "/s3cret/file?name=a.txt"):
+            answer = await client.get(url)
+            assert answer.status_code == 200
+            assert "set-cookie" not in answer.headers
+            assert answer.headers["referrer-policy"] == "no-referrer"
+            page = answer.text
+            links = re.findall(r'(?:href|src|hx-get)="([^"#]*)"', page)
+            assert len(links) > 5
+            for link in links:
+                if not link.startswith("data:"):
+                    assert not link.startswith("/")
+                    assert (await client.get(urljoin(url, html.unescape(link)))).status_code == 200
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -265,7 +304,7 @@ async def test_parts_of_two_outcomes_are_never_mixed(client: httpx.AsyncClient, 
     await way.submit(text)
     await way.poll_until_outcome()
     page = (await client.get("/file", params={"name": "a.txt"})).text
-    following = html.unescape(page.partition('hx-get="/file/part')[2].partition('"')[0])
+    following = html.unescape(page.partition('hx-get="file/part')[2].partition('"')[0])
     assert "Blue Heron" in (await client.get(f"/file/part{following}")).text
     await way.submit(text + b"Once more.")
     await way.poll_until_outcome()
@@ -287,7 +326,7 @@ async def test_what_does_not_exist_is_said_in_a_sentence(client: httpx.AsyncClie
         answer = await client.get(path)
         assert answer.status_code == 404
         assert "There is no" in answer.text
-    assert (await client.put("/drop", content=b"x")).text == "The file has no name."
+    assert (await client.put("/drop", content=b"x")).text == "No file can have this name: the name is empty."
 
 
 async def test_what_is_too_large_is_refused_while_it_comes(client: httpx.AsyncClient, account: Account) -> None:
@@ -312,3 +351,99 @@ async def test_an_account_that_does_not_answer_is_said_so(
     assert page.status_code == 200
     assert "The storage account cannot be used: no route to host" in page.text
     assert (await client.put("/drop?name=a.txt", content=b"x")).status_code == 502
+
+
+async def test_a_name_is_asked_for_in_a_sentence(client: httpx.AsyncClient) -> None:
+    """The SDK knows no blob without one."""
+    for path in ("/file/text?name=", "/file/outcome?name="):
+        assert (await client.get(path)).status_code == 400
+
+
+async def test_uploads_that_do_not_end_are_closed(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After some time, and only so many at once: each takes memory and a connection."""
+
+    async def stall() -> AsyncIterator[bytes]:
+        yield b"the beginning"
+        await asyncio.Event().wait()
+
+    view = View(account)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(view.app), base_url="http://127.0.0.1") as client:
+        monkeypatch.setattr("local.view.app.UPLOAD_SECONDS", 0.0)
+        answer = await client.put("/drop?name=a.txt", content=stall())
+        assert (answer.status_code, answer.headers["connection"]) == (408, "close")
+        monkeypatch.setattr("local.view.app.UPLOAD_SECONDS", PATIENCE_SECONDS)
+        stalled = [asyncio.create_task(client.put("/drop?name=a.txt", content=stall())) for _ in range(UPLOADS_AT_ONCE)]
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not view.uploads.locked():
+                await asyncio.sleep(0.01)
+        answer = await client.put("/drop?name=b.txt", content=b"x")
+        assert (answer.status_code, answer.headers["connection"]) == (503, "close")
+        for task in stalled:
+            task.cancel()
+        await asyncio.wait(stalled)
+        assert (await client.put("/drop?name=c.txt", content=b"x")).status_code == 201
+    assert [blob.name for blob in account.listed(account.settings.input_container)] == ["c.txt"]
+
+
+async def test_thousands_of_overlapping_entities_make_no_large_page(
+    client: httpx.AsyncClient, account: Account
+) -> None:
+    """Nor do very long names of categories, or many of them; and the page says that there is more."""
+    text = "a b " * 4000
+    nested = [Entity("x", f"category {n}" + "y" * 5000, n, len(text) - 2 * n, 0.5) for n in range(4000)]
+    finished.succeed(account.blobs, account.settings, "a.txt", text, *nested)
+    page = (await client.get("/file", params={"name": "a.txt"})).text
+    assert len(page) < 16_000_000
+    assert "Not all entities are shown here" in page
+    assert page.count('name="category"') == MAX_CATEGORIES
+    finished.succeed(account.blobs, account.settings, "b.txt", text, *nested)
+    account.blobs.get_blob_client(account.settings.input_container, "b.txt").delete_blob()
+    page = (await client.get("/file", params={"name": "b.txt"})).text
+    assert page.count("<li>") == ENTITIES_A_PART
+    assert "Not all entities are shown here" in page
+
+
+async def test_problems_are_shortened(client: httpx.AsyncClient, account: Account) -> None:
+    """A service can send as many and as long ones as it likes."""
+    source = finished.upload(account.blobs, account.settings, "a.txt", b"x")
+    problems = [Problem("Code", "m" * 100_000, str(n)) for n in range(300)]
+    outcome = Outcome(OutcomeStatus.FAILED, source, {}, [], [], problems, Statistics(1, 0, 1, 0))
+    finished.write(account.blobs, account.settings, outcome)
+    page = (await client.get("/file", params={"name": "a.txt"})).text
+    assert "200 more problems are in the outcome." in page
+    assert len(page) < 500_000
+    assert len(await arrived(client, "/files", "mmm")) < 50_000
+
+
+async def test_a_large_outcome_is_not_read(
+    client: httpx.AsyncClient, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can be downloaded, which holds little of it in memory."""
+    finished.succeed(account.blobs, account.settings, "a.txt", "A table at Blue Heron.")
+    monkeypatch.setattr("local.view.app.LARGEST_OUTCOME", 10)
+    page = await client.get("/file", params={"name": "a.txt"})
+    assert page.status_code == 200
+    assert "The outcome is too large to show here." in page.text
+    assert (await client.get("/file/part?name=a.txt&etag=x")).status_code == 404
+    assert json.loads((await client.get("/file/outcome?name=a.txt")).content)["source"]["name"] == "a.txt"
+
+
+async def test_the_list_has_a_longest_length(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the URL asks for."""
+    for name in ("a.txt", "b.txt", "c.txt"):
+        await client.put(f"/drop?name={name}", content=b"x")
+    monkeypatch.setattr("local.view.app.MAX_ROWS", 2)
+    page = await arrived(client, "/files?most=999999", "1 not shown: use Find")
+    assert page.count("<tr>") == 3
+    assert "Show more" not in page
+
+
+async def test_messages_turn_no_words_around(client: httpx.AsyncClient, account: Account) -> None:
+    """A message may hold a sign that reverses all that follows in its line."""
+    problem = Problem("Odd\u202e", "turned \u202e around", None)
+    finished.fail(account.blobs, account.settings, "a.txt", problem)
+    page = (await client.get("/file", params={"name": "a.txt"})).text
+    page += await arrived(client, "/files", "turned")
+    outside = re.sub(r"<bdi>.*?</bdi>|<pre.*?</pre>", "", page, flags=re.DOTALL)
+    assert page.count("\u202e") >= 4
+    assert "\u202e" not in outside

@@ -8,7 +8,7 @@ import pytest
 
 from local.ner.generally_available import STABLE_VERSIONS
 from local.ner.recogniser import Recogniser
-from local.ner.requests import digest_of
+from local.ner.requests import MOST_BYTES, digest_of
 from local.ner.switches import Switches
 from tests.unit.emulated import GA, TEXT, Service, submission
 
@@ -448,3 +448,12 @@ async def test_switches_that_do_not_exist_are_refused(switches: object, service:
     """A test that misspelt one would test nothing."""
     assert (await service.http.put("/emulator/switches", json=switches)).status_code == 400
     assert (await service.http.get("/emulator/switches")).json()["jobSeconds"] == 10
+
+
+async def test_the_emulators_own_calls_have_bounds_too(service: Service) -> None:
+    """A body of any size would fill the memory, and Python reads no number of thousands of digits."""
+    for method, path in (("PUT", "/emulator/switches"), ("POST", "/emulator/clock")):
+        answer = await service.http.request(method, path, content=b" " * (MOST_BYTES + 1))
+        assert reason(answer) == (413, "RequestEntityTooLarge")
+    location = await service.submit(TEXT)
+    assert reason(await service.http.get(f"{location}&skip={'9' * 6000}")) == (400, "InvalidParameterValue")

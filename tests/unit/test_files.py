@@ -1,11 +1,12 @@
 """Files and folders of this machine, and the blob names they get."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from local.files import MARKERS, NOT_UTF8, TOO_LONG, FilesError, Skipped, blob_names, sentences
+from local.files import LINKS, MARKERS, NOT_UTF8, TOO_LONG, FilesError, Skipped, blob_names, sentences
 
 
 def test_a_file_keeps_its_name_and_a_folder_its_paths(tmp_path: Path) -> None:
@@ -61,3 +62,52 @@ def test_there_is_one_sentence_for_each_reason() -> None:
         "Not uploaded, because of this: 0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 7 more",
         "Not uploaded, because of that: 0.txt",
     ]
+
+
+def test_links_out_of_a_folder_are_left_alone_and_named(tmp_path: Path) -> None:
+    """A folder that another person packed does not select other files. Links within it do no harm."""
+    folder, outside = tmp_path / "mail", tmp_path / "private"
+    for made in (folder, outside):
+        made.mkdir()
+        (made / "a.txt").write_text("text")
+    targets = {
+        "inside.txt": folder / "a.txt",
+        "key.txt": outside / "a.txt",
+        "relative.txt": Path("../private/a.txt"),
+        "again.txt": folder / "key.txt",
+        "folder": outside,
+        "dangling.txt": outside / "none.txt",
+        "loop.txt": folder / "loop.txt",
+    }
+    for name, target in targets.items():
+        (folder / name).symlink_to(target)
+    skipped: Skipped = {}
+    assert sorted(blob_names([folder], skipped)) == ["mail/a.txt", "mail/inside.txt"]
+    left = ["again.txt", "dangling.txt", "folder", "key.txt", "loop.txt", "relative.txt"]
+    assert {reason: [file.name for file in files] for reason, files in skipped.items()} == {LINKS: left}
+    assert list(blob_names([folder / "key.txt"], {})) == ["key.txt"]
+
+
+def test_a_folder_that_is_named_by_dots_has_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Storage would read dots in a blob's name as a way into another container."""
+    (tmp_path / "mail" / "sub").mkdir(parents=True)
+    (tmp_path / "mail" / "a.txt").write_text("text")
+    monkeypatch.chdir(tmp_path / "mail" / "sub")
+    assert list(blob_names([Path("..")], {})) == ["mail/a.txt"]
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others of its folder are uploaded."""
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("text")
+    is_file = Path.is_file
+
+    def refuse(path: Path) -> bool:
+        if path.name == "a.txt":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    skipped: Skipped = {}
+    assert list(blob_names([tmp_path], skipped)) == [f"{tmp_path.name}/b.txt"]
+    assert skipped == {"they cannot be read (Permission denied)": [tmp_path / "a.txt"]}

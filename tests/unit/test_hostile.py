@@ -6,8 +6,7 @@ from itertools import count
 import httpx
 import pytest
 
-from shared.ner.client import MOST_HOSTS
-from shared.ner.errors import NerError
+from shared.ner.errors import REFUSALS, NerError
 from tests.unit.test_ner_client import DOCUMENTS, ENDPOINT, JOB_ID, accepted, client
 
 HOSTILE = "first\nERROR forged line\x1b[2J \u202e\u2028 end"
@@ -41,11 +40,11 @@ async def test_a_job_of_another_host_is_looked_for_at_the_endpoint(
     assert asked[1].path.endswith(f"/{JOB_ID}")
     (record,) = caplog.records
     assert record.levelname == "WARNING"
-    assert "evil.example" in record.getMessage()
-    assert "secret" not in record.getMessage()
+    assert "another host" in record.getMessage()
+    assert "evil.example" not in record.getMessage()
 
 
-async def test_hosts_without_end_are_not_all_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_one_line_is_enough_for_hosts_without_end(caplog: pytest.LogCaptureFixture) -> None:
     """Nor is a line forged by the name of one."""
     numbers = count()
 
@@ -55,8 +54,7 @@ async def test_hosts_without_end_are_not_all_logged(caplog: pytest.LogCaptureFix
     ner = client(answer)
     for _ in range(100):
         assert await ner.submit(DOCUMENTS, "a.txt") == JOB_ID
-    assert len(caplog.records) == MOST_HOSTS
-    assert all(record.getMessage().isprintable() for record in caplog.records)
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize("location", [f"{ENDPOINT.upper()}/JOBS/{JOB_ID}", f"{ENDPOINT}:443/jobs/{JOB_ID}"])
@@ -89,9 +87,9 @@ async def test_what_the_service_says_makes_one_line_of_the_log_at_most(status: i
         assert len(text) < 400
 
 
-@pytest.mark.parametrize("status", [400, 413, 500, 503])
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 413, 429, 500, 503])
 async def test_a_quoted_text_does_not_reach_the_log(status: int) -> None:
-    """A service that repeats what it was sent tells the uploader, not the operator."""
+    """A service that repeats a text that it refuses tells the uploader; all other messages are ours."""
 
     def echo(request: httpx.Request) -> httpx.Response:
         sent = json.loads(request.content)["analysisInput"]["documents"][0]["text"]
@@ -100,7 +98,7 @@ async def test_a_quoted_text_does_not_reach_the_log(status: int) -> None:
     documents = [document.__class__("1", "the secret text", "en") for document in DOCUMENTS]
     with pytest.raises(NerError) as caught:
         await client(echo).submit(documents, "a.txt")
-    assert "secret" in caught.value.message
+    assert ("secret" in caught.value.message) is (status in REFUSALS)
     assert "secret" not in caught.value.for_log
     assert "secret" not in str(caught.value)
 

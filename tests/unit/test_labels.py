@@ -140,3 +140,12 @@ def test_the_page_on_labels_shows_the_sample_as_it_is() -> None:
     }
     expected = [[name, str(counts["Train"][name]), str(counts["Test"][name])] for name in project.categories]
     assert rows == [*expected, ["all", str(counts["Train"].total()), str(counts["Test"].total())]]
+
+
+@pytest.mark.parametrize("location", ["a\0b.txt", "\ud800.txt"])
+def test_a_location_that_no_file_can_have_gives_a_sentence(location: str, tmp_path: Path) -> None:
+    """JSON can hold it, a file system cannot."""
+    labels = write(tmp_path, label("drink", 0, 3))
+    labels.write_text(labels.read_text().replace("a.txt", json.dumps(location)[1:-1]))
+    with pytest.raises(LabelsError, match=r"(cannot be the name of a file|is not a labels file)"):
+        load_project(labels)

@@ -28,7 +28,7 @@ from shared.ner.errors import (
 def refused(status: int, body: object = None, *, submitting: bool = True, retry_after: str = "") -> NerError:
     """Return the error that an answer of the service, or of what stands before it, is turned into."""
     content = body if isinstance(body, bytes) else msgspec.json.encode(body)
-    answer = Answer(status, httpx.codes.get_reason_phrase(status), {"retry-after": retry_after}, content)
+    answer = Answer(status, {"retry-after": retry_after}, content)
     return from_answer(answer, submitting=submitting)
 
 
@@ -104,7 +104,11 @@ def test_the_innermost_error_speaks() -> None:
 def test_a_gateway_may_answer_in_any_shape(body: bytes) -> None:
     """Then the HTTP status is what there is."""
     error = refused(502, body)
-    assert (error.code, error.message, error.remedy) == ("HTTP502", "Bad Gateway", Remedy.WAIT)
+    assert (error.code, error.message, error.remedy) == (
+        "HTTP502",
+        "the service responded with status 502 (Bad Gateway)",
+        Remedy.WAIT,
+    )
 
 
 def test_a_message_is_cut() -> None:

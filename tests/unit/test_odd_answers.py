@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from shared import outcome as outcomes
 from shared.merging import Merger, MergeState
 from shared.ner import client as client_module
+from shared.ner import receiving
 from shared.ner.client import JOB_ID as ID_SHAPE
 from shared.ner.client import NerClient
 from shared.ner.errors import LONGEST_LOGGED, NerError, Remedy
@@ -217,7 +218,7 @@ async def test_a_connection_is_used_again() -> None:
 
 async def test_an_answer_without_end_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """The memory of a worker has one, too. The connection is given up."""
-    monkeypatch.setattr(client_module, "LARGEST_ANSWER", 100_000)
+    monkeypatch.setattr(receiving, "LARGEST_ANSWER", 100_000)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)

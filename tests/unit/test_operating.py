@@ -13,9 +13,9 @@ from local.app_settings import SAMPLE, AppSettingsError, read_values
 from local.in_flight import InFlight, is_overdue, text_records, waits_for
 from local.listing import Claimed, Ended, File, State
 from local.poison import read_poisoned
+from local.printable import printable
 from local.redrive import line_of_flight, new_submission
 from local.reports import read_source
-from local.show_state import printable
 from local.times import age_text
 from shared import outcome as outcomes
 from shared.merging import MergeState
@@ -275,5 +275,7 @@ def test_the_environment_names_the_account(monkeypatch: pytest.MonkeyPatch) -> N
         chosen_values({"NER_QUEUE": "q"}, None)
     assert chosen_values({"NER_STORAGE": "named"}, running)["NER_STORAGE"] == "named"
     assert chosen_values({"NER_STORAGE": "named"}, running)["NER_QUEUE"] == "ner-jobs"
+    emulated = {"NER_STORAGE": "AccountName=a;BlobEndpoint=http://127.0.0.1:10000/a;"}
+    assert chosen_values({"NER_STORAGE": "UseDevelopmentStorage=true"}, emulated) == emulated
     by_identity = chosen_values({"NER_STORAGE__accountName": "mine"}, running)
     assert Settings.from_environ(by_identity).storage.blob_service_uri == "https://mine.blob.core.windows.net"

@@ -203,7 +203,7 @@ def test_an_entity_without_a_score_has_none_in_the_outcome() -> None:
 
 def test_a_job_that_was_forgotten_is_explained_in_the_words_of_the_app() -> None:
     """The service says only that there is no such job; that it was paid is no fault of the operator."""
-    forgotten = from_answer(Answer(404, "", {}, b'{"error": {"code": "NotFound", "message": "m"}}'), submitting=False)
+    forgotten = from_answer(Answer(404, {}, b'{"error": {"code": "NotFound", "message": "m"}}'), submitting=False)
     assert outcomes.explain(forgotten, overdue=False) == FORGOTTEN == outcomes.explain(forgotten, overdue=True)
 
 

@@ -183,7 +183,8 @@ def test_the_folder_of_a_run_can_be_named() -> None:
 
 def test_output_whose_encoding_lacks_a_letter_is_no_error() -> None:
     """A pipe on an old system, or a terminal of another country."""
-    program = "import local.cli; local.cli.app = lambda **_: print('Zürich 🍷'); local.cli.main('ner')"
+    program = "run = lambda **_: print('Zürich 🍷'); import local.cli as cli; "
+    program += "cli.typer.main.get_command = lambda _: run; cli.main('ner')"
     environ = {**os.environ, "PYTHONIOENCODING": "ascii"}
     result = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env=environ, capture_output=True, text=True, check=False

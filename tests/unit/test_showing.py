@@ -170,6 +170,22 @@ def test_a_spreadsheet_takes_no_text_for_a_formula(text: str) -> None:
     assert json.loads(exported(Format.JSONL, found))["text"] == text
 
 
+@pytest.mark.parametrize("separator", [";", "\t", "|", ":", ",", " ", "\n", "\r\n", '"', ';"', "; ", ";;"])
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\uff1d"])
+def test_no_formula_stands_behind_another_separator(separator: str, sign: str) -> None:
+    """Many countries separate by a semicolon, where the quotes of a CSV file with commas protect nothing."""
+    found = Entity(f"x{separator}{sign}1+1;y", "x", 0, 1, 0.5)
+    (row,) = csv.DictReader(io.StringIO(exported(Format.CSV, found).removeprefix("\ufeff"), newline=""))
+    assert row["text"] == f"x{separator}'{sign}1+1;y"
+    assert json.loads(exported(Format.JSONL, found))["text"] == found.text
+
+
+@pytest.mark.parametrize("text", ["Bern - Thun", "a=b", "ana@example.com", "e-mail", "2026-11-24T00:00:00+00:00"])
+def test_usual_texts_have_no_marks(text: str) -> None:
+    """A sign within a word begins no formula."""
+    assert f",{text}," in exported(Format.CSV, Entity(text, "x", 0, len(text), 0.5))
+
+
 def test_every_row_has_the_same_columns_of_the_same_types() -> None:
     """So that a table of any kind can be made of them."""
     lines = exported(Format.JSONL, ANA, Entity("x", "c", 1, 1, 1.0, "sub")).splitlines()
@@ -300,9 +316,10 @@ def test_an_operator_is_told_what_to_do(survey: Survey, option: str | None) -> N
 def test_a_large_text_is_read_in_parts() -> None:
     """The parts together are the text."""
     text = "A line of it.\n" * 150_000
-    parts = reading(text).parts
-    assert len(parts) > 100
-    assert "".join(piece.text for part in parts for stretch in part for piece in stretch.pieces) == text
+    result = reading(text)
+    assert len(result.parts) > 100
+    painted = [one for number in range(len(result.parts)) for one in result.painted(number)]
+    assert "".join(piece.text for one in painted for piece in one.pieces) == text
 
 
 def test_short_documents_share_a_part() -> None:

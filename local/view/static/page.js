@@ -18,7 +18,7 @@ function say(text) {
 function put(name, file, told) {
   return new Promise((done) => {
     const request = new XMLHttpRequest(); // fetch does not tell how far an upload is
-    request.open("PUT", `/drop?name=${encodeURIComponent(name)}`);
+    request.open("PUT", `drop?name=${encodeURIComponent(name)}`);
     request.upload.onprogress = (event) => told(`${Math.floor((100 * event.loaded) / event.total)} %`);
     request.onload = () => done(request.status === 201 ? "" : request.responseText);
     request.onerror = () => done("the page's server does not respond: check that it is still running");

@@ -12,7 +12,7 @@ import msgspec
 
 from shared.names import check_name
 from shared.settings import LONGEST_DELAY_SECONDS
-from shared.source import Instant, Name, TraceParent
+from shared.source import ETag, Instant, Name, TraceParent
 from shared.state.batch import BatchRecord
 from shared.state.claim import BatchId
 
@@ -41,11 +41,11 @@ class FileMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag
 
     version: Literal[2] = 2
     file: Name
-    replaces: str | None = None
+    replaces: ETag | None = None
     dissolved: BatchId | None = None
     unsure: Annotated[int, msgspec.Meta(ge=0)] = 0
     due: Instant | None = None
-    etag: Annotated[str, msgspec.Meta(max_length=128)] | None = None
+    etag: ETag | None = None
     trace_parent: TraceParent | None = None
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class BatchMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", ta
 
     version: Literal[2] = 2
     batch: BatchId
-    etag: Annotated[str, msgspec.Meta(max_length=128)] | None
+    etag: ETag | None
     record: BatchRecord | None = None
 
 

@@ -1,15 +1,25 @@
-"""Hostile names of blobs, and every entrance through which a name gets into the app or its tools.
+"""Hostile names, texts, answers and messages, and every entrance through which they get into the app or its tools.
 
 The tests compare the entrances with the code: a new trigger, address of the page or command fails until it is here.
 """
 
+import gzip
 import http.client
+import json
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+import msgspec
 from azure.storage.blob import AccountSasPermissions, ResourceTypes, Services, generate_account_sas
 
+from shared.message import Message
+from tests.proxy import END_OF_HEAD, Answer
+from tests.unit.test_messages import BATCH_MESSAGE, FILE_MESSAGE, changed
+
+PAYROLL: Final = "payroll"
+"""A container that is not the app's."""
 SECRET: Final = b"Salaries of the board at Blue Heron in Bristol"
 """The content of the blob that must not be read."""
 LEADING_OUT: Final = (
@@ -29,35 +39,195 @@ LEADING_OUT: Final = (
     ".",
     "..",
 )
-UNLISTABLE: Final = (
-    "a\0b",
-    "\x01",
-    "\x1b[2J",
-    "a\nERROR forged line",
-    "a\r",
-    "\t",
-    "\x7f",
-    "\x9b2J",
-    "a\ufffe",
-    "\uffff",
-)
-"""Azurite stores these, and then answers each listing with 500 for some of them."""
-REFUSED: Final = ("", *LEADING_OUT, *UNLISTABLE)
+CONTROLS: Final = ("a\nERROR ner forged line", "a\r", "\t", "\x7f")
+"""Azure refuses these. The storage emulator stores and lists them."""
+UNLISTABLE: Final = ("a\0b", "\x01", "\x1b[2J", "a\ufffe", "\uffff")
+"""The storage emulator stores these, and then cannot list the container."""
+REFUSED: Final = ("", *LEADING_OUT, *CONTROLS, *UNLISTABLE)
 ACCEPTED: Final = (
     *("...", ".a", "a..", "..a/b..", "a/.../b", ".well-known/a.txt", "a/b/", "a//b", "1.2.3", "~", "~a/~b"),
     *("100% #1?.txt", "a%00b", "%", "%2", "a%2fb%2e", "2%2e5", "a&b=c+d;e", "a?comp=list", "a b", " a ", "a:b@c"),
-    *("a\\b", "<b>'\".txt", "[red]*.txt", "é🍷", "\u2028", "\u202ea", "\ufb01\uffee", "$(touch x);`y`", "n" * 1000),
+    *("a\\b", "<b>'\".txt", "[red]*.txt", "é🍷", "\u2028", "\u202ea", "\x85\x9b2J", "\ufb01\uffee"),
+    *("$(touch x);`y`", "n" * 1000),
 )
 
-ENTRANCES: Final = frozenset(
-    {
-        *("trigger submit", "trigger poll", "trigger sweep"),
-        *("page /file", "page /file/part", "page /file/outcome", "page /file/text", "page /drop"),
-        *("ner show", "ner export", "ner redrive", "ner drop", "ner run"),
+TAGS: Final = "<script>alert(1)</script><img src=x onerror=alert(1)>'\"[red]:boom:"
+MARKS: Final = f"{TAGS} \x1b]0;PWNED\x07\x9b31m\u202e\u2028\x08"
+"""Breaks out of HTML, of a log line, of the styles of a terminal, and steers it."""
+QUOTE: Final = f"=1+1;=2+2\n\tERROR ner forged line {MARKS}"
+SENTENCE: Final = "Table at Blue Heron in Bristol."
+TEXTS: Final = {
+    "marks": f"{MARKS}\r\n{SENTENCE}\r=1+1".encode(),
+    "combining marks": f"e{chr(0x301) * 20_000} {SENTENCE}".encode(),
+    "joiners": f"{(chr(0x1F468) + chr(0x200D)) * 10_000} {SENTENCE}".encode(),
+    "flags": f"{chr(0x1F1E9) * 20_001} {SENTENCE}".encode(),
+    "Hangul": f"{chr(0x1100) * 20_000} {SENTENCE}".encode(),
+    "quotes": b'"' * 50_000,
+    "NULs": bytes(50_000),
+    "half of a UTF-16": f"{SENTENCE}".encode("utf-16")[:-1],
+    "a lone surrogate in UTF-16": b"\xff\xfe\x00\xd8" + SENTENCE.encode("utf-16-le"),
+    "a slash of two bytes in UTF-8": SENTENCE.encode() + b"\xc0\xaf..\xc0\xaf",
+    "ISO-2022": b"\x1b$B$3$s\x1b(B " + SENTENCE.encode(),
+    "UTF-7": b"+ADw-script+AD4- " + SENTENCE.encode(),
+    "an id used twice": json.dumps([{"id": "1", "text": SENTENCE}] * 2).encode(),
+    "ids that are paths": json.dumps(
+        [{"id": f"../{number}{MARKS}", "language": MARKS, "text": SENTENCE + MARKS} for number in range(3)]
+    ).encode(),
+    "an id of many digits": b'[{"id": ' + b"9" * 50_000 + b', "text": "a"}]',
+    "deep JSON": b"[" * 50_000,
+    "deep JSON behind a document": b'[{"id": "1", "text": "a", "more": ' + b'{"a":' * 50_000,
+    "numbers that are no documents": b"[" + b"1," * 10_000 + b"1]",
+    "nothing": b"",
+}
+"""Uploads: each gets an outcome."""
+
+
+def with_head(changes: dict[str, str]) -> Callable[[bytes], bytes]:
+    """Return the change of a response that replaces some of its headers."""
+
+    def edit(response: bytes) -> bytes:
+        head, _, body = response.partition(END_OF_HEAD)
+        names = {name.lower() for name in changes}
+        kept = [line for line in head.split(b"\r\n") if line.partition(b":")[0].decode().lower() not in names]
+        new = [f"{name}: {value}".encode() for name, value in changes.items()]
+        return b"\r\n".join([*kept, *new]) + END_OF_HEAD + body
+
+    return edit
+
+
+def with_job(**changes: Any) -> Callable[[bytes], bytes]:
+    """Return the change of a response that is a job: QUOTE in all fields that are texts, and other fields as given."""
+
+    def edit(response: bytes) -> bytes:
+        job = json.loads(response.partition(END_OF_HEAD)[2])
+        if "tasks" not in job:  # an error
+            return response
+        job |= {"displayName": QUOTE, "errors": [{"code": QUOTE, "message": QUOTE}], "new": QUOTE, **changes}
+        for task in job["tasks"].get("items", []):
+            task |= {"taskName": QUOTE, **{name: changes[name] for name in changes.keys() & {"kind"}}}
+            results = task["results"]
+            results["errors"] = [{"id": QUOTE, "error": {"code": QUOTE, "message": QUOTE}}]
+            for document in results["documents"]:
+                document["warnings"] = [{"code": QUOTE, "message": QUOTE}]
+                for entity in document["entities"]:
+                    entity |= {"category": QUOTE, "subcategory": QUOTE, "text": QUOTE}
+        body = json.dumps(job).encode()
+        return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+    return edit
+
+
+def answers(elsewhere: str) -> dict[str, tuple[str, Answer]]:
+    """Return responses of the service, each with the operation that gets it; some lead to the URL of another server."""
+    error = json.dumps({"error": {"code": QUOTE, "message": QUOTE, "innererror": {"code": QUOTE, "message": QUOTE}}})
+    submit, get = "Submit Job", "Get Job"
+    found = {
+        f"redirect {status} of {operation}": (operation, Answer(status, {"Location": f"{elsewhere}/jobs/1"}))
+        for status in (301, 302, 307, 308)
+        for operation in (submit, get)
     }
+    found |= {
+        f"error {status} of {operation}": (operation, Answer(status, {}, error.encode()))
+        for status in (400, 401, 404, 429, 500)
+        for operation in (submit, get)
+    }
+    locations = (f"{elsewhere}/jobs/{'0' * 36}", "/jobs/..%2f..%2fother", "/jobs/", f"/jobs/{'1' * 9000}")
+    found |= {
+        f"location {location[:30]}": (submit, Answer(edit=with_head({"operation-location": location})))
+        for location in locations
+    }
+    found |= {
+        "marks": (get, Answer(edit=with_job())),
+        "a link to elsewhere": (get, Answer(edit=with_job(nextLink=f"{elsewhere}/jobs/1?skip=1"))),
+        "a link of many digits": (get, Answer(edit=with_job(nextLink="?skip=" + "9" * 6000))),
+        "a kind that is a number": (get, Answer(edit=with_job(kind=5))),
+        "a job of another id": (get, Answer(edit=with_job(jobId="../../other"))),
+        "nested deeply": (get, Answer(200, {}, b'{"a":' * 50_000)),
+        "packed": (get, Answer(200, {"Content-Encoding": "gzip"}, gzip.compress(bytes(200_000_000), 1))),
+    }
+    return found
+
+
+BATCH_CHANGES: Final = (
+    ("record.members.0.source.container", PAYROLL),
+    ("record.members.0.source.etag", "*"),
+    ("record.members.0.source.etag", "a\r\nx-ms-forged: 1"),
+    ("record.members.0.source.length", 10**18),
+    ("record.members.0.source.length", 10**40),
+    ("record.members.0.source.encoding", "../../etc/passwd"),
+    ("record.members.0.claimEtag", MARKS),
+    ("record.members.0.outcomeEtag", MARKS),
+    ("record.members.0.digest", MARKS),
+    ("record.members", []),
+    ("record.job.jobId", "../../other"),
+    ("record.job.documentsCount", 10**40),
+    ("record.due", "0001-01-01T00:00:00Z"),
+    ("record.due", "9999-12-31T23:59:59Z"),
+    ("record.kind", "ledger"),
+    ("record.traceParent", f"00-{MARKS}"),
+    ("batch", "../sweep"),
+    ("etag", "x" * 129),
+    ("etag", "*"),
+    ("etag", "a\r\nx-ms-forged: 1"),
 )
-NAMELESS: Final = frozenset({"page /", "page /files", "ner start", "ner status", "ner view", "ner evaluate"})
-"""These take no name of a blob. What they list has passed the rule in `Account.listed`."""
+FILE_CHANGES: Final = (
+    ("due", "9999-12-31T23:59:59Z"),
+    ("traceParent", MARKS),
+    ("replaces", "*"),
+    ("replaces", "a\r\nx-ms-forged: 1"),
+    ("etag", MARKS),
+    ("unsure", 10**40),
+)
+
+
+def changes(kind: str, message: Message, values: Iterable[tuple[str, object]]) -> dict[str, bytes]:
+    """Return the bodies of a message with one value changed in each."""
+    return {f"{kind}, {path} {str(value)[:20]!r}": changed(message, path, value).encode() for path, value in values}
+
+
+MESSAGES: Final = {
+    "not JSON": b"{",
+    "not UTF-8": b"\xff\xfe",
+    "deep": b"[" * 40_000,
+    "nothing": b"",
+    "no object": b"[]",
+    **changes("batch", BATCH_MESSAGE, BATCH_CHANGES),
+    # Without an ETag, the record in the message is taken for the newest.
+    **changes("unrecorded batch", msgspec.structs.replace(BATCH_MESSAGE, etag=None), BATCH_CHANGES),
+    **changes("file", FILE_MESSAGE, FILE_CHANGES),
+}
+"""Bodies of messages: no file of theirs is in the input container."""
+
+NAMES, CONTENT, ANSWERS, QUEUED = "names", "texts", "answers", "messages"
+ENTRANCES: Final = {
+    "trigger submit": {NAMES, CONTENT},
+    "trigger poll": {NAMES, ANSWERS, QUEUED},
+    "trigger sweep": {NAMES, QUEUED},
+    "page /": {CONTENT, ANSWERS},
+    "page /files": {CONTENT, ANSWERS},
+    "page /file": {NAMES, CONTENT, ANSWERS},
+    "page /file/part": {NAMES, CONTENT, ANSWERS},
+    "page /file/outcome": {NAMES, CONTENT, ANSWERS},
+    "page /file/text": {NAMES, CONTENT},
+    "page /drop": {NAMES, CONTENT},
+    "ner show": {NAMES, CONTENT, ANSWERS},
+    "ner export": {NAMES, CONTENT, ANSWERS},
+    "ner redrive": {NAMES, ANSWERS, QUEUED},
+    "ner status": {CONTENT, ANSWERS, QUEUED},
+    "ner drop": {NAMES, CONTENT},
+    "ner run": {NAMES, CONTENT},
+    "ner start": set[str](),  # as `ner run`, without files
+    "ner view": set[str](),  # serves the page
+    "ner evaluate": set[str](),  # labels, by a user's own name of a file
+}
+"""What may be hostile where something gets in, or is shown. Each combination has an attempt in the tests."""
+
+
+def entrances(kind: str) -> set[str]:
+    """Return the entrances that have to do with a kind of input."""
+    return {entrance for entrance, kinds in ENTRANCES.items() if kind in kinds}
+
+
 BUILDERS: Final = {
     "local/account.py blob": "asks the rule",
     "local/watch.py read_outcome": "asks the rule",
@@ -91,7 +261,9 @@ def sas_of(connection_string: str) -> str:
         parts["AccountName"],
         parts["AccountKey"],
         ResourceTypes(service=True, container=True, object=True),
-        AccountSasPermissions.from_string("rwdlacup"),
+        AccountSasPermissions(
+            read=True, write=True, delete=True, list=True, add=True, create=True, update=True, process=True
+        ),
         datetime.now(UTC) + timedelta(hours=1),
         services=Services(blob=True, queue=True),
     )

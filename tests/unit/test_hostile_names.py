@@ -14,7 +14,7 @@ from local.install import ROOT
 from shared.message import FileMessage, MessageError, decode_message, encode_message
 from shared.names import RefusedNameError, check_name, why_refused
 from shared.source import Source
-from tests.hostile import ACCEPTED, BUILDERS, ENTRANCES, NAMELESS, REFUSED
+from tests.hostile import ACCEPTED, BUILDERS, ENTRANCES, REFUSED
 from tests.unit.test_messages import BATCH_MESSAGE, FILE_MESSAGE, changed
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -69,7 +69,7 @@ def test_no_entrance_is_missing_from_the_table() -> None:
     triggers = {f"trigger {function.name}" for function in functions if function.decorator_list}
     page = re.findall(r'Route\(\s*"(/[^"]*)"', (ROOT / "local" / "view" / "app.py").read_text())
     commands = {f"ner {command.__name__}" for command in COMMANDS}
-    assert triggers | {f"page {path}" for path in page} | commands == ENTRANCES | NAMELESS
+    assert triggers | {f"page {path}" for path in page} | commands == ENTRANCES.keys()
 
 
 def test_no_builder_of_a_url_is_missing_from_the_table() -> None:

@@ -10,6 +10,8 @@ from shared.names import check_name
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 ETag = Annotated[str, msgspec.Meta(pattern=r"^[!#-~]{1,128}\Z")]
 """Without its quotes. It gets into the headers of calls to storage."""
+Digest = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{0,128}\Z")]
+"""It gets into the metadata of an outcome."""
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 JobId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,128}\Z")]
 TraceParent = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")]

@@ -148,7 +148,7 @@ def answers(elsewhere: str) -> dict[str, tuple[str, Answer]]:
     return found
 
 
-BATCH_CHANGES: Final = (
+BATCH_CHANGES: Final[tuple[tuple[str, object], ...]] = (
     ("record.members.0.source.container", PAYROLL),
     ("record.members.0.source.etag", "*"),
     ("record.members.0.source.etag", "a\r\nx-ms-forged: 1"),
@@ -170,7 +170,7 @@ BATCH_CHANGES: Final = (
     ("etag", "*"),
     ("etag", "a\r\nx-ms-forged: 1"),
 )
-FILE_CHANGES: Final = (
+FILE_CHANGES: Final[tuple[tuple[str, object], ...]] = (
     ("due", "9999-12-31T23:59:59Z"),
     ("traceParent", MARKS),
     ("replaces", "*"),

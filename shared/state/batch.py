@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import msgspec
 
 from shared.ner.model import Problem
-from shared.source import ETag, Instant, JobId, Position, Source, TraceParent
+from shared.source import Digest, ETag, Instant, JobId, Position, Source, TraceParent
 from shared.state.claim import BatchId
 
 BATCHES: Final = "batches/"
@@ -66,7 +66,7 @@ class Member(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     source: Source
     claim_etag: ETag
     outcome_etag: ETag | None = None
-    digest: str = ""
+    digest: Digest = ""
     documents_count: Annotated[int, msgspec.Meta(ge=1)] = 1
     transactions_count: Annotated[int, msgspec.Meta(ge=0)] = 0
     first_document: Annotated[int, msgspec.Meta(ge=0)] = 0

@@ -19,11 +19,11 @@ from typer.testing import CliRunner
 
 from local.account import Account
 from local.cli import app
-from local.commands.running import upload
 from local.export import FORMULA
 from local.printable import STEERING
 from local.results import read_raw_outcome
 from local.view.app import View
+from local.watch import upload
 from shared.names import result_name
 from tests.hostile import ANSWERS, CONTENT, MESSAGES, QUEUED, TAGS, TEXTS, answers, entrances, with_job
 from tests.integration.conftest import ProxiedWay

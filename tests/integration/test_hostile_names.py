@@ -1,5 +1,6 @@
 """No name reads or writes outside of the app's containers, or a copy outside of its folder, by whatever entrance."""
 
+import asyncio
 import base64
 import json
 import logging
@@ -32,14 +33,19 @@ from local.watch import upload
 from shared import outcome as outcomes
 from shared.names import RefusedNameError, result_name
 from shared.ner.model import Problem
+from shared.outcome import OutcomeStatus
+from shared.pipeline import services
+from shared.pipeline.sweeping import VOID_TIMEOUTS
 from shared.settings import BLOB_POISON_QUEUE
 from shared.source import Source
+from shared.state.batch import BATCHES
 from shared.state.claim import claim_name
 from tests.conftest import LOGS
 from tests.e2e.test_identity import STORAGE, make_certificate, token_for
 from tests.emulator import stats
 from tests.hostile import (
     ACCEPTED,
+    CONTROLS,
     LEADING_OUT,
     NAMES,
     PAYROLL,
@@ -230,10 +236,11 @@ async def test_no_entrance_lets_a_hostile_name_in(entrance: str, world: World) -
 async def test_a_refused_upload_costs_one_line_and_no_other_file(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its neighbours are found, submitted and get their outcomes; the sweep does not repeat the line."""
+    """Its neighbours are found, submitted and get their outcomes; no sweep repeats the line."""
     caplog.set_level(logging.INFO, "ner")
-    stored = [name for name in LEADING_OUT if world.put(name)]
-    assert LEADING_OUT[0] in stored
+    stored = {name for name in (*LEADING_OUT, *CONTROLS) if world.put(name)}
+    stored &= names_in(world.blobs, world.way.settings.input_container)  # storage takes a backslash for a slash
+    assert stored >= {LEADING_OUT[0], *CONTROLS}
     for name in stored:
         await world.way.pipeline.submit(name)
     assert len(caplog.records) == len(stored)
@@ -243,8 +250,61 @@ async def test_a_refused_upload_costs_one_line_and_no_other_file(
     await world.way.pipeline.sweep()
     assert (await world.way.sweep()).sent == 1
     assert (await world.way.poll_until_outcome()).source.name == "b.txt"
-    assert sum("ignored the upload" in line for line in caplog.messages) == len(stored)
+    ignored = len(names_in(world.blobs, world.way.settings.input_container)) - 1
+    assert f"; {ignored} more have names that the app does not accept" in caplog.text
+    assert sum("ignored the upload" in line for line in caplog.messages) == ignored
     assert [source.name for source in list_account(world.account).uploads] == ["b.txt"]
+
+
+async def test_a_refused_upload_without_an_event_costs_one_line(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first sweep of a process says which it is, up to a number of them."""
+    monkeypatch.setattr(services, "MAX_ODD_NAMES", 2)
+    stored = [name for name in CONTROLS if world.put(name)]
+    for _ in range(3):
+        await world.way.pipeline.sweep()
+    assert sum("ignored the upload" in line for line in caplog.messages) == 2 < len(stored)
+
+
+@pytest.mark.parametrize("name", ["../b.txt", "b\n.txt"])
+async def test_what_was_in_flight_before_the_rule_ends_in_the_log(
+    name: str, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An earlier version has submitted it, together with another file, which gets its outcome."""
+    way = world.way
+    way.switch(jobSeconds=1000)
+    for file in ("b.txt", "a.txt"):
+        way.name = file
+        way.upload()
+    await asyncio.gather(*(way.pipeline.submit(file) for file in ("a.txt", "b.txt")))
+    body = way.message().content.encode()
+    written, quoted = b'"name":"b.txt"', f'"name":{json.dumps(name)}'.encode()
+    assert written in body
+    state = way.blobs.get_container_client(way.settings.state_container)
+    for found in list(state.list_blobs(include=["metadata"])):
+        data = state.download_blob(found.name).readall()
+        if found.name.startswith(BATCHES):
+            assert written in data
+            metadata = dict(found.metadata or {})
+            state.upload_blob(found.name, data.replace(written, quoted), metadata=metadata, overwrite=True)
+    way.blobs.get_blob_client(way.settings.input_container, "b.txt").delete_blob()
+    assert world.put(name)
+    way.switch(jobSeconds=0)
+    way.end_jobs()
+    message = json.dumps({"kind": "file", "version": 2, "file": name}).encode()
+    for lost in (body.replace(written, quoted), message):
+        await way.pipeline.poll(lost)
+    assert sum("discarded a message" in line for line in caplog.messages) == 2
+    assert (await way.sweep()).sent == 0
+    assert sum("was ended" in line for line in caplog.messages) == 1
+    assert (await way.sweep()).sent == 1
+    assert (await way.poll_until_there()).status is OutcomeStatus.SUCCEEDED
+    count = len([record for record in caplog.records if record.levelno >= logging.WARNING])
+    way.pass_time(2 * VOID_TIMEOUTS * way.settings.submit_timeout_seconds)
+    assert (await way.sweep()).sent == 0
+    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == count
+    assert way.in_flight() == 0
 
 
 async def test_an_outcome_about_another_container_opens_nothing(world: World) -> None:

@@ -256,5 +256,6 @@ output FUNCTION_APP_NAME string = app.outputs.name
 output EVENT_TOPIC_NAME string = events.outputs.topicName
 output STORAGE_ACCOUNT_NAME string = storage.outputs.name
 output INPUT_CONTAINER string = inputContainer
+output LANGUAGE_ENDPOINT string = languageAccess.outputs.endpoint
 output RESULTS_CONTAINER string = resultsContainer
 output DEAD_LETTER_CONTAINER string = storage.outputs.deadLetterContainer

@@ -1,5 +1,5 @@
-# Subscribes the deployed app to Event Grid's events of new files. azd runs it after each deployment, with the outputs
-# of main.bicep in the environment. To run it by hand: azd hooks run postdeploy
+# Subscribes the deployed app to Event Grid's events of new files, then checks the app. azd runs it after each
+# deployment, with the outputs of main.bicep in the environment. To run it by hand: azd hooks run postdeploy
 $ErrorActionPreference = 'Stop'
 foreach ($try in 1..6) {
     az deployment group create --only-show-errors --output none `
@@ -7,7 +7,10 @@ foreach ($try in 1..6) {
         --template-file (Join-Path $PSScriptRoot 'subscription.bicep') --parameters `
         functionAppName=$env:FUNCTION_APP_NAME eventTopicName=$env:EVENT_TOPIC_NAME storageAccountName=$env:STORAGE_ACCOUNT_NAME `
         inputContainer=$env:INPUT_CONTAINER deadLetterContainer=$env:DEAD_LETTER_CONTAINER
-    if ($LASTEXITCODE -eq 0) { exit 0 }
+    if ($LASTEXITCODE -eq 0) {
+        & (Join-Path $PSScriptRoot 'check.ps1')
+        exit $LASTEXITCODE
+    }
     # The webhook and its key are there only when the app has started.
     Write-Host 'The app is not ready for events yet. Trying again in 20 seconds.'
     Start-Sleep -Seconds 20

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Subscribes the deployed app to Event Grid's events of new files. azd runs it after each deployment, with the outputs
-# of main.bicep in the environment. To run it by hand: azd hooks run postdeploy
+# Subscribes the deployed app to Event Grid's events of new files, then checks the app. azd runs it after each
+# deployment, with the outputs of main.bicep in the environment. To run it by hand: azd hooks run postdeploy
 set -eu
 tries=6
 until az deployment group create --only-show-errors --output none \
@@ -18,3 +18,4 @@ do
     echo "The app is not ready for events yet. Trying again in 20 seconds."
     sleep 20
 done
+exec sh "$(dirname "$0")/check.sh"

@@ -141,12 +141,15 @@ def start_host(values: Mapping[str, str], log: Path, options: Sequence[str] = ()
     core_tools = find_core_tools()
     if core_tools is None:
         return start_stand_in(values, log, ROOT, options)
+    return on_free_port(HOST_PORT, lambda port: start_core_tools(core_tools, values, log, port))
+
+
+def start_core_tools(command: str, values: Mapping[str, str], log: Path, port: int) -> Child:
+    """Start Azure Functions Core Tools with the function app of this clone."""
     environ = {**os.environ, **values}
     # Core Tools runs the worker with the first Python on PATH.
     environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", "")])
-    return on_free_port(
-        HOST_PORT, lambda port: start_listening([core_tools, "start", "--port", str(port)], log, environ, 180.0)
-    )
+    return start_listening([command, "start", "--port", str(port)], log, environ, 180.0)
 
 
 def start_stand_in(values: Mapping[str, str], log: Path, root: Path, options: Sequence[str] = ()) -> Child:

@@ -100,7 +100,7 @@ def test_the_compiler_and_its_linter_have_nothing_to_say(name: str) -> None:
 
 
 def test_templates_are_formatted(tmp_path: Path) -> None:
-    """`bicep format` mends them."""
+    """They are as `bicep format` writes them."""
     copies = shutil.copytree(INFRA, tmp_path / "infra")
     assert bicep("format", "--pattern", "*.bicep", folder=copies).returncode == 0
     for path in sorted(INFRA.glob("*.bicep")):

@@ -4,7 +4,7 @@ import codecs
 
 import pytest
 
-from shared.legacy_encoding import UNKNOWN
+from shared.legacy_encoding import UNKNOWN, is_paired
 from shared.text_encoding import MIXED, Decoded, EncodingError, decode
 
 TEXTS = {
@@ -302,3 +302,29 @@ def test_decode_returns_the_same_text_in_slices(encoding: str) -> None:
     text = (TEXTS[language] + "\n") * (3_000_000 // len((TEXTS[language] + "\n").encode(encoding)))
     data = text.encode(encoding)
     assert decode(data) == Decoded(text, codecs.lookup(encoding).name)
+
+
+@pytest.mark.parametrize("encoding", ["gb18030", "euc_jp", "euc_kr"])
+def test_bytes_of_east_asian_text_are_paired(encoding: str) -> None:
+    """Except a pair that the end of a sample has cut."""
+    language = {"gb18030": "zh", "euc_jp": "ja", "euc_kr": "ko"}[encoding]
+    data = "\n".join([TEXTS[language]] * 6).encode(encoding, "ignore")
+    assert is_paired(data)
+    assert is_paired(data[:-1])
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"a \xc4\xe3\xba\xc3 " * 6, True),
+        (b"a \xc4\xe3\xba\xc3 " * 5, False),  # too few to rule out coincidence
+        (b"a \xc4\xe3\xba\xc3 " * 6 + b"\xe9 cafe", False),  # one without a partner
+        (b"caf\xe9 ", False),
+        ("Tür auf, Größe, Straße, Köln, Fluß, schön, über ".encode("cp1252"), False),
+        (b"\x81\x30\x81\x30 " * 3, True),  # four bytes of GB 18030
+        (b"\x81\x30\x81\x30 " * 2, False),
+    ],
+)
+def test_bytes_are_paired_only_if_all_are_and_enough(data: bytes, *, expected: bool) -> None:
+    """Single letters of Western text have no partner."""
+    assert is_paired(data) is expected

@@ -214,6 +214,7 @@ ENTRANCES: Final = {
     "ner export": {NAMES, CONTENT, ANSWERS},
     "ner redrive": {NAMES, ANSWERS, QUEUED},
     "ner status": {CONTENT, ANSWERS, QUEUED},
+    "ner check": {ANSWERS},
     "ner drop": {NAMES, CONTENT},
     "ner run": {NAMES, CONTENT},
     "ner start": set[str](),  # as `ner run`, without files

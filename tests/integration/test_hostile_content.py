@@ -18,7 +18,10 @@ from azure.storage.queue import QueueServiceClient
 from typer.testing import CliRunner
 
 from local.account import Account
+from local.checks.finding import Clock
+from local.checks.service import ask
 from local.cli import app
+from local.commands.checking import show
 from local.export import FORMULA
 from local.printable import STEERING
 from local.results import read_raw_outcome
@@ -272,7 +275,7 @@ async def read_all(world: World, kind: str) -> None:
 def test_each_entrance_has_its_attempts() -> None:
     """With texts, responses and messages; those with names are in another module."""
     assert entrances(CONTENT) == (READERS.keys() | WAYS_IN.keys()) - {"ner redrive"}
-    assert entrances(ANSWERS) == (READERS.keys() | {"trigger poll"}) - {"page /file/text"}
+    assert entrances(ANSWERS) == (READERS.keys() | {"trigger poll", "ner check"}) - {"page /file/text"}
     assert entrances(QUEUED) == {"trigger poll", "trigger sweep", "ner status", "ner redrive"}
 
 
@@ -309,6 +312,21 @@ async def test_a_hostile_response_leads_nowhere_and_does_no_harm(
     assert world.called == []
     assert world.way.submissions() <= 2
     check_log(caplog)
+
+
+@pytest.mark.parametrize("answer", [*(f"error {status} of Submit Job" for status in (400, 401, 404)), "marks"])
+async def test_a_hostile_response_to_a_check_does_no_harm(
+    answer: str, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command prints what the service says."""
+    operation, response = answers(world.elsewhere)[answer]
+    world.way.proxies.rule = once(response, operation)
+    show(await ask(world.way.app_settings, Clock()))
+    output = capsys.readouterr().out
+    assert "refused a small job" in output or "the job ended as" in output
+    assert not STEERING.search(output)
+    assert "\n\tERROR" not in output
+    assert world.called == []
 
 
 @pytest.mark.parametrize("message", MESSAGES)

@@ -23,7 +23,7 @@ esac
 # Settings of other apps, in the environment or in local.settings.json, must not replace those of this one.
 unset NER_STORAGE NER_KEY
 export NER_LOCAL_SETTINGS=none
-export NER_STORAGE__accountName="$STORAGE_ACCOUNT_NAME" NER_BLOB_TRIGGER_SOURCE=EventGrid
+export NER_STORAGE__accountName="$STORAGE_ACCOUNT_NAME" NER_BLOB_TRIGGER_SOURCE="$BLOB_TRIGGER_SOURCE"
 export NER_INPUT_CONTAINER="$INPUT_CONTAINER" NER_RESULTS_CONTAINER="$RESULTS_CONTAINER"
 export NER_ENDPOINT="${LANGUAGE_ENDPOINT:?Run azd provision first}"
 if ! .venv/bin/python -m local check; then

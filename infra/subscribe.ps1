@@ -1,6 +1,11 @@
 # Subscribes the deployed app to Event Grid's events of new files, then checks the app. azd runs it after each
 # deployment, with the outputs of main.bicep in the environment. To run it by hand: azd hooks run postdeploy
 $ErrorActionPreference = 'Stop'
+# main.bicep has then made the subscription: its events go into a queue, not to the app.
+if ($env:BLOB_TRIGGER_SOURCE -eq 'EventGridQueue') {
+    & (Join-Path $PSScriptRoot 'check.ps1')
+    exit $LASTEXITCODE
+}
 foreach ($try in 1..6) {
     az deployment group create --only-show-errors --output none `
         --subscription $env:AZURE_SUBSCRIPTION_ID --resource-group $env:AZURE_RESOURCE_GROUP --name uploads `

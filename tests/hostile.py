@@ -201,6 +201,7 @@ MESSAGES: Final = {
 NAMES, CONTENT, ANSWERS, QUEUED = "names", "texts", "answers", "messages"
 ENTRANCES: Final = {
     "trigger submit": {NAMES, CONTENT},
+    "trigger submit_event": {NAMES, QUEUED},
     "trigger poll": {NAMES, ANSWERS, QUEUED},
     "trigger sweep": {NAMES, QUEUED},
     "page /": {CONTENT, ANSWERS},
@@ -233,6 +234,7 @@ BUILDERS: Final = {
     "local/account.py blob": "asks the rule",
     "local/watch.py read_outcome": "asks the rule",
     "local/watch.py upload": "asks the rule",
+    "local/event_grid.py report": "makes a URL for an event, and calls none",
     "local/host/blobs.py execute": "asks the rule for what leads out",
     "local/host/blobs.py notify": "asks the rule for what leads out",
     "local/host/timers.py __init__": "a name of its own",

@@ -7,6 +7,7 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpRes
 
 from local.account import Account
 from local.checks.finding import Clock, Finding, Verdict
+from shared.settings import EVENT_QUEUE
 from shared.storage.account import patience
 from shared.storage.errors import ADVICE, describe, error_code, is_missing
 
@@ -25,11 +26,14 @@ def options_for(clock: Clock) -> dict[str, Any]:
 def check_storage(account: Account, clock: Clock) -> Iterator[Finding]:
     """Yield a finding for each container and the queue, until storage refuses to say, then one for the clock."""
     settings, refused = account.settings, False
-    for kind, setting, name in (
+    wanted = [
         ("container", "NER_INPUT_CONTAINER", settings.input_container),
         ("container", "NER_RESULTS_CONTAINER", settings.results_container),
         ("queue", "NER_QUEUE", settings.queue),
-    ):
+    ]
+    if settings.blob_trigger_source == EVENT_QUEUE:
+        wanted.append(("queue", "NER_QUEUE", settings.event_queue))
+    for kind, setting, name in wanted:
         what = f"{kind.capitalize()} {name}"
         try:
             call_for(account, kind, name)()

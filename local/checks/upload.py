@@ -22,6 +22,7 @@ from local.listing import list_file
 from local.watch import read_outcome
 from shared.names import result_name
 from shared.outcome import Outcome, OutcomeStatus
+from shared.settings import EVENT_QUEUE
 from shared.state.claim import claim_name
 
 WHAT: Final = "Upload"
@@ -137,7 +138,7 @@ def is_swept(account: Account, after: float) -> bool:
     """Return whether an event must have been lost: the sweep begins a file no sooner than this."""
     settings = account.settings
     # Times of uploads are whole seconds.
-    return settings.blob_trigger_source == "EventGrid" and after >= settings.sweep_grace_seconds - 1
+    return settings.blob_trigger_source in ("EventGrid", EVENT_QUEUE) and after >= settings.sweep_grace_seconds - 1
 
 
 def no_outcome(account: Account, name: str, followed: Followed) -> Finding:
@@ -164,6 +165,12 @@ def no_outcome(account: Account, name: str, followed: Followed) -> Finding:
 def fix_events(account: Account) -> str:
     """Return how the operator can have uploads reported to the app."""
     container = account.settings.input_container
+    if account.settings.blob_trigger_source == EVENT_QUEUE:
+        return (
+            "Run 'azd provision', or check the Event Grid subscription by hand: it must deliver into the "
+            f"queue {account.settings.event_queue}, and its subjects must begin with "
+            f"/blobServices/default/containers/{container}/."
+        )
     return (
         "If Event Grid reports uploads, run 'azd hooks run postdeploy', or check the subscription by hand: its URL "
         f"must end in {EVENT_URL} with the current key blobs_extension, and its subjects must begin "

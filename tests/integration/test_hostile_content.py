@@ -276,7 +276,7 @@ def test_each_entrance_has_its_attempts() -> None:
     """With texts, responses and messages; those with names are in another module."""
     assert entrances(CONTENT) == (READERS.keys() | WAYS_IN.keys()) - {"ner redrive"}
     assert entrances(ANSWERS) == (READERS.keys() | {"trigger poll", "ner check"}) - {"page /file/text"}
-    assert entrances(QUEUED) == {"trigger poll", "trigger sweep", "ner status", "ner redrive"}
+    assert entrances(QUEUED) == {"trigger submit_event", "trigger poll", "trigger sweep", "ner status", "ner redrive"}
 
 
 @pytest.mark.parametrize("entrance", sorted(WAYS_IN))
@@ -336,6 +336,7 @@ async def test_a_hostile_message_does_nothing(message: str, world: World, caplog
     container = world.way.settings.input_container
     body = MESSAGES[message].replace(b'"incoming"', f'"{container}"'.encode())
     await world.way.pipeline.poll(body)
+    await world.way.pipeline.submit_event(body)
     queues = world.account.queues
     poison = queues.get_queue_client(world.way.settings.poison_queue)
     poison.create_queue()

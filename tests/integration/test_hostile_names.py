@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -25,7 +26,7 @@ from local.cli import app
 from local.commands import running
 from local.files import why_skipped
 from local.listing import list_account
-from local.poison import read_poisoned
+from local.poison import event_poison_queue, read_poisoned
 from local.results import read_result
 from local.storage_emulator import Azurite
 from local.view.app import View
@@ -36,10 +37,10 @@ from shared.ner.model import Problem
 from shared.outcome import OutcomeStatus
 from shared.pipeline import services
 from shared.pipeline.sweeping import VOID_TIMEOUTS
-from shared.settings import BLOB_POISON_QUEUE
 from shared.source import Source
 from shared.state.batch import BATCHES
 from shared.state.claim import claim_name
+from shared.storage.queue import BLOB_POISON_QUEUE
 from tests.conftest import LOGS
 from tests.e2e.test_identity import STORAGE, make_certificate, token_for
 from tests.emulator import stats
@@ -139,6 +140,17 @@ async def by_trigger(world: World, name: str) -> None:
     await world.way.pipeline.submit(name)
 
 
+def event_of(container: str, name: str) -> bytes:
+    """Return an event of the upload of a blob."""
+    url = f"https://account.blob.core.windows.net/{container}/{quote(name, safe='')}"
+    return json.dumps({"eventType": "Microsoft.Storage.BlobCreated", "data": {"url": url}}).encode()
+
+
+async def by_event(world: World, name: str) -> None:
+    """Report an upload of this name by an event in a queue."""
+    await world.way.pipeline.submit_event(event_of(world.way.settings.input_container, name))
+
+
 async def by_message(world: World, name: str) -> None:
     """Send messages about a file, and about a batch."""
     container = world.way.settings.input_container
@@ -191,6 +203,7 @@ async def by_redrive(world: World, name: str) -> None:
     notice = {**NOTICE, "ContainerName": settings.input_container, "BlobName": name}
     for queue, text in (
         (BLOB_POISON_QUEUE, json.dumps(notice)),
+        (event_poison_queue(settings), event_of(settings.input_container, name).decode()),
         (settings.poison_queue, changed(FILE_MESSAGE, "file", name)),
     ):
         found = read_poisoned(settings, queue, base64.b64encode(text.encode()).decode(), None)
@@ -210,6 +223,7 @@ async def by_drop(world: World, name: str) -> None:
 
 ATTEMPTS: Final[dict[str, Attempt]] = {
     "trigger submit": by_trigger,
+    "trigger submit_event": by_event,
     "trigger poll": by_message,
     "trigger sweep": by_sweep,
     **{f"page {path}": by_page(path) for path in ("/file", "/file/part", "/file/outcome", "/file/text")},

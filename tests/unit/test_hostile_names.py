@@ -65,7 +65,7 @@ def test_a_version_cannot_get_a_hostile_name_later() -> None:
 def test_no_entrance_is_missing_from_the_table() -> None:
     """Triggers, addresses of the page and commands."""
     app = ast.parse((ROOT / "function_app.py").read_text())
-    functions = [node for node in app.body if isinstance(node, ast.AsyncFunctionDef)]
+    functions = [node for node in ast.walk(app) if isinstance(node, ast.AsyncFunctionDef)]
     triggers = {f"trigger {function.name}" for function in functions if function.decorator_list}
     page = re.findall(r'Route\(\s*"(/[^"]*)"', (ROOT / "local" / "view" / "app.py").read_text())
     commands = {f"ner {command.__name__}" for command in COMMANDS}

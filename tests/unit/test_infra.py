@@ -173,7 +173,7 @@ def run_script(folder: Path, name: str, **environ: str) -> tuple[int, str, dict[
     copies.mkdir()
     for script in ("subscribe.sh", "check.sh"):
         shutil.copy(INFRA / script, copies)
-    stand_in(folder / "az", "exit 0")
+    stand_in(folder / "az", f"touch {folder}/subscribed")
     stand_in(folder / ".venv" / "bin" / "python", 'echo "$@"; env > environ; exit ${CHECK_ENDS_WITH:-0}')
     outputs = {name: f"the-{name.lower()}" for name in parsed(INFRA / "main.bicep")["outputs"]}
     path = f"{folder}:/usr/bin:/bin"
@@ -200,8 +200,9 @@ def test_the_hook_checks_the_deployed_app(tmp_path: Path) -> None:
     assert environ["NER_INPUT_CONTAINER"] == "the-input_container"
     assert environ["NER_RESULTS_CONTAINER"] == "the-results_container"
     assert environ["NER_ENDPOINT"] == "the-language_endpoint"
-    assert environ["NER_BLOB_TRIGGER_SOURCE"] == "EventGrid"
+    assert environ["NER_BLOB_TRIGGER_SOURCE"] == "the-blob_trigger_source"
     assert environ["NER_PROJECT_NAME"] == "concierge"
+    assert (tmp_path / "subscribed").exists()
     assert "NER_KEY" not in environ
     assert not (ROOT / environ["NER_LOCAL_SETTINGS"]).exists()
 
@@ -239,8 +240,32 @@ def test_windows_passes_on_all_that_the_check_reads() -> None:
     own = set(without_condition(modules()["app"])["params"]["nerSettings"])
     assert passed >= read
     assert passed - read == own & passed
-    assert {name for name in mapped() if name in own} <= passed
+    # BLOB_TRIGGER_SOURCE, an output, says which one is deployed.
+    assert {name for name in mapped() if name in own} - {"NER_BLOB_TRIGGER_SOURCE"} <= passed
     assert "check.ps1" in (INFRA / "subscribe.ps1").read_text()
+
+
+def test_events_in_a_queue_need_no_subscription_by_the_hook(tmp_path: Path) -> None:
+    """The template has made the subscription; one to the webhook would replace it. The app is checked all the same."""
+    code, said, environ = run_script(tmp_path, "subscribe.sh", BLOB_TRIGGER_SOURCE="EventGridQueue")
+    assert (code, said) == (0, "-m local check\n")
+    assert environ["NER_BLOB_TRIGGER_SOURCE"] == "EventGridQueue"
+    assert not (tmp_path / "subscribed").exists()
+    assert "if ($env:BLOB_TRIGGER_SOURCE -eq 'EventGridQueue') {\n    & (Join" in (INFRA / "subscribe.ps1").read_text()
+    (output,) = (INFRA / "main.bicep").read_text().split("output BLOB_TRIGGER_SOURCE string = ")[1:]
+    assert output.startswith("blobTriggerSource\n")
+
+
+def test_the_app_and_the_template_name_the_queue_of_events_alike() -> None:
+    """Event Grid would deliver into a queue that the app does not read."""
+    text = (INFRA / "main.bicep").read_text()
+    queue, suffix = re.findall(r"^var queue = '(.*)'$|\? '\$\{queue\}(.*?)' : ''$", text, re.MULTILINE)
+    assert queue[0] + suffix[1] == settings_of_sample().event_queue
+
+
+def settings_of_sample() -> Settings:
+    """Return the settings of the sample, whose queue has the default name."""
+    return Settings.from_environ(read_values(SAMPLE))
 
 
 def test_the_app_gets_settings_that_it_takes() -> None:
@@ -262,12 +287,12 @@ def test_the_app_gets_settings_that_it_takes() -> None:
         "NER_LANGUAGE": "en",
         "NER_MODEL_ID": "",
         "NER_LOGGING_OPT_OUT": "false",
+        "NER_BLOB_TRIGGER_SOURCE": "EventGrid",
     }
     read = Settings.from_environ({name: str(value) for name, value in values.items()})
     assert read.key is None
     assert read.storage.connection_string is None
     assert read.storage.client_id
-    assert read.blob_trigger_source == "EventGrid"
     known = set(read_values(SAMPLE))
     assert set(own) <= known
     assert not {name for name in own | others if "KEY" in name.upper()}
@@ -311,8 +336,14 @@ def test_the_app_has_the_roles_that_the_docs_name() -> None:
 
 def test_only_uploads_reach_the_app() -> None:
     """An outcome that was taken for an upload would be submitted, and its outcome likewise, without end."""
-    properties = parsed(INFRA / "subscription.bicep")["resources"]["uploads"]["config"]["properties"]
-    assert properties["filter"]["subjectBeginsWith"] == "/blobServices/default/containers/${inputContainer}/blobs/"
+    into_queue, properties = (
+        parsed(INFRA / f"{name}.bicep")["resources"]["uploads"]["config"]["properties"]
+        for name in ("queue-subscription", "subscription")
+    )
+    for each in (into_queue, properties):
+        assert each["filter"]["subjectBeginsWith"] == "/blobServices/default/containers/${inputContainer}/blobs/"
+        assert each["filter"]["includedEventTypes"] == ["Microsoft.Storage.BlobCreated"]
+    assert into_queue["deliveryWithResourceIdentity"]["destination"]["endpointType"] == "StorageQueue"
     assert "functionName=Host.Functions.submit&" in properties["destination"]["properties"]["endpointUrl"]
     assert "deadLetterWithResourceIdentity" in properties
     assert "&code=${uriComponent(listKeys(" in properties["destination"]["properties"]["endpointUrl"]

@@ -55,6 +55,8 @@ TAGS: Final = "<script>alert(1)</script><img src=x onerror=alert(1)>'\"[red]:boo
 MARKS: Final = f"{TAGS} \x1b]0;PWNED\x07\x9b31m\u202e\u2028\x08"
 """Breaks out of HTML, of a log line, of the styles of a terminal, and steers it."""
 QUOTE: Final = f"=1+1;=2+2\n\tERROR ner forged line {MARKS}"
+PACKED: Final = gzip.compress(bytes(65_000_000), 1)
+"""Unpacked, it is longer than the app reads."""
 SENTENCE: Final = "Table at Blue Heron in Bristol."
 TEXTS: Final = {
     "marks": f"{MARKS}\r\n{SENTENCE}\r=1+1".encode(),
@@ -143,7 +145,7 @@ def answers(elsewhere: str) -> dict[str, tuple[str, Answer]]:
         "a kind that is a number": (get, Answer(edit=with_job(kind=5))),
         "a job of another id": (get, Answer(edit=with_job(jobId="../../other"))),
         "nested deeply": (get, Answer(200, {}, b'{"a":' * 50_000)),
-        "packed": (get, Answer(200, {"Content-Encoding": "gzip"}, gzip.compress(bytes(200_000_000), 1))),
+        "packed": (get, Answer(200, {"Content-Encoding": "gzip"}, PACKED)),
     }
     return found
 

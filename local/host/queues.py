@@ -24,8 +24,14 @@ LONGEST_QUEUE_NAME: Final = 63
 WHITE_SPACE: Final = str.maketrans("", "", " \t\r\n")
 """What .NET ignores in base64."""
 
+Wake = Callable[[str], None]
+"""Called with the name of a queue to which this process has just sent a message."""
 Handler = Callable[[bytes, QueueMessage], Awaitable[None]]
 """Runs a function for a message. Raises InvocationError if that fails, or HostError to end the host."""
+
+
+def wake_none(_queue: str) -> None:
+    """Wake no listener."""
 
 
 class Backoff:
@@ -58,6 +64,7 @@ class QueueListener:
         *,
         lease_seconds: int = MESSAGE_LEASE_SECONDS,
         is_internal: bool = False,
+        wake: Wake = wake_none,
     ) -> None:
         """Prepare a listener; `run` starts it.
 
@@ -69,6 +76,7 @@ class QueueListener:
             poison: the name of its poison queue; None if it has none.
             lease_seconds: visibility timeout of a received message.
             is_internal: whether the host itself writes the messages, and ends if it cannot decode one.
+            wake: called with the name of the poison queue when a message was moved there.
         """
         self.service = service
         self.client: QueueClient = service.get_queue_client(name)
@@ -77,6 +85,8 @@ class QueueListener:
         self.poison = poison
         self.lease_seconds = lease_seconds
         self.is_internal = is_internal
+        self.wake = wake
+        self.exists = False
         self.running: set[asyncio.Task[None]] = set()
         self.woken = asyncio.Event()
         self.is_stopped = False
@@ -117,12 +127,18 @@ class QueueListener:
 
     async def receive(self) -> list[QueueMessage]:
         """Return the next batch; it is empty if the queue is missing or the account does not respond."""
-        pages = self.client.receive_messages(
-            messages_per_page=self.options.batch_size, visibility_timeout=self.lease_seconds
-        ).by_page()
         try:
+            if not self.exists:
+                await self.client.get_queue_properties()
+                self.exists = True
+            pages = self.client.receive_messages(
+                messages_per_page=self.options.batch_size, visibility_timeout=self.lease_seconds
+            ).by_page()
             return [message async for message in await anext(pages)]
-        except (StopAsyncIteration, ResourceNotFoundError):
+        except StopAsyncIteration:
+            return []
+        except ResourceNotFoundError:
+            self.exists = False
             return []
         except AzureError as error:
             log.warning("Queue %s cannot be read: %s", self.client.queue_name, type(error).__name__)
@@ -180,13 +196,8 @@ class QueueListener:
         """Copy the body unchanged to the poison queue, then delete the message."""
         if self.poison is None:
             return
-        poison = self.service.get_queue_client(self.poison)
-        try:
-            await poison.send_message(message.content)
-        except ResourceNotFoundError:
-            with suppress(ResourceExistsError):  # created meanwhile
-                await poison.create_queue()
-            await poison.send_message(message.content)
+        await send(self.service.get_queue_client(self.poison), message.content)
+        self.wake(self.poison)
         await self.delete(message)
 
     async def delete(self, message: QueueMessage) -> None:
@@ -215,6 +226,16 @@ class QueueListener:
             return base64.b64decode(content.translate(WHITE_SPACE), validate=True)
         except ValueError:
             return None
+
+
+async def send(queue: QueueClient, content: object) -> None:
+    """Send a message, and create the queue if it does not exist."""
+    try:
+        await queue.send_message(content)
+    except ResourceNotFoundError:
+        with suppress(ResourceExistsError):  # created meanwhile
+            await queue.create_queue()
+        await queue.send_message(content)
 
 
 def poison_queue_for(name: str) -> str | None:

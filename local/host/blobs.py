@@ -159,9 +159,8 @@ class BlobListener:
         The storage emulator's times have whole seconds, so the real host misses a blob written in the same second as
         the newest one that it has seen. A lossless scan finds it.
         """
-        last = self.newest.get(trigger.function.name)
+        last = newest = self.newest.get(trigger.function.name)
         unfinished = self.unfinished.setdefault(trigger.function.name, set())
-        newest = last
         async for blob in self.blobs.get_container_client(trigger.container).list_blobs():
             if self.stopped.is_set():
                 return
@@ -169,8 +168,9 @@ class BlobListener:
             is_new = last is None or modified > last or (self.is_lossless and modified == last)
             if is_new or blob.name in unfinished:
                 newest = max(newest or modified, modified)
-                unfinished.discard(blob.name)
-                if not await self.notify(trigger, blob.name):
+                if await self.notify(trigger, blob.name):
+                    unfinished.discard(blob.name)
+                else:
                     unfinished.add(blob.name)
         if newest is not None:
             self.newest[trigger.function.name] = newest

@@ -44,21 +44,20 @@ class ListenerLock:
     async def run_alone(self, listen: Callable[[], Awaitable[None]], stopped: asyncio.Event) -> None:
         """Wait for the lock, then call `listen` while this host holds the lock, until the listener is stopped."""
         is_waiting = False
-        while not stopped.is_set():
+        while True:
             try:
-                is_acquired = await self.acquire()
+                if is_acquired := await self.acquire():
+                    await self.hold(listen)
+                elif not is_waiting:
+                    log.warning("Another host, or one that was killed in the last minute, holds the lock %s", self.name)
+                is_waiting = not is_acquired
+                seconds = POLL_SECONDS
             except AzureError as error:
                 log.warning("The lock %s cannot be acquired: %s", self.name, type(error).__name__)
-                await pause(RETRY_SECONDS, stopped)
-                continue
-            if is_acquired:
-                is_waiting = False
-                await self.hold(listen)
-            else:
-                if not is_waiting:
-                    log.warning("Another host, or one that was killed in the last minute, holds the lock %s", self.name)
-                is_waiting = True
-                await pause(POLL_SECONDS, stopped)
+                seconds = RETRY_SECONDS
+            if stopped.is_set():
+                return
+            await pause(seconds, stopped)
 
     async def acquire(self) -> bool:
         """Return whether this host now holds the lock.

@@ -20,6 +20,8 @@ log = logging.getLogger("host")
 SHORTEST_POLLING_SECONDS: Final = 0.1
 POISON_SUFFIX: Final = "-poison"
 LONGEST_QUEUE_NAME: Final = 63
+RENEWED_AFTER: Final = 0.5
+"""The part of a lease after which it is renewed."""
 
 WHITE_SPACE: Final = str.maketrans("", "", " \t\r\n")
 """What .NET ignores in base64."""
@@ -212,7 +214,7 @@ class QueueListener:
     async def renew(self, message: QueueMessage) -> None:
         """Renew the lease, each time half of it has passed, while the function runs."""
         while True:
-            await asyncio.sleep(self.lease_seconds / 2)
+            await asyncio.sleep(self.lease_seconds * RENEWED_AFTER)
             renewed = await self.client.update_message(
                 message, visibility_timeout=self.lease_seconds, content=message.content
             )

@@ -12,7 +12,8 @@ from azure.storage.blob.aio import BlobLeaseClient, ContainerClient
 log = logging.getLogger("host")
 
 LOCK_SECONDS: Final = 60
-"""The duration of the lease, which is renewed each time half of it has passed."""
+"""The duration of the lease."""
+RENEWAL_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 60.0
 """How often a host that does not hold the lock tries to acquire it."""
 RETRY_SECONDS: Final = 2.0
@@ -105,7 +106,7 @@ class ListenerLock:
     async def renew(self) -> None:
         """Renew the lock until it is lost."""
         while True:
-            await asyncio.sleep(LOCK_SECONDS / 2)
+            await asyncio.sleep(RENEWAL_SECONDS)
             try:
                 await self.lease.renew()
             except AzureError as error:

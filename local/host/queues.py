@@ -14,6 +14,7 @@ from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from local.host.configuration import MESSAGE_LEASE_SECONDS, HostError, QueueOptions, seconds
 from local.host.functions import InvocationError
+from local.host.locks import pause
 
 log = logging.getLogger("host")
 
@@ -166,17 +167,22 @@ class QueueListener:
             log.error("Message %s of %s is not base64: moved to the poison queue", message.id, self.client.queue_name)
             await self.move_to_poison(message)
             return
-        renewal = asyncio.create_task(self.renew(message))
+        ended = asyncio.Event()
+        renewal = asyncio.create_task(self.renew(message, ended))
         try:
             await self.handler(body, message)
         except InvocationError:
-            renewal.cancel()
+            has_failed = True
+        else:
+            has_failed = False
+        finally:
+            ended.set()
+            # A renewal changes the receipt with which the message is deleted.
+            await renewal
+        if has_failed:
             await self.release(message, tries)
         else:
-            renewal.cancel()
             await self.delete(message)
-        finally:
-            renewal.cancel()
 
     async def release(self, message: QueueMessage, tries: int) -> None:
         """Handle a failed try."""
@@ -211,13 +217,19 @@ class QueueListener:
                 raise
             log.debug("Message %s was deleted, or received by another host", message.id)
 
-    async def renew(self, message: QueueMessage) -> None:
-        """Renew the lease, each time half of it has passed, while the function runs."""
+    async def renew(self, message: QueueMessage, ended: asyncio.Event) -> None:
+        """Renew the lease, each time half of it has passed, until the function has ended."""
         while True:
-            await asyncio.sleep(self.lease_seconds * RENEWED_AFTER)
-            renewed = await self.client.update_message(
-                message, visibility_timeout=self.lease_seconds, content=message.content
-            )
+            await pause(self.lease_seconds * RENEWED_AFTER, ended)
+            if ended.is_set():
+                return
+            try:
+                renewed = await self.client.update_message(
+                    message, visibility_timeout=self.lease_seconds, content=message.content
+                )
+            except AzureError as error:
+                log.warning("Message %s of %s: %s", message.id, self.client.queue_name, type(error).__name__)
+                continue
             message.pop_receipt = renewed.pop_receipt
 
     def decode(self, content: str) -> bytes | None:

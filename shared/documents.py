@@ -43,10 +43,12 @@ class Documents:
 
     Attributes:
         encoding: the Python codec that gives the file's text.
+        length: bytes of the file, after decompression.
         entries: starts to read them; may raise a DocumentError, but not after `survey` has succeeded.
     """
 
     encoding: str
+    length: int
     entries: Callable[[], Entries]
 
 
@@ -65,7 +67,7 @@ def read_documents(name: str, data: bytes, *, language: str, max_bytes: int) -> 
         DocumentError: the file is too large, empty, or not text.
     """
     check_length(len(data), max_bytes)
-    if isinstance(data, Content) and data.compression:
+    if isinstance(data, Content):
         name, data = name.removesuffix(".gz"), uncompressed(data, max_bytes)
     media_type = check_media_type(name)
     check_format(data)
@@ -78,9 +80,9 @@ def read_documents(name: str, data: bytes, *, language: str, max_bytes: int) -> 
         raise DocumentError("EmptyFile", "The file contains no text. Add some and upload it again.")
     if media_type not in (JSON, JSON_LINES):
         document = Document(PurePosixPath(name).name or name, text, language)
-        return Documents(encoding, lambda: iter([document]))
+        return Documents(encoding, len(data), lambda: iter([document]))
     utf8 = text.encode()
-    return Documents(encoding, lambda: read_json(utf8, language, is_lines=media_type == JSON_LINES))
+    return Documents(encoding, len(data), lambda: read_json(utf8, language, is_lines=media_type == JSON_LINES))
 
 
 def read_json(data: bytes, language: str, *, is_lines: bool) -> Entries:

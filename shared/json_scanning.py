@@ -8,11 +8,15 @@ import re
 from collections.abc import Generator
 from typing import Final, NamedTuple
 
+import msgspec
+
 SLICE: Final = 1024 * 1024
 MAX_NESTING: Final = 500
 """Levels of a value. Real files need far fewer. Some versions of Python read 100,000, others fewer than 1,000."""
 MAX_MEMBERS: Final = 1000
 """Members of an object that are checked one by one."""
+LONGEST_ESCAPED: Final = len('""') + len(r"\u0000") * len("documents")
+"""Bytes of the longest name that the app knows, if each character is an escape."""
 TOO_DEEP: Final = "it is nested too deeply"
 
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -190,7 +194,7 @@ def look_at_object(data: bytes, begin: int, *, is_whole: bool) -> Opening:
         if data[place : place + 1] != b'"':
             raise ScanError("expected the name of a field in quotes", place)
         end = string_end(data, place)
-        name = data[place:end]
+        name = without_escapes(data[place:end])
         place = skip_blank(data, end)
         if data[place : place + 1] != b":":
             raise ScanError("expected `:`", place)
@@ -206,6 +210,16 @@ def look_at_object(data: bytes, begin: int, *, is_whole: bool) -> Opening:
         elif data[place : place + 1] != b"}":
             raise ScanError("expected `,` or `}`", place)
     return Opening(brackets_end(data, begin), documents, heads)
+
+
+def without_escapes(name: bytes) -> bytes:
+    """Return a field's name in quotes without escapes; a name that is too long to be known is returned as it is."""
+    if len(name) > LONGEST_ESCAPED or b"\\" not in name:
+        return name
+    try:
+        return msgspec.json.encode(msgspec.json.decode(name))
+    except (msgspec.DecodeError, ValueError):
+        return name
 
 
 def tolerated(entry: bytes) -> bytes:

@@ -2,29 +2,48 @@
 
 A request of several documents sends them as `00:id`, `01:id` and so on, because results have only the id, in any order.
 The parts of a long document, each in a job of its own, become one document again, with offsets into the whole text.
-Results are merged as JSON text, so a file of a million entities is never in memory as a whole.
-
-Fields that this app does not know stay with their entity or document. In a document that was cut, each has the value of
-the first part that has it. `parts` lists the later parts that have other values, with these as `fields`, or entities
-with unknown fields. An offset in an unknown field counts from the `offset` of the part, because the app cannot know
-that it is an offset. `statistics` are sums.
+Results are merged as JSON text, so a file of a million entities is never in memory as a whole. `cut_document` merges
+the rest.
 """
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
-from shared.ner.model import Document, DocumentResult, Entity, Job, JobStatus, Problem, flat, others_of
+from shared.cut_document import OpenDocument, in_order
+from shared.ner.model import Document, DocumentResult, Entity, Job, JobStatus, Problem, flat
+from shared.ner.reading import UNREADABLE
 from shared.source import Position
 from shared.state.batch import SubmittedJob
 
 encode = msgspec.json.encode
 
-COUNTS: Final = ("charactersCount", "transactionsCount")
-"""Statistics of a document that are the sums over its parts."""
-LARGEST_OPEN: Final = 64 * 1024
-"""Bytes of the unknown fields of a document that was cut; the ledger has them after each step. More are not kept."""
+REPEATED = (
+    "The service returned this document more than once, with different results. The outcome contains the first one. "
+    "Upload the file again."
+)
+
+
+class Results(NamedTuple):
+    """The results of a job that ended.
+
+    Attributes:
+        documents: one for each document sent; None if the service gave no result.
+        problems: all that went wrong with the job and its documents.
+        erroneous: indexes of the documents that have an error; some may have a result too.
+    """
+
+    documents: list[DocumentResult | None]
+    problems: list[Problem]
+    erroneous: set[int | None]
+
+    @property
+    def valid_count(self) -> int:
+        """How many documents have a result and no error."""
+        return sum(
+            document is not None and index not in self.erroneous for index, document in enumerate(self.documents)
+        )
 
 
 def numbered(documents: Sequence[Document]) -> list[Document]:
@@ -37,28 +56,33 @@ def numbered(documents: Sequence[Document]) -> list[Document]:
     ]
 
 
-def results_of(submitted: SubmittedJob, job: Job) -> tuple[list[DocumentResult | None], list[Problem]]:
-    """Return the results of a job that ended, one for each document sent, and all that went wrong.
+def results_of(submitted: SubmittedJob, job: Job) -> Results:
+    """Return the results of a job that ended, and all that went wrong.
 
-    A result is None if the service gave none. The status alone does not count: a job with the status `succeeded` may
-    still lack documents.
+    The status alone does not count: a job with the status `succeeded` may still lack documents. If the service returned
+    a document twice, the first result counts; if they differ, that is an error, because either may be wrong.
     """
-    results: list[DocumentResult | None] = [None] * submitted.documents_count
+    count = submitted.documents_count
+    results: list[DocumentResult | None] = [None] * count
+    repeated: dict[int, Problem] = {}
     for document in job.documents:
-        index, document_id = place_of(document.id, submitted.documents_count)
-        if index is not None:
-            results[index] = restored(document, document_id, submitted.start.offset if index == 0 else 0)
-    problems = [
-        problem
-        if problem.document_id is None
-        else msgspec.structs.replace(problem, document_id=place_of(problem.document_id, submitted.documents_count)[1])
-        for problem in job.problems
-    ]
-    explained = {
-        place_of(problem.document_id, submitted.documents_count)[0]
-        for problem in job.problems
-        if problem.document_id is not None
-    }
+        index, document_id = place_of(document.id, count)
+        if index is None:
+            continue
+        found, first = restored(document, document_id, submitted.start.offset if index == 0 else 0), results[index]
+        if first is None:
+            results[index] = found
+        elif in_order(flat(found)) != in_order(flat(first)):
+            repeated[index] = Problem(UNREADABLE, REPEATED, first.id)
+    problems = list(repeated.values())
+    explained: set[int | None] = set(repeated)
+    for problem in job.problems:
+        if problem.document_id is None:
+            problems.append(problem)
+        else:
+            index, document_id = place_of(problem.document_id, count)
+            problems.append(msgspec.structs.replace(problem, document_id=document_id))
+            explained.add(index)
     about_the_job = any(problem.document_id is None for problem in problems)
     missing = sum(result is None and index not in explained for index, result in enumerate(results))
     if job.status in (JobStatus.FAILED, JobStatus.CANCELLED) and not problems:
@@ -68,7 +92,7 @@ def results_of(submitted: SubmittedJob, job: Job) -> tuple[list[DocumentResult |
         problems.append(
             Problem(
                 "MissingResults",
-                f"The service returned no result for {missing} of {submitted.documents_count} documents and gave no "
+                f"The service returned no result for {missing} of {count} documents and gave no "
                 "reason. Upload the file again.",
             )
         )
@@ -80,7 +104,7 @@ def results_of(submitted: SubmittedJob, job: Job) -> tuple[list[DocumentResult |
                 "Upload the file again.",
             )
         )
-    return results, problems
+    return Results(results, problems, explained)
 
 
 def place_of(wire_id: str, documents_count: int) -> tuple[int | None, str]:
@@ -106,68 +130,6 @@ def transactions_of(submitted: SubmittedJob, job: Job) -> int:
     return (job.statistics and job.statistics.transactions_count) or submitted.transactions_count
 
 
-class OpenDocument(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """A document of which parts may be missing; `number` is its number in the file, from 0, or -1 if it is not cut.
-
-    Attributes:
-        is_written: whether its beginning has been written.
-        has_entities: whether any of its entities has been.
-        is_incomplete: whether a part of it gave no result.
-        warnings: of all parts until now.
-        statistics: sums of all parts until now.
-        fields: unknown fields, each with the value of the first part that has it.
-        parts: the later parts that the outcome lists.
-    """
-
-    number: int
-    is_written: bool = False
-    has_entities: bool = False
-    is_incomplete: bool = False
-    warnings: list[dict[str, Any]] = []
-    statistics: dict[str, Any] = {}
-    fields: dict[str, Any] = {}
-    parts: list[dict[str, Any]] = []
-
-    def with_part(self, result: DocumentResult, offset: int) -> "OpenDocument":
-        """Return the document with the next part, which begins at `offset`."""
-        others, statistics = others_of(result), result.statistics or {}
-        differing = {
-            name: value
-            for name, value in others.items()
-            if name in self.fields and encode(value) != encode(self.fields[name])
-        }
-        fields, parts = others | self.fields, self.parts
-        if offset and (differing or any(others_of(entity) for entity in result.entities)):
-            parts = [*parts, {"offset": offset} | ({"fields": differing} if differing else {})]
-        if self.number >= 0 and len(encode((fields, parts))) > LARGEST_OPEN:
-            fields, parts = self.fields, self.parts
-        return msgspec.structs.replace(
-            self,
-            is_written=True,
-            has_entities=self.has_entities or bool(result.entities),
-            warnings=self.warnings + result.warnings,
-            statistics=statistics | self.statistics | sums_of(statistics, self.statistics),
-            fields=fields,
-            parts=parts,
-        )
-
-    def end(self) -> bytes:
-        """Return the JSON text that follows the entities."""
-        fields, parts = self.fields, self.parts
-        if parts and "parts" in fields:
-            # The service has a field of this name.
-            parts = [{"offset": 0, "fields": {"parts": fields["parts"]}}, *parts]
-        statistics = {"statistics": self.statistics} if self.statistics else {}
-        members = {"warnings": self.warnings} | statistics | fields | ({"parts": parts} if parts else {})
-        return b"], " + encode(members)[1:]
-
-
-def sums_of(first: dict[str, Any], second: dict[str, Any]) -> dict[str, int]:
-    """Return the sums of the counts that both statistics have."""
-    pairs = {name: (first.get(name), second.get(name)) for name in COUNTS}
-    return {name: one + other for name, (one, other) in pairs.items() if type(one) is int and type(other) is int}
-
-
 class MergeState(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """The state of the merging, with which another worker can continue it."""
 
@@ -183,21 +145,22 @@ class Merger:
     """Merges the jobs of a file, in their order, into the members of two JSON lists.
 
     `documents` and `errors` are the text written since the merger was created: members of the outcome's lists, each on
-    its own line.
+    its own line. `omitted_count` is the number of fields that were left out of the documents.
     """
 
     def __init__(self, state: MergeState) -> None:
         """Continue from a state."""
         self.documents = bytearray()
         self.errors = bytearray()
+        self.omitted_count = 0
         self.state = state
 
     def add(self, submitted: SubmittedJob, job: Job) -> None:
         """Add the next job, which has ended."""
-        results, problems = results_of(submitted, job)
-        self.add_results(submitted.start, submitted.end, results)
+        results = results_of(submitted, job)
+        self.add_results(submitted.start, submitted.end, results.documents, results.erroneous)
         place = describe_place(submitted.start, submitted.end)
-        for problem in problems:
+        for problem in results.problems:
             self.add_problem(problem if problem.document_id is not None else located(problem, place))
         self.change(transactions_count=self.state.transactions_count + transactions_of(submitted, job))
 
@@ -206,8 +169,14 @@ class Merger:
         self.add_results(start, end, [None] * documents_count)
         self.add_problem(located(problem, describe_place(start, end)))
 
-    def add_results(self, start: Position, end: Position | None, results: Sequence[DocumentResult | None]) -> None:
-        """Write the documents of one request."""
+    def add_results(
+        self,
+        start: Position,
+        end: Position | None,
+        results: Sequence[DocumentResult | None],
+        erroneous: Collection[int | None] = (),
+    ) -> None:
+        """Write the documents of one request; `erroneous` are the indexes of those that have an error."""
         opened = self.state.open
         continues = opened is not None and start.offset > 0 and start.document == opened.number
         is_continued = end is not None and end.offset > 0
@@ -218,17 +187,19 @@ class Merger:
                 # Only the last document of a request can be continued, and only then is its number needed.
                 number = end.document if end is not None and is_continued and is_last else -1
                 self.change(open=OpenDocument(number))
-            self.write(result, start.offset if index == 0 else 0)
+            self.write(result, start.offset if index == 0 else 0, is_erroneous=index in erroneous)
         if not is_continued:
             self.close()
 
-    def write(self, result: DocumentResult | None, offset: int) -> None:
+    def write(self, result: DocumentResult | None, offset: int, *, is_erroneous: bool) -> None:
         """Write a part of the open document, which begins at `offset`."""
         opened = self.state.open
         if opened is None:
             raise ValueError("no document is open")
+        if result is None or is_erroneous:
+            opened = msgspec.structs.replace(opened, is_incomplete=True)
         if result is None:
-            self.change(open=msgspec.structs.replace(opened, is_incomplete=True))
+            self.change(open=opened)
             return
         if not opened.is_written:
             beginning = b'{"id": ' + encode(result.id) + b', "entities": ['
@@ -253,6 +224,7 @@ class Merger:
             return
         if opened.is_written:
             self.documents += opened.end()
+            self.omitted_count += opened.omitted_count
         is_valid = opened.is_written and not opened.is_incomplete
         self.change(open=None, valid_documents_count=self.state.valid_documents_count + is_valid)
 

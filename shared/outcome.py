@@ -99,14 +99,13 @@ def explain(error: NerError, *, overdue: bool) -> str:
 
 def from_job(source: Source, api: dict[str, str], submitted: SubmittedJob, job: Job) -> Outcome:
     """Return the outcome of a file whose only job has ended."""
-    results, problems = results_of(submitted, job)
-    documents = [result for result in results if result is not None]
-    all_is_well = not problems and job.status is JobStatus.SUCCEEDED
-    statistics = Statistics(
-        len(results), len(documents), len(results) - len(documents), transactions_of(submitted, job)
-    )
+    results = results_of(submitted, job)
+    documents = [result for result in results.documents if result is not None]
+    all_is_well = not results.problems and job.status is JobStatus.SUCCEEDED
+    count, valid = len(results.documents), results.valid_count
+    statistics = Statistics(count, valid, count - valid, transactions_of(submitted, job))
     status = status_of(len(documents), all_is_well=all_is_well)
-    return Outcome(status, source, api, [summarise(job)], documents, problems, statistics)
+    return Outcome(status, source, api, [summarise(job)], documents, results.problems, statistics)
 
 
 def summarise(job: Job) -> ServiceJob:

@@ -35,7 +35,7 @@ def split(job: Job, members: Sequence[Member], documents_count: int) -> list[Job
         for file, member in enumerate(members)
         for index in range(member.documents_count)
     }
-    documents: list[dict[int, DocumentResult]] = [{} for _ in counts]
+    documents: list[list[DocumentResult]] = [[] for _ in counts]
     problems: list[list[Problem]] = [[] for _ in counts]
     missing = [set(range(count)) for count in counts]
     general: list[Problem] = []
@@ -50,7 +50,7 @@ def split(job: Job, members: Sequence[Member], documents_count: int) -> list[Job
     for document in job.documents:
         if (found := own(document.id)) is not None:
             file, index, document_id = found
-            documents[file][index] = msgspec.structs.replace(document, id=document_id)
+            documents[file].append(msgspec.structs.replace(document, id=document_id))
             missing[file].discard(index)
     for problem in job.problems:
         if problem.document_id is None or place_of(problem.document_id, documents_count)[0] is None:
@@ -65,16 +65,19 @@ def split(job: Job, members: Sequence[Member], documents_count: int) -> list[Job
         msgspec.structs.replace(
             job,
             status=job.status if own_problems or lacking or is_unexplained else JobStatus.SUCCEEDED,
-            documents=list(results.values()),
+            documents=results,
             problems=own_problems + (general if lacking or is_unexplained else []),
-            statistics=statistics_of(list(results.values())),
+            statistics=statistics_of(results),
         )
         for results, own_problems, lacking in zip(documents, problems, missing, strict=True)
     ]
 
 
 def statistics_of(results: Sequence[DocumentResult]) -> Statistics | None:
-    """Return what the service charged for some of a job's documents; None if it does not report it for each of them."""
-    counts = [result.transactions_count for result in results]
+    """Return what the service charged for some of a job's documents; None if it does not report it for each of them.
+
+    A document that the service returned twice counts once.
+    """
+    counts = [result.transactions_count for result in {result.id: result for result in reversed(results)}.values()]
     known = [count for count in counts if count is not None]
     return Statistics(transactions_count=sum(known)) if len(known) == len(counts) else None

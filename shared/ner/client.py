@@ -26,6 +26,7 @@ from shared.ner.errors import (
     from_transport,
 )
 from shared.ner.model import TIMED_OUT, Document, Job, JobStatus, Page
+from shared.ner.passing_on import log_omissions, with_page
 from shared.ner.rate import CallRate
 from shared.ner.reading import read_job
 from shared.ner.receiving import KEY_HEADER, mask_for, read_body, secret_of
@@ -214,12 +215,13 @@ class NerClient:
                 job = await self.look_at_pages(job_id, is_young=is_young)
         except TimeoutError:
             raise from_transport(TimeoutError()) from None
+        log_omissions(job)
         return explained(job, self.dialect.cancel_after)
 
     async def look_at_pages(self, job_id: str, *, is_young: bool) -> Job:
         """Return the job with the results of all pages."""
         job = await self.look_at_page(job_id, None, is_young=is_young)
-        documents, problems, page = list(job.documents), list(job.problems), job.next_page
+        documents, problems, page, others = list(job.documents), list(job.problems), job.next_page, job.others
         for _ in range(MOST_PAGES):
             if page is None:
                 break
@@ -227,11 +229,12 @@ class NerClient:
             if not more.status.is_final:
                 raise NerError("InvalidResponse", "the service says of an ended job that it is running", Remedy.WAIT)
             documents += more.documents
+            others = with_page(others, more.others)
             # Errors of the job itself stand on every page.
             problems += [problem for problem in more.problems if problem not in problems]
             # A page that leads back would be read for ever.
             page = more.next_page if more.next_page and more.next_page.skip > page.skip else None
-        return msgspec.structs.replace(job, documents=documents, problems=problems, next_page=None)
+        return msgspec.structs.replace(job, documents=documents, problems=problems, next_page=None, others=others)
 
     async def look_at_page(
         self, job_id: str, page: Page | None, *, is_young: bool = False, has_documents: bool = False

@@ -15,7 +15,7 @@ import msgspec
 
 from shared.ner.errors import NerError, Remedy, decode, describe
 from shared.ner.model import DocumentResult, Job, JobStatus, Page, Problem, Statistics
-from shared.ner.passing_on import complete, job_others, service_error
+from shared.ner.passing_on import Omitted, complete, job_others, service_error
 
 UNREADABLE: Final = "InvalidResponse"
 """Error code of what the app cannot read in a response."""
@@ -171,7 +171,9 @@ def read_documents(raw: list[Any], *, has_documents: bool) -> tuple[list[Documen
     documents, problems, reason = [], [], ""
     for each in raw:
         try:
-            documents.append(complete(msgspec.convert(mended(each), DocumentResult), each))
+            omitted: Omitted = {}
+            known = msgspec.convert(without_unknown_types(each, omitted), DocumentResult)
+            documents.append(complete(known, each, omitted))
         except msgspec.ValidationError as error:
             # It names the place and the types, never a value.
             reason = reason or str(error)
@@ -182,28 +184,37 @@ def read_documents(raw: list[Any], *, has_documents: bool) -> tuple[list[Documen
     return documents, problems
 
 
-def mended(document: Any) -> Any:
-    """Return a document with null lists as empty ones, and without scores, subcategories and warnings of odd types."""
+def without_unknown_types(document: Any, omitted: Omitted) -> Any:
+    """Return a document without optional values of an unknown type, and with null lists as empty ones.
+
+    The names of the values are added to `omitted`.
+    """
     if not isinstance(document, dict):
         return document
     entities, warnings, statistics = document.get("entities", ...), document.get("warnings"), document.get("statistics")
     if not isinstance(statistics, dict):
+        omitted.update({"statistics": None} if statistics is not None else {})
         document = {name: value for name, value in document.items() if name != "statistics"}
     if isinstance(entities, list):
-        entities = [mended_entity(entity) for entity in entities]
-    return {
-        **document,
-        "entities": [] if entities is None else entities,
-        "warnings": [each for each in warnings if isinstance(each, dict)] if isinstance(warnings, list) else [],
-    }
+        entities = [entity_without_unknown_types(entity, omitted) for entity in entities]
+    known = [each for each in warnings if isinstance(each, dict)] if isinstance(warnings, list) else []
+    if warnings is not None and known != warnings:
+        omitted["warnings"] = None
+    return {**document, "entities": [] if entities is None else entities, "warnings": known}
 
 
-def mended_entity(entity: Any) -> Any:
-    """Return an entity without a score or a subcategory of an odd type."""
+def entity_without_unknown_types(entity: Any, omitted: Omitted) -> Any:
+    """Return an entity without a score or a subcategory of an unknown type."""
     if not isinstance(entity, dict):
         return entity
-    score, subcategory = converted(entity.get("confidenceScore"), float), text_or_none(entity.get("subcategory"))
-    return {**entity, "confidenceScore": score, "subcategory": subcategory}
+    found = {
+        "confidenceScore": converted(entity.get("confidenceScore"), float),
+        "subcategory": text_or_none(entity.get("subcategory")),
+    }
+    omitted.update(
+        (f"entities[].{name}", None) for name, value in found.items() if value is None and entity.get(name) is not None
+    )
+    return {**entity, **found}
 
 
 def converted(value: Any, kind: type[T]) -> T | None:

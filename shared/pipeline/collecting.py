@@ -13,6 +13,7 @@ from shared.merging import Merger
 from shared.message import is_expired
 from shared.ner.errors import NerError, Remedy
 from shared.ner.model import TIMED_OUT, Job, JobStatus, Problem
+from shared.ner.passing_on import FIELDS_OMITTED
 from shared.outcome import MergedOutcome, ServiceJob, summarise
 from shared.pipeline.calling import after_failed_call, get_job, next_poll
 from shared.pipeline.finishing import end_batch, finish_merged, give_up_version
@@ -135,6 +136,11 @@ async def keep(services: Services, ledger: Ledger, collected: "Collected") -> No
     merger = collected.merger
     if ledger.collected_count + collected.requests_count == len(ledger.requests):
         merger.close()
+    if merger.omitted_count:
+        log.warning(
+            "batch %s: %d fields of long documents are left out, see warnings %s in the outcome",
+            *(ledger.name, merger.omitted_count, FIELDS_OMITTED),
+        )
     entry = CollectedEntry(
         requests_count=collected.requests_count,
         jobs=collected.jobs,

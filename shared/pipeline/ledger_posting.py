@@ -38,22 +38,23 @@ STILL_REFUSED: Final = (
 async def post_all(services: Services, turn: Turn, files: Sequence[File], *, ledger: Ledger) -> None:
     """Post the rest of a file of many jobs; when the time is up, another invocation continues immediately."""
     before = len(ledger.requests)
+
+    def turn_now() -> Turn:
+        return turn.after_progress() if len(ledger.requests) > before else turn
+
     try:
         await post_requests(services, turn.record, files[0], ledger)
     except RefusedForSizeError:
-        turn = turn.after_progress() if len(ledger.requests) > before else turn
-        await post_halved(services, turn, files, ledger=ledger)
+        await post_halved(services, turn_now(), files, ledger=ledger)
     except LedgerConflictError:
         log.info("%s: another worker processes this file, nothing to do", turn.names)
     except UnrecordedJobError as error:
-        turn = turn.after_progress() if len(ledger.requests) > before else turn
-        await after_unrecorded_job(services, turn, error, jobs=ledger.jobs)
+        await after_unrecorded_job(services, turn_now(), error, jobs=ledger.jobs)
     except AzureError as error:
         await after_refused_call(services, turn, error, jobs=ledger.jobs)
     except NerError as error:
-        turn = turn.after_progress() if len(ledger.requests) > before else turn
         # A throttled service that has just accepted some requests will soon accept more.
-        await after_failed_call(services, turn, error, jobs=ledger.jobs, since=ledger.active)
+        await after_failed_call(services, turn_now(), error, jobs=ledger.jobs, since=ledger.active)
     else:
         await after_posting(services, turn.after_progress(), ledger)
 
@@ -68,7 +69,7 @@ async def post_requests(services: Services, record: BatchRecord, file: File, led
         return
     limits = HALF_LIMITS if record.is_halved else REQUEST_LIMITS
     requests = pack(text.documents.entries(), ledger.next_start, limits)
-    while request := await services.texts.run(source.length, lambda: next(requests, None)):
+    while request := await services.texts.run(text.documents.length, lambda: next(requests, None)):
         await post_one(services, ledger, request, record)
         if time.monotonic() >= end_of_work:
             break

@@ -45,7 +45,7 @@ from shared.pipeline.posting import post_files
 from shared.pipeline.rescheduling import Turn, reschedule_in, take_baton
 from shared.pipeline.services import Services
 from shared.pipeline.submitting import BUSY_SECONDS, LARGE_FILE
-from shared.pipeline.texts import File, read_text, ready
+from shared.pipeline.texts import File, ready
 from shared.shares import failed_as_a_whole, split
 from shared.state.batch import BatchKind, BatchRecord, Member, SubmittedJob
 from shared.state.claim import MAX_TRIES
@@ -255,7 +255,7 @@ async def read_again(services: Services, turn: Turn) -> list[File]:
         try:
             if upload.is_archived:
                 raise DocumentError(ARCHIVED.code, ARCHIVED.message)
-            text = await services.texts.run(len(data), lambda: read_text(services.settings, source, data))
+            text = await services.texts.read(services.settings, source, data)
         except DocumentError as error:
             # For instance, NER_MAX_BLOB_BYTES has been reduced meanwhile.
             with services.telemetry.of_member("finish", turn.batch, turn.record, member):

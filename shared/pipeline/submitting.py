@@ -25,7 +25,7 @@ from shared.pipeline.posting import post_files
 from shared.pipeline.rescheduling import Turn, reschedule
 from shared.pipeline.services import Services
 from shared.pipeline.settling import is_put_off
-from shared.pipeline.texts import File, digest_of, read_text, ready
+from shared.pipeline.texts import File, digest_of, ready
 from shared.precedence import Present, PresentOutcome, look_at_outcome
 from shared.source import Source
 from shared.state.batch import BatchKind, BatchRecord, Member
@@ -173,7 +173,7 @@ async def prepare(services: Services, held: StoredClaim, upload: Upload | None, 
         await fail(services, member, problem)
         return None
     try:
-        text = await services.texts.run(len(data or b""), lambda: read_text(services.settings, member.source, data))
+        text = await services.texts.read(services.settings, member.source, data)
     except DocumentError as error:
         await fail(services, member, Problem(error.code, error.message))
         return None

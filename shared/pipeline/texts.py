@@ -41,6 +41,12 @@ class TextThread:
         async with self.turn:
             return await asyncio.to_thread(work)
 
+    async def read(self, settings: Settings, source: Source, data: bytes | None) -> "Text":
+        """Return the text of an upload, as `read_text` does."""
+        # A few compressed bytes can become millions.
+        length = settings.max_blob_bytes if isinstance(data, Content) else len(data or b"")
+        return await self.run(length, lambda: read_text(settings, source, data))
+
 
 @dataclass(frozen=True)
 class Text:
@@ -56,8 +62,12 @@ class Text:
 
     @property
     def is_one_request(self) -> bool:
-        """Whether the file is one request and nothing is wrong with it."""
-        return self.first is not None and self.first.end is None and not self.found.problems
+        """Whether the file is one request from its beginning, and nothing is wrong with it.
+
+        If only its beginning is blank and not sent, the file needs a ledger, which records where the request begins.
+        """
+        first = self.first
+        return first is not None and first.end is None and not first.start.offset and not self.found.problems
 
 
 class File(NamedTuple):

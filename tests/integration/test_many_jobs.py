@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from shared.json_documents import MAX_DOCUMENTS
 from shared.message import FileMessage, encode_message
 from shared.outcome import Outcome, OutcomeStatus
 from shared.pipeline.sweeping import VOID_TIMEOUTS
@@ -111,7 +110,7 @@ async def test_too_many_documents_are_a_failure(way_of_lines: Way) -> None:
     """Without a call, even if all of them are valid: a part of the file is not sent."""
     way = way_of_lines
     before = way.submissions()
-    await way.submit(b"\n".join(b'{"text":"a"}' for _ in range(MAX_DOCUMENTS + 1)))
+    await way.submit(b"\n".join(b'{"text":"a"}' for _ in range(250_001)))
     outcome = way.outcome()
     assert outcome is not None
     assert outcome.status is OutcomeStatus.FAILED

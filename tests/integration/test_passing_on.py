@@ -142,7 +142,7 @@ async def test_of_a_file_of_many_jobs(way: Way) -> None:
 
 @pytest.mark.usefixtures("bit_by_bit")
 async def test_of_a_long_text(way: Way) -> None:
-    """What is the same in all parts is said once, what is counted is added up, and each part is listed."""
+    """What is counted is added up, and each later part is listed with its own fields."""
     text = SENTENCE * 1900 + "Bitte spielen Sie die Musik für mich und für die Familie. " * 1500
     await way.submit(text.encode())
     await way.poll_until_outcome()
@@ -152,11 +152,51 @@ async def test_of_a_long_text(way: Way) -> None:
     assert document["detectedLanguage"]["iso6391Name"] == "en"
     assert document["statistics"]["charactersCount"] == len(text)
     (part,) = document["parts"]
+    assert 0 < part["offset"] < len(text)
     assert part["fields"]["detectedLanguage"]["iso6391Name"] == "de"
+    assert part["fields"][NAME] == new_field("documents")
     for entity in document["entities"]:
         assert text[entity["offset"] : entity["offset"] + entity["length"]] == entity["text"]
         assert entity[NAME] == new_field("entities")
     assert [job["tasks"]["items"][0][NAME] for job in outcome["jobs"]] == [new_field("items")] * 2
+
+
+@pytest.mark.usefixtures("bit_by_bit")
+async def test_of_a_long_text_with_more_than_can_be_kept(
+    way: Way, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The outcome names the fields that it lacks, and the log says that there are some."""
+    monkeypatch.setattr("shared.cut_document.LARGEST_OPEN", 100)
+    await way.submit((SENTENCE * 3400).encode())
+    outcome = await way.poll_until_outcome()
+    assert outcome.status is OutcomeStatus.SUCCEEDED
+    (document,) = content(way, way.name)["documents"]
+    (warning,) = document["warnings"]
+    assert warning["code"] == "FieldsOmitted"
+    second = document["parts"][0]["offset"]
+    for offset in ("0", f"{second:,}"):
+        assert f"`{NAME}` at offset {offset}" in warning["message"]
+    assert "Within 24 hours" in warning["message"]
+    (line,) = [line for line in caplog.messages if "FieldsOmitted" in line]
+    assert "fields of long documents are left out" in line
+    assert NAME not in line
+
+
+@pytest.mark.parametrize("name", ["blank.txt", "blank.jsonl"])
+async def test_of_a_text_whose_beginning_is_blank(name: str, make_way: Callable[..., Way]) -> None:
+    """The blank text is not sent, but offsets count from its beginning."""
+    way = make_way()
+    way.switch(jobSeconds=0)
+    way.name = name
+    text = " " * 250_000 + TEXT.decode()
+    await way.submit(json.dumps({"text": text}).encode() if name.endswith("l") else text.encode())
+    outcome = await way.poll_until_outcome()
+    assert outcome.status is OutcomeStatus.SUCCEEDED
+    (document,) = outcome.documents
+    assert document.entities
+    for entity in document.entities:
+        assert text[entity.offset : entity.offset + entity.length] == entity.text
+    await way.pipeline.aclose()
 
 
 async def test_of_documents_that_failed(way: Way) -> None:

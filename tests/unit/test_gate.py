@@ -26,7 +26,7 @@ def file_of(name: str, documents_count: int = 1, *, is_one_request: bool = True)
     end = None if is_one_request else Position(documents_count)
     text = Text(
         source,
-        Documents("utf-8", lambda: iter(documents)),
+        Documents("utf-8", 1, lambda: iter(documents)),
         Survey(documents_count, 0, list[Problem]()),
         Request(Position(), documents, end),
     )

@@ -1,6 +1,7 @@
 """Documented and recorded answers of the service become one job model, whichever dialect they are written in."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -20,11 +21,12 @@ from shared.ner.model import (
     flat,
     others_of,
 )
-from shared.ner.passing_on import LARGEST_JOB
+from shared.ner.passing_on import log_omissions, with_page
 from shared.ner.reading import UNREADABLE, read_job
 
 RESPONSES = Path(__file__).parents[1] / "responses"
 JOB_ID = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
+BAD = {"code": "Bad", "message": "It is bad."}
 ODD_RESULTS: list[Any] = [None, [], "private", {}, {"errors": None}]
 ODD_DOCUMENTS: list[Any] = [{}, "", 0, [None], [["private"]], [{"id": "1"}]]
 DOCUMENTS = [
@@ -296,13 +298,67 @@ def test_a_field_that_is_nested_too_deeply_is_left_out() -> None:
     (document,) = job.documents
     assert (others_of(document), others_of(document.entities[0])) == ({}, {"wide": wide})
     assert document.statistics is msgspec.UNSET
-    assert job.others == {}
+    assert omitted(document.warnings) == "`statistics`, `entities[].deep`, `deep`"
+    assert job.others.keys() == {"warnings"}
+    assert omitted(job.others["warnings"]) == "`tasks.items[].results.deep`"
+    (problem,) = results(errors=[{"id": "1", "error": {"code": "c", "message": "m", "deep": deep}}]).problems
+    assert problem.service_error is not None
+    assert omitted(problem.service_error["warnings"]) == "`error`"
+
+
+def omitted(warnings: list[dict[str, Any]]) -> str:
+    """Return the fields that the last warning names as left out."""
+    assert warnings[-1]["code"] == "FieldsOmitted"
+    message: str = warnings[-1]["message"]
+    return message.partition(": ")[2].partition(". The other")[0]
+
+
+def test_values_of_an_unknown_type_are_named() -> None:
+    """The outcome has another type for them; null is no value."""
+    odd = [found(confidenceScore="high", subcategory=1), found(subcategory=None), found(confidenceScore=[])]
+    job = results({"id": "1", "entities": odd, "warnings": ["odd"], "statistics": "many"})
+    names = "`entities[].confidenceScore`, `entities[].subcategory`, `statistics`, `warnings`"
+    assert sorted(omitted(job.documents[0].warnings).split(", ")) == names.split(", ")
+    assert results({"id": "1", "entities": None, "warnings": None, "statistics": None}).documents[0].warnings == []
+    for statistics in ("many", {"documentsCount": "two"}, [1]):
+        others = results({"id": "1", "entities": []}, statistics=statistics).others
+        assert others == {"tasks": {"items": [{"results": {"statistics": statistics}}]}}
 
 
 def test_a_job_keeps_new_fields_up_to_a_size() -> None:
-    """Since a file may have thousands of jobs."""
-    assert results(new="x" * (LARGEST_JOB // 2)).others
-    assert results(new="x" * LARGEST_JOB).others == {}
+    """Since a file may have thousands of jobs. The largest are left out, and a warning names them."""
+    most = {"tasks": {"items": [{"results": {"new": "x" * 65_000}}]}}
+    assert results(new="x" * 65_000).others == most
+    others = results(new="x" * 65_536, small="y").others
+    assert omitted(others.pop("warnings")) == "`tasks.items[].results.new`"
+    assert others == {"tasks": {"items": [{"results": {"small": "y"}}]}}
+    others = read(status="succeeded", tasks={"items": [], "large": "x" * 40_000}, errors=[BAD], new="x" * 50_000).others
+    assert omitted(others.pop("warnings")) == "`new`"
+    assert others == {"tasks": {"large": "x" * 40_000}}
+    own = read(status="succeeded", tasks={}, errors=[BAD], new="x" * 65_536, warnings="own").others
+    assert own["warnings"][0] == "own"
+    assert omitted(own["warnings"]) == "`new`"
+    names = {f"{number:03}" + "n" * 100: "x" * 65_536 for number in range(30)}
+    message = omitted(read(status="succeeded", tasks={}, errors=[BAD], **names).others["warnings"])
+    assert message.endswith("and 20 more")
+    assert len(message) < 1000
+
+
+def test_what_only_a_later_page_says_of_the_job_is_kept() -> None:
+    """What another page says otherwise is named."""
+    assert with_page({"a": 1}, {"a": 1, "b": 2}) == {"a": 1, "b": 2}
+    others = with_page({"a": 1, "b": 2}, {"a": True, "b": 2})
+    assert omitted(others.pop("warnings")) == "`a`"
+    assert others == {"a": 1, "b": 2}
+
+
+def test_what_is_left_out_is_logged_without_names(caplog: pytest.LogCaptureFixture) -> None:
+    """The names are in the outcome."""
+    log_omissions(results({"id": "1", "entities": [found()]}, new=1))
+    assert not caplog.messages
+    log_omissions(results({"id": "1", "entities": [found(confidenceScore="high")]}, secret="x" * 65_536))
+    assert "FieldsOmitted in the outcome (2 in all)" in caplog.messages[0]
+    assert not {"secret", "high", "confidenceScore"} & set(re.findall(r"\w+", caplog.messages[0]))
 
 
 @pytest.mark.parametrize(
@@ -329,9 +385,10 @@ def test_warnings_are_kept_as_far_as_any_program_can_read_them() -> None:
     for _ in range(100):
         deep = [deep]
     warning = {"code": "LongWords", "message": "m", "targetRef": {"a": [1, {"b": None}]}}
-    job = results({"id": "1", "entities": [], "warnings": [warning, {"deep": deep}]})
-    assert job.documents[0].warnings == [warning]
-    assert results({"id": "1", "entities": [], "warnings": [warning, "odd"]}).documents[0].warnings == [warning]
+    for odd in ({"deep": deep}, "odd"):
+        (document,) = results({"id": "1", "entities": [], "warnings": [warning, odd]}).documents
+        assert document.warnings[:-1] == [warning]
+        assert omitted(document.warnings) == "`warnings`"
 
 
 @pytest.mark.parametrize("kind", [None, 7, [], "CustomEntityRecognitionLROResults"])

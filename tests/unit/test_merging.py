@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.merging import LARGEST_OPEN, Merger, MergeState, numbered, results_of
+from shared.merging import Merger, MergeState, numbered, results_of
 from shared.ner.model import (
     Document,
     DocumentResult,
@@ -166,7 +166,7 @@ def test_an_id_that_was_not_sent_is_left_aside() -> None:
     """And what was sent is missed."""
     sent = SubmittedJob("id", 2, 2)
     answers = [DocumentResult(name, []) for name in ("a", "02:b", "x:c", "00:good")]
-    results, problems = results_of(sent, Job("id", JobStatus.SUCCEEDED, documents=answers))
+    results, problems, _ = results_of(sent, Job("id", JobStatus.SUCCEEDED, documents=answers))
     assert results == [DocumentResult("good", []), None]
     assert [problem.code for problem in problems] == ["MissingResults"]
 
@@ -229,18 +229,64 @@ def test_parts_that_agree_are_one_document() -> None:
 
 
 def test_parts_that_disagree_are_listed() -> None:
-    """The first one that has a field speaks for the document, and each other one for itself."""
+    """The document has the fields of the first part, and each listed part has all of its own."""
     document = parts(
         part(detectedLanguage=ENGLISH),
-        part(detectedLanguage=GERMAN, new=1),
-        part(detectedLanguage=ENGLISH, new=1.0),
+        part(detectedLanguage=GERMAN, new="a"),
+        part(detectedLanguage=ENGLISH),
+        part(detectedLanguage=ENGLISH, new=1),
         part(),
     )
-    assert (document["detectedLanguage"], document["new"]) == (ENGLISH, 1)
-    assert document["parts"] == [
-        {"offset": 10, "fields": {"detectedLanguage": GERMAN}},
-        {"offset": 20, "fields": {"new": 1.0}},
-    ]
+    assert document == {
+        "id": "a",
+        "entities": [],
+        "warnings": [],
+        "detectedLanguage": ENGLISH,
+        "parts": [
+            {"offset": 10, "fields": {"detectedLanguage": GERMAN, "new": "a"}},
+            {"offset": 30, "fields": {"detectedLanguage": ENGLISH, "new": 1}},
+            {"offset": 40, "fields": {}},
+        ],
+    }
+
+
+@pytest.mark.parametrize("first", [part(), None])
+def test_a_field_that_first_appears_in_a_later_part_is_listed_there(first: DocumentResult | None) -> None:
+    """Its offsets count from the beginning of that part."""
+    document = parts(first, part(new={"offset": 4}), part(new={"offset": 4}))
+    assert "new" not in document
+    fields = {"new": {"offset": 4}}
+    assert document["parts"] == [{"offset": 10, "fields": fields}, {"offset": 20, "fields": fields}]
+
+
+@pytest.mark.parametrize(("value", "is_listed"), [([{"a": 4}], True), ([{"a": 4.0, "b": True, "c": "4"}], False)])
+def test_a_part_with_equal_fields_is_listed_if_one_may_be_an_offset(value: object, *, is_listed: bool) -> None:
+    """It is another place then. Without `fields`, they are those of the document."""
+    document = parts(part(new=value), part(new=value))
+    assert document["new"] == value
+    assert document.get("parts", []) == [{"offset": 10}] * is_listed
+
+
+@given(
+    st.lists(
+        st.none() | st.dictionaries(st.sampled_from(["a", "b", "parts"]), st.sampled_from([1, 1.0, True, "x"])),
+        min_size=2,
+        max_size=5,
+    ).filter(any)
+)
+def test_the_fields_of_every_part_and_their_base_can_be_told(found: list[dict[str, Any] | None]) -> None:
+    """By the rule of the documentation alone; a part without a result is None."""
+    document = parts(*(None if fields is None else part(**fields) for fields in found))
+    listed = {entry["offset"]: entry for entry in document.get("parts", [])}
+    own = {name: value for name, value in document.items() if name in ("a", "b")}
+    first = listed.get(0, {}).get("fields", own)
+    for number, fields in enumerate(found):
+        if fields is None:
+            assert 10 * number not in listed
+            continue
+        entry = listed.get(10 * number, {})
+        assert json.dumps(entry.get("fields", first), sort_keys=True) == json.dumps(fields, sort_keys=True)
+        assert number == 0 or entry or not any(type(value) is int for value in fields.values())
 
 
 @pytest.mark.parametrize("first", [part(), None])
@@ -253,22 +299,129 @@ def test_a_part_with_new_fields_of_entities_is_listed(first: DocumentResult | No
 
 
 def test_a_field_called_parts_is_not_lost() -> None:
-    """It is listed as that of the first part."""
+    """In a document that was cut, `parts` is always the list of the app, which then begins with the first part."""
     document = parts(part(parts="all", new=1), part(parts="all", new=2))
-    assert document["parts"] == [{"offset": 0, "fields": {"parts": "all"}}, {"offset": 10, "fields": {"new": 2}}]
-    assert parts(part(parts="all"), part(parts="all"))["parts"] == "all"
+    assert document["new"] == 1
+    assert document["parts"] == [
+        {"offset": 0, "fields": {"parts": "all", "new": 1}},
+        {"offset": 10, "fields": {"parts": "all", "new": 2}},
+    ]
+    assert parts(part(parts="all"), part(parts="all"))["parts"] == [{"offset": 0, "fields": {"parts": "all"}}]
+    assert parts(part(), part(parts="all"))["parts"] == [{"offset": 10, "fields": {"parts": "all"}}]
+    assert parts(part(parts="all"))["parts"] == "all"
 
 
-def test_odd_statistics_of_parts_are_not_added_up() -> None:
-    """They are those of the first."""
-    document = parts(part(counts={"charactersCount": "ten"}), part(counts={"charactersCount": 10, "new": 1}))
-    assert document["statistics"] == {"charactersCount": "ten", "new": 1}
+def test_a_document_that_begins_with_much_blank_text_lists_its_part() -> None:
+    """The blank text is not sent, so the first part begins later."""
+    merger = Merger(MergeState())
+    sent = SubmittedJob("id", 1, 1, Position(0, 125_000))
+    merger.add(sent, Job("id", JobStatus.SUCCEEDED, documents=[part(words("x")[0], new=[0])]))
+    ((document,), _, _) = merged(merger.state, bytes(merger.documents), b"")
+    assert document["entities"][0]["offset"] == 125_000
+    assert document["parts"] == [{"offset": 125_000, "fields": {"new": [0]}}]
 
 
-def test_the_state_of_a_long_document_stays_small() -> None:
-    """It is written after each step. A document in one piece keeps fields of any size."""
-    large = "x" * LARGEST_OPEN
-    assert parts(part(small=1, large=large), part(small=1))["small"] == 1
-    assert "large" not in parts(part(large=large), part())
-    assert "parts" not in parts(part(large=1), part(large=large))
-    assert parts(part(large=large))["large"] == large
+def test_statistics_of_parts_that_are_no_counts_are_listed() -> None:
+    """Only counts are added up."""
+    document = parts(
+        part(counts={"charactersCount": 10, "new": "a"}),
+        part(counts={"charactersCount": 10, "new": "b"}),
+        part(counts={"charactersCount": "ten"}),
+    )
+    assert document["statistics"] == {"charactersCount": 20, "new": "a"}
+    assert document["parts"] == [
+        {"offset": 10, "fields": {"statistics": {"new": "b"}}},
+        {"offset": 20, "fields": {"statistics": {"charactersCount": "ten"}}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("documents", "names", "kept"),
+    [
+        ((part(small=1, large="x" * 65_536), part()), "`large` at offset 0. ", {"small": 1}),
+        ((part(small=1), part(large="x" * 65_536, new=2)), "`large` at offset 10. ", {"small": 1}),
+        ((part(a="x" * 40_000), part(b="x" * 40_000)), "`b` at offset 10. ", {"a": "x" * 40_000}),
+        ((part(**{f"{n:02}": "x" * 65_536 for n in range(12)}), part()), "`02` at offset 0 and 2 more. ", {}),
+    ],
+)
+def test_a_long_document_keeps_new_fields_up_to_a_size(
+    documents: tuple[DocumentResult, ...], names: str, kept: dict[str, Any]
+) -> None:
+    """Because its state is written after each step. The largest are left out, and a warning names them."""
+    document = parts(*documents)
+    (warning,) = document.pop("warnings")
+    assert warning["code"] == "FieldsOmitted"
+    assert names in warning["message"]
+    assert "65,536 bytes" in warning["message"]
+    listed = document.pop("parts", [])
+    assert {name: value for name, value in document.items() if name not in ("id", "entities")} == kept
+    assert "x" * 65_536 not in json.dumps(listed)
+    assert len(json.dumps([document, listed])) < 66_000
+    if "new" in getattr(documents[1], "others", {}):
+        assert listed == [{"offset": 10, "fields": {"new": 2}}]
+
+
+def test_a_document_in_one_piece_keeps_new_fields_of_any_size() -> None:
+    """And so does one that was cut, up to 64 KiB in all."""
+    large = "x" * 65_536
+    assert parts(part(large=large)) == {"id": "a", "entities": [], "warnings": [], "large": large}
+    medium = "x" * 30_000
+    assert parts(part(medium=medium), part(medium=medium + "y")) == {
+        "id": "a",
+        "entities": [],
+        "warnings": [],
+        "medium": medium,
+        "parts": [{"offset": 10, "fields": {"medium": medium + "y"}}],
+    }
+
+
+SAME = DocumentResult("00:a", [entity("x", 4), entity("y", 0)], [WARNING])
+
+
+def twice(second: DocumentResult) -> tuple[list[DocumentResult | None], list[Problem], Job]:
+    """Return the results of a job of two documents with another result for the first one, and the job."""
+    job = Job("id", JobStatus.SUCCEEDED, documents=[SAME, DocumentResult("01:b", []), second])
+    results, problems, _ = results_of(SubmittedJob("id", 2, 2), job)
+    return results, problems, job
+
+
+def test_the_same_result_twice_is_one_result() -> None:
+    """Whatever the order of its entities."""
+    results, problems, _ = twice(msgspec.structs.replace(SAME, entities=SAME.entities[::-1]))
+    assert [result.id for result in results if result] == ["a", "b"]
+    assert not problems
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        DocumentResult("00:a", [], [WARNING]),
+        ServiceDocument("00:a", SAME.entities, [WARNING], others={"new": 1}),
+        DocumentResult("00:other", SAME.entities, [WARNING]),
+    ],
+)
+def test_different_results_for_a_document_are_an_error(second: DocumentResult) -> None:
+    """The first one is kept, since it was paid for, but no reader may take it for certain."""
+    results, problems, job = twice(second)
+    first = results[0]
+    assert first is not None
+    assert [found.offset for found in first.entities] == [0, 4]
+    assert [(problem.code, problem.document_id) for problem in problems] == [("InvalidResponse", "a")]
+    assert "more than once" in problems[0].message
+    merger = Merger(MergeState())
+    merger.add(SubmittedJob("id", 2, 2), job)
+    documents, errors, state = merged(merger.state, bytes(merger.documents), bytes(merger.errors))
+    assert [document["id"] for document in documents] == ["a", "b"]
+    assert [error["documentId"] for error in errors] == ["a"]
+    assert (state.documents_count, state.valid_documents_count) == (2, 1)
+
+
+def test_a_document_with_a_result_and_an_error_is_not_valid() -> None:
+    """Both are in the outcome."""
+    job = Job("id", JobStatus.SUCCEEDED, documents=[SAME], problems=[Problem("Bad", "It is bad.", "00:a")])
+    merger = Merger(MergeState())
+    merger.add(SubmittedJob("id", 2, 2), msgspec.structs.replace(job, documents=[SAME, DocumentResult("01:b", [])]))
+    documents, errors, state = merged(merger.state, bytes(merger.documents), bytes(merger.errors))
+    assert [document["id"] for document in documents] == ["a", "b"]
+    assert [error["documentId"] for error in errors] == ["a"]
+    assert state.valid_documents_count == 1

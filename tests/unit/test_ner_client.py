@@ -290,6 +290,23 @@ async def test_pages_without_end_are_not_read() -> None:
     assert len(calls) == 1 + 25
 
 
+async def test_what_the_pages_of_a_job_say_of_it_is_kept(caplog: pytest.LogCaptureFixture) -> None:
+    """What contradicts the first page is named in the outcome, and the log says so."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        is_first = "skip" not in request.url.params
+        more = {"nextLink": f"{ENDPOINT}/?skip=20", "first": 1} if is_first else {"second": 2}
+        return httpx.Response(200, json={**SUCCEEDED, **more, "both": is_first})
+
+    others = (await client(answer).look(JOB_ID)).others
+    (warning,) = others.pop("warnings")
+    assert others == {"first": 1, "second": 2, "both": True}
+    assert "`both`" in warning["message"]
+    assert [line for line in caplog.messages if "FieldsOmitted" in line] == [
+        f"job {JOB_ID}: some fields of the response are left out, see warnings FieldsOmitted in the outcome (1 in all)"
+    ]
+
+
 async def test_a_page_that_cannot_be_read_does_not_lose_the_others() -> None:
     """Its documents are named."""
 

@@ -189,6 +189,7 @@ def test_a_document_is_missed_whatever_the_errors_of_others(about: str) -> None:
     outcome = outcomes.from_job(SOURCE, API, SubmittedJob("id", 2, 2), job)
     assert [error.code for error in outcome.errors] == ["InvalidDocument", "MissingResults"]
     assert "1 of 2 documents" in outcome.errors[1].message
+    assert outcome.statistics.valid_documents_count == (0 if about == "00:a" else 1)
 
 
 def test_an_entity_without_a_score_has_none_in_the_outcome() -> None:

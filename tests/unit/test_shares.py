@@ -45,7 +45,7 @@ def outcomes_of(job: Job, counts: list[int]) -> list[tuple[list[str | None], lis
     """Return each file's part of a shared job: the ids of its results, its errors and its status."""
     found = []
     for part, count in zip(parts_of(job, counts), counts, strict=True):
-        results, problems = results_of(SubmittedJob("id", count, count), part)
+        results, problems, _ = results_of(SubmittedJob("id", count, count), part)
         found.append(([result.id if result else None for result in results], problems, part.status))
     return found
 
@@ -93,6 +93,21 @@ def test_what_the_app_does_not_know_stays_with_its_file() -> None:
     ]
     assert [part.problems for part in parts] == [[], [], [msgspec.structs.replace(problems[0], document_id="2")]]
     assert [part.others for part in parts] == [{"new": 1}] * 3
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_a_result_that_came_twice_is_an_error_of_its_file_if_it_differs(*, is_same: bool) -> None:
+    """It is charged once, and the other files have succeeded."""
+    job = shared_job([1, 2])
+    again = job.documents[-1]
+    if not is_same:
+        again = msgspec.structs.replace(again, warnings=[{"code": "new"}])
+    twice = msgspec.structs.replace(job, documents=[*job.documents, again])
+    (ids, problems, _), other = outcomes_of(twice, [1, 2])
+    assert ids == ["0-0"]
+    assert [(problem.code, problem.document_id) for problem in problems] == [("InvalidResponse", "0-0")] * (not is_same)
+    assert other == (["1-0", "1-1"], [], JobStatus.SUCCEEDED)
+    assert [transactions_of(SubmittedJob("id", 2, 9), part) for part in parts_of(twice, [1, 2])] == [3, 6]
 
 
 def test_an_error_of_the_job_goes_to_files_without_results() -> None:

@@ -316,9 +316,10 @@ def test_an_operator_is_told_what_to_do(survey: Survey, option: str | None) -> N
 def test_a_large_text_is_read_in_parts() -> None:
     """The parts together are the text."""
     text = "A line of it.\n" * 150_000
-    parts = reading(text).parts
-    assert len(parts) > 100
-    assert "".join(piece.text for part in parts for stretch in part for piece in stretch.pieces) == text
+    result = reading(text)
+    assert len(result.parts) > 100
+    painted = [one for number in range(len(result.parts)) for one in result.painted(number)]
+    assert "".join(piece.text for one in painted for piece in one.pieces) == text
 
 
 def test_short_documents_share_a_part() -> None:

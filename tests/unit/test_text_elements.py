@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import text_elements
-from shared.text_elements import LOOKBACK, boundaries, is_boundary, last_boundary, patterns
+from shared.text_elements import boundaries, is_boundary, last_boundary, patterns
 
 CLUSTER = regex.compile(r"\X")
 # What joins and what does not, in every way that there is.
@@ -97,5 +97,12 @@ def test_the_search_is_bounded_in_a_text_without_a_boundary(unit: str, monkeypat
     text = unit * 200_000
     last_boundary(text, 0, 150_001)
     assert read
-    assert min(begin for begin, _ in read) >= 150_001 - 2 * LOOKBACK
+    assert min(begin for begin, _ in read) >= 150_001 - 4000
     assert max(end for _, end in read) <= 150_002
+
+
+@pytest.mark.parametrize("length", [1999, 2001])
+def test_a_text_element_of_up_to_2000_characters_is_found(length: int) -> None:
+    """The position after a longer one is taken for a boundary, although it is none."""
+    text = "a b" + "\u0301" * (length - 1) + "\u0301" * 10_000
+    assert last_boundary(text, 0, 2 + length) == (2 if length < 2000 else 2 + length)

@@ -1,13 +1,17 @@
 """What can be sent of uploads, alone and together."""
 
 import asyncio
+import gzip
 import threading
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
+from shared.content import content
 from shared.packing import REQUEST_LIMITS, pack
-from shared.pipeline.texts import SHORT, File, TextThread, digest_of, joined, read_text
+from shared.pipeline import texts
+from shared.pipeline.texts import File, Text, TextThread, digest_of, joined, read_text
 from shared.settings import Settings
 from shared.source import Source
 from shared.state.batch import Member
@@ -82,6 +86,14 @@ def test_a_file_that_is_not_one_request_joins_no_others(data: bytes, settings: S
     assert joined([other, odd]) is None
 
 
+@pytest.mark.parametrize(("blanks", "is_one"), [(1000, True), (250_000, False)])
+def test_a_file_whose_beginning_is_not_sent_has_a_ledger(blanks: int, *, is_one: bool, settings: Settings) -> None:
+    """Only the ledger records where its request begins, from which offsets count."""
+    file = file_of(settings, "a.txt", b" " * blanks + b"Play jazz.")
+    assert file.text.is_one_request is is_one
+    assert (joined([file]) is not None) is is_one
+
+
 def test_digests_are_equal_for_what_gives_equal_entities() -> None:
     """The text, how it is sent, and the name that says how to read it."""
     api = {"version": "1", "project": "p"}
@@ -110,9 +122,9 @@ async def test_long_texts_are_processed_in_a_thread_one_after_another() -> None:
         return threading.get_ident()
 
     here = threading.get_ident()
-    long = [asyncio.create_task(thread.run(SHORT + 1, work)) for _ in range(3)]
+    long = [asyncio.create_task(thread.run(16_385, work)) for _ in range(3)]
     await asyncio.sleep(0)
-    assert await thread.run(SHORT, threading.get_ident) == here
+    assert await thread.run(16_384, threading.get_ident) == here
     release.set()
     assert here not in await asyncio.gather(*long)
 
@@ -120,10 +132,28 @@ async def test_long_texts_are_processed_in_a_thread_one_after_another() -> None:
 async def test_what_work_on_a_text_raises_is_raised() -> None:
     """And the next one has its turn."""
     thread = TextThread()
-    for length in (1, SHORT + 1):
+    for length in (1, 16_385):
         with pytest.raises(ZeroDivisionError):
             await thread.run(length, lambda: 1 // 0)
         assert await thread.run(length, lambda: 1) == 1
+
+
+async def test_compressed_bytes_are_processed_in_the_thread(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few they are: they may become millions."""
+    seen = []
+
+    def note_thread(*given: Any) -> Text:
+        seen.append(threading.get_ident())
+        return read_text(*given)
+
+    monkeypatch.setattr(texts, "read_text", note_thread)
+    thread, source = TextThread(), Source("incoming", "a.txt", "etag", NOW, 30)
+    packed = content(gzip.compress(b"Hello"), "gzip")
+    await thread.read(settings, source, packed)
+    await thread.read(settings, source, b"Hello")
+    assert [ident == threading.get_ident() for ident in seen] == [False, True]
 
 
 @pytest.mark.parametrize("unit", [" \u0301", "🇩", "\u200d", "\u1100", "x", "A. ", "\n\u0301"])

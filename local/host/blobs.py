@@ -21,6 +21,7 @@ from local.host.locks import ListenerLock, pause
 from local.host.queues import QueueListener, Wake, send, wake_none
 from local.host.receipts import enqueue_once
 from local.printable import printable
+from shared.names import DOTS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -114,7 +115,7 @@ class BlobListener:
         self.lock = ListenerLock(self.receipts, f"{host_id}/{LOCK}")
         self.newest: dict[str, datetime] = {}
         self.unfinished: dict[str, set[str]] = {}
-        self.too_long: set[str] = set()
+        self.ignored: set[str] = set()
         self.stopped = asyncio.Event()
         name = f"azure-webjobs-blobtrigger-{host_id}"
         self.internal = queues.get_queue_client(name, message_encode_policy=TextBase64EncodePolicy())
@@ -181,7 +182,7 @@ class BlobListener:
         Returns:
             Whether nothing is left to do; if not, another host holds the receipt.
         """
-        if not trigger.pattern.fullmatch(name):
+        if not trigger.pattern.fullmatch(name) or self.is_odd(name):
             return True
         # The host requests a name that ends in a slash without the slash, and finds nothing.
         blob = self.blobs.get_blob_client(trigger.container, name.removesuffix("/") or name)
@@ -191,13 +192,22 @@ class BlobListener:
             return True
         function_id = trigger.function.function_id
         path = f'blobreceipts/{self.host_id}/{function_id}/"{etag}"/{trigger.container}/{name}'
-        if len(path) > MAX_BLOB_NAME and name not in self.too_long:
+        if len(path) > MAX_BLOB_NAME and name not in self.ignored:
             log.error("%r is ignored: its receipt's name would have %d characters", name, len(path))
-            self.too_long.add(name)
+            self.ignored.add(name)
         if len(path) > MAX_BLOB_NAME or name.endswith("/"):
             return True
         enqueue = partial(self.enqueue, function_id, trigger.container, name, etag)
         return await enqueue_once(self.receipts.get_blob_client(path), enqueue)
+
+    def is_odd(self, name: str) -> bool:
+        """Return whether a blob is ignored, because the SDK would call the URL of another one; log it once."""
+        if not DOTS.search(name):
+            return False
+        if name not in self.ignored:
+            log.error("%r is ignored: no URL leads to this blob", name)
+        self.ignored.add(name)
+        return True
 
     async def enqueue(self, function_id: str | None, container: str, name: str, etag: str) -> None:
         """Put a version of a blob into the internal queue."""
@@ -227,7 +237,7 @@ class BlobListener:
         if trigger is None:
             log.warning("Discarded message %s: there is no function %s", message.id, notice.function_id)
             return
-        if notice.blob_name.endswith("/"):
+        if notice.blob_name.endswith("/") or self.is_odd(notice.blob_name):
             return
         blob = self.blobs.get_blob_client(notice.container_name, notice.blob_name)
         reason = f"New blob detected: {notice.container_name}/{printable(notice.blob_name)}"

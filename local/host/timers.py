@@ -13,6 +13,7 @@ from azure.storage.blob.aio import BlobServiceClient
 from local.host.blobs import HOSTS_CONTAINER
 from local.host.configuration import HostError
 from local.host.functions import Function, InvocationError, Invoker
+from local.host.locks import ListenerLock, pause
 from local.host.protocol import TypedData
 from local.host.trigger_data import NEVER
 from local.schedule import ScheduleError, read_schedule
@@ -72,6 +73,7 @@ class TimerListener:
             f"timers/{host_id}/{function.function_id}/status"
         )
         self.container = blobs.get_container_client(HOSTS_CONTAINER)
+        self.lock = ListenerLock(self.container, f"{host_id}/{function.function_id}.Listener")
         self.stopped = asyncio.Event()
         try:
             self.schedule = read_schedule(schedule)
@@ -94,6 +96,10 @@ class TimerListener:
         self.stopped.set()
 
     async def run(self) -> None:
+        """Run the function, if no other host does."""
+        await self.lock.run_alone(self.listen, self.stopped)
+
+    async def listen(self) -> None:
         """Run the function whenever it is due; a run that becomes due during another one comes right after it."""
         self.status = await self.remembered()
         is_past_due = now() > self.status.next
@@ -106,9 +112,7 @@ class TimerListener:
 
     async def pause(self, seconds: float) -> None:
         """Wait that long, or until the listener is stopped."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(seconds, 0.0)):
-                await self.stopped.wait()
+        await pause(seconds, self.stopped)
 
     async def invoke(self, *, is_past_due: bool, is_planned: bool) -> None:
         """Run the function once. A run that fails is not repeated before the next one is due."""

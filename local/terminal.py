@@ -15,6 +15,7 @@ from rich.markup import escape as escape_markup
 from rich.segment import Segment
 from typer import rich_utils
 
+from local.json_errors import JSON_ERRORS
 from local.printable import harmless, harmless_json, printable
 
 
@@ -101,7 +102,7 @@ def is_json(text: str) -> bool:
     """Return whether a text is a JSON object."""
     try:
         return isinstance(json.loads(text), dict)
-    except ValueError:
+    except JSON_ERRORS:
         return False
 
 

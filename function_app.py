@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import azure.functions as func
 
 from shared.blob_reference import PROPERTIES, BlobReference, accept_references
-from shared.settings import CONNECTION, Settings
+from shared.settings import CONNECTION, EVENT_QUEUE, Settings
 from shared.source import read_instant
 from shared.telemetry import invocation
 from shared.time_limits import check_time_limits, read_function_timeout
@@ -41,27 +41,36 @@ def pipeline() -> "Pipeline":
     return Pipeline(settings, telemetry=telemetry_for(os.environ))
 
 
-@app.blob_trigger(
-    arg_name="blob",
-    path=f"{settings.input_container}/{{name}}",
-    connection=CONNECTION,
-    source=func.BlobSource(settings.blob_trigger_source),
-    data_type=func.DataType.BINARY,
-    properties=PROPERTIES,
-)
-async def submit(blob: BlobReference, context: func.Context) -> None:
-    """Submit a newly uploaded file."""
-    if blob.container != settings.input_container:
-        # For events, the host does not check the path: outcomes would be submitted, and their outcomes too, endlessly.
-        log.error(
-            "ignored an event from container %r, which is not NER_INPUT_CONTAINER: filter the Event Grid subscription "
-            "to subjects that begin with /blobServices/default/containers/%s/",
-            blob.container,
-            settings.input_container,
-        )
-        return
-    with invocation(context.invocation_id):
-        await pipeline().submit(blob.blob)
+# Only one of the two is registered, so events of both kinds do no harm while the source is being changed.
+if settings.blob_trigger_source == EVENT_QUEUE:
+
+    @app.function_name("submit")
+    @app.queue_trigger(arg_name="message", queue_name=settings.event_queue, connection=CONNECTION)
+    async def submit_event(message: func.QueueMessage, context: func.Context) -> None:
+        """Submit the newly uploaded file that an event in the queue reports."""
+        with invocation(context.invocation_id):
+            await pipeline().submit_event(message.get_body())
+
+else:
+
+    @app.blob_trigger(
+        arg_name="blob",
+        path=f"{settings.input_container}/{{name}}",
+        connection=CONNECTION,
+        source=func.BlobSource(settings.blob_trigger_source),
+        data_type=func.DataType.BINARY,
+        properties=PROPERTIES,
+    )
+    async def submit(blob: BlobReference, context: func.Context) -> None:
+        """Submit a newly uploaded file."""
+        if blob.container != settings.input_container:
+            # For events, the host does not check the path: outcomes would be submitted, and then theirs, endlessly.
+            from shared.events import event_from
+
+            log.error("ignored %s", event_from(blob.container, settings.input_container))
+            return
+        with invocation(context.invocation_id):
+            await pipeline().submit(blob.blob)
 
 
 @app.queue_trigger(arg_name="message", queue_name=settings.queue, connection=CONNECTION)

@@ -27,7 +27,9 @@ var storageDomain = environment().suffixes.storage
 var blobs = 'https://${storageName}.blob.${storageDomain}'
 var queues = 'https://${storageName}.queue.${storageDomain}'
 var tables = 'https://${storageName}.table.${storageDomain}'
-var readyInstances = [{ name: 'blob', instanceCount: 1 }, { name: 'function:poll', instanceCount: 1 }]
+// A blob trigger has a group of instances for all functions with one, a queue trigger has one for each function.
+var uploadsGroup = nerSettings.NER_BLOB_TRIGGER_SOURCE == 'EventGridQueue' ? 'function:submit' : 'blob'
+var readyInstances = [{ name: uploadsGroup, instanceCount: 1 }, { name: 'function:poll', instanceCount: 1 }]
 // Without a sampler, the host exports hundreds of spans per minute of its own. No alert and no panel reads spans.
 var samplingSettings = { OTEL_TRACES_SAMPLER: 'parentbased_traceidratio', OTEL_TRACES_SAMPLER_ARG: '0.1' }
 

@@ -59,6 +59,10 @@ param privateNetwork bool = false
 @description('Public IPv4 addresses, or ranges up to /30, that can reach storage and a new Language resource although the network is private. Storage refuses /31 and /32: list single addresses without a prefix.')
 param allowedAddresses string[] = []
 
+@description('How Event Grid reports uploads: to the webhook of the blob trigger, or by messages in a queue of the storage account, which wait while the app is down and need no key.')
+@allowed(['EventGrid', 'EventGridQueue'])
+param blobTriggerSource string = 'EventGrid'
+
 @description('Name of an Event Grid system topic that the storage account already has: it can have only one. Empty: create it.')
 param eventTopicName string = ''
 
@@ -93,6 +97,8 @@ var inputContainer = 'incoming'
 var resultsContainer = 'results'
 var stateContainer = 'ner-state'
 var queue = 'ner-jobs'
+// The app derives the same name from that of its queue.
+var eventQueue = blobTriggerSource == 'EventGridQueue' ? '${queue}-events' : ''
 
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
   name: groupName
@@ -138,6 +144,7 @@ module storage 'storage.bicep' = {
     resultsContainer: resultsContainer
     stateContainer: stateContainer
     queue: queue
+    eventQueue: eventQueue
     appPrincipalId: identity.outputs.principalId
     operatorId: operator
     operatorType: operatorType
@@ -156,7 +163,9 @@ module events 'events.bicep' = {
     storageName: storage.outputs.name
     deadLetterContainer: storage.outputs.deadLetterContainer
     workspaceId: monitoring.outputs.workspaceId
+    inputContainer: inputContainer
     existingTopicName: eventTopicName
+    eventQueue: eventQueue
   }
 }
 
@@ -226,7 +235,7 @@ module app 'app.bicep' = {
       NER_RESULTS_CONTAINER: resultsContainer
       NER_STATE_CONTAINER: stateContainer
       NER_QUEUE: queue
-      NER_BLOB_TRIGGER_SOURCE: 'EventGrid'
+      NER_BLOB_TRIGGER_SOURCE: blobTriggerSource
       NER_ENDPOINT: languageAccess.outputs.endpoint
       NER_API_VERSION: apiVersion
       NER_PROJECT_NAME: projectName
@@ -254,7 +263,9 @@ output AZURE_LOCATION string = location
 output AZURE_RESOURCE_GROUP string = group.name
 output FUNCTION_APP_NAME string = app.outputs.name
 output EVENT_TOPIC_NAME string = events.outputs.topicName
+output BLOB_TRIGGER_SOURCE string = blobTriggerSource
 output STORAGE_ACCOUNT_NAME string = storage.outputs.name
 output INPUT_CONTAINER string = inputContainer
+output LANGUAGE_ENDPOINT string = languageAccess.outputs.endpoint
 output RESULTS_CONTAINER string = resultsContainer
 output DEAD_LETTER_CONTAINER string = storage.outputs.deadLetterContainer

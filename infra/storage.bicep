@@ -9,6 +9,9 @@ param resultsContainer string
 param stateContainer string
 param queue string
 
+@description('Queue into which Event Grid delivers the events of uploads. Empty: none.')
+param eventQueue string
+
 @description('Principal id of the app.')
 param appPrincipalId string
 param operatorId string
@@ -36,6 +39,7 @@ var roles = {
 }
 // The triggers of the host need the owner role for blobs; its diagnostics need the role for tables.
 var appRoles = [roles.storageBlobDataOwner, roles.storageQueueDataContributor, roles.storageTableDataContributor]
+var eventQueues = empty(eventQueue) ? [] : [eventQueue, '${eventQueue}-poison']
 var operatorRoles = empty(operatorId) ? [] : [roles.storageBlobDataContributor, roles.storageQueueDataContributor]
 
 resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
@@ -105,9 +109,9 @@ resource queueService 'Microsoft.Storage/storageAccounts/queueServices@2023-05-0
   name: 'default'
 }
 
-// The host creates poison queues only when it needs them, so create them with the other one.
+// The host creates poison queues only when it needs them, so create them with the others.
 resource queues 'Microsoft.Storage/storageAccounts/queueServices/queues@2023-05-01' = [
-  for name in [queue, '${queue}-poison', 'webjobs-blobtrigger-poison']: {
+  for name in concat([queue, '${queue}-poison', 'webjobs-blobtrigger-poison'], eventQueues): {
     parent: queueService
     name: name
   }

@@ -1,7 +1,11 @@
 #!/bin/sh
-# Subscribes the deployed app to Event Grid's events of new files. azd runs it after each deployment, with the outputs
-# of main.bicep in the environment. To run it by hand: azd hooks run postdeploy
+# Subscribes the deployed app to Event Grid's events of new files, then checks the app. azd runs it after each
+# deployment, with the outputs of main.bicep in the environment. To run it by hand: azd hooks run postdeploy
 set -eu
+if [ "${BLOB_TRIGGER_SOURCE:-}" = EventGridQueue ]; then
+    # main.bicep has made the subscription: its events go into a queue, not to the app.
+    exec sh "$(dirname "$0")/check.sh"
+fi
 tries=6
 until az deployment group create --only-show-errors --output none \
     --subscription "$AZURE_SUBSCRIPTION_ID" --resource-group "$AZURE_RESOURCE_GROUP" --name uploads \
@@ -18,3 +22,4 @@ do
     echo "The app is not ready for events yet. Trying again in 20 seconds."
     sleep 20
 done
+exec sh "$(dirname "$0")/check.sh"

@@ -83,18 +83,18 @@ class Account:
 
 
 @contextmanager
-def storage_clients(settings: Settings) -> Iterator[tuple[BlobServiceClient, QueueServiceClient]]:
-    """Open the storage account of the settings."""
+def storage_clients(settings: Settings, **options: Any) -> Iterator[tuple[BlobServiceClient, QueueServiceClient]]:
+    """Open the storage account of the settings; the options are those of the clients."""
     connection = settings.storage
     if connection.connection_string:
-        blobs = BlobServiceClient.from_connection_string(connection.connection_string)
-        queues = QueueServiceClient.from_connection_string(connection.connection_string)
+        blobs = BlobServiceClient.from_connection_string(connection.connection_string, **options)
+        queues = QueueServiceClient.from_connection_string(connection.connection_string, **options)
     else:
         from azure.identity import DefaultAzureCredential
 
         credential = DefaultAzureCredential(managed_identity_client_id=connection.client_id)
-        blobs = BlobServiceClient(connection.blob_service_uri, credential=credential)
-        queues = QueueServiceClient(connection.queue_service_uri, credential=credential)
+        blobs = BlobServiceClient(connection.blob_service_uri, credential=credential, **options)
+        queues = QueueServiceClient(connection.queue_service_uri, credential=credential, **options)
     with blobs, queues:
         yield blobs, queues
 
@@ -145,8 +145,8 @@ def opened(running: Mapping[str, str] | None) -> Iterator[Account]:
 
 
 @contextmanager
-def open_account(values: Mapping[str, str]) -> Iterator[Account]:
-    """Open the account that app settings name.
+def open_account(values: Mapping[str, str], **options: Any) -> Iterator[Account]:
+    """Open the account that app settings name; the options are those of the storage clients.
 
     Raises:
         AppSettingsError: NER_STORAGE is no connection string, or the price is no number.
@@ -155,7 +155,7 @@ def open_account(values: Mapping[str, str]) -> Iterator[Account]:
     settings = Settings.from_environ(values)
     with ExitStack() as clients:
         try:
-            blobs, queues = clients.enter_context(storage_clients(settings))
+            blobs, queues = clients.enter_context(storage_clients(settings, **options))
         except ValueError as error:
             raise AppSettingsError(f"NER_STORAGE is not a valid connection string: {error}") from None
         yield Account(settings, blobs, queues, price_of(values))

@@ -3,7 +3,7 @@
 import typer
 
 from local import terminal
-from local.commands import labels, operating, page, results, running, version
+from local.commands import checking, labels, operating, page, results, running, version
 from local.completion import protect_completion
 from local.proxies import exempt_loopback
 
@@ -16,7 +16,7 @@ account, except 'evaluate', which needs none.
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=HELP)
 COMMANDS = (
     *(running.run, running.start, running.drop),
-    *(operating.status, operating.redrive),
+    *(checking.check, operating.status, operating.redrive),
     *(page.view, results.show, results.export),
     labels.evaluate,
 )

@@ -1,7 +1,7 @@
 """The poison queues: evidence of what failed. No file depends on it: the sweep finds those that need a message.
 
-The host puts there what failed five times: messages of this app, and, in a queue that all apps of the account share,
-uploads on which a blob trigger failed.
+The host puts there what failed five times: messages of this app, events of uploads and, in a queue that all apps of the
+account share, uploads on which a blob trigger failed.
 """
 
 import base64
@@ -12,9 +12,10 @@ from typing import Final
 from azure.core.exceptions import ResourceNotFoundError
 
 from local.account import Account
+from shared.events import EventError, read_upload
 from shared.message import BatchMessage, Message, MessageError, decode_message
-from shared.settings import BLOB_POISON_QUEUE, Settings
-from shared.storage.queue import MAX_PEEKED, read_notice
+from shared.settings import Settings
+from shared.storage.queue import BLOB_POISON_QUEUE, MAX_PEEKED, read_notice
 
 FUNCTION_ID: Final = "Host.Functions.submit"
 """How the host names the function with the blob trigger."""
@@ -29,7 +30,7 @@ class Poisoned:
         inserted: when it went there.
         is_ours: whether it is one of this app's, or about an upload of this app's container.
         names: of the files that it is about; none if the message does not name them.
-        message: of this app; None if it is the host's notice of an upload, or somebody else's.
+        message: of this app; None if it is an event or the host's notice of an upload, or somebody else's.
     """
 
     queue: str
@@ -46,9 +47,14 @@ class Poisoned:
         return ", ".join(self.names) or "a batch of files with long names"
 
 
-def poison_queues(settings: Settings) -> tuple[str, str]:
-    """Return the names of the poison queues: of this app's messages, and of uploads."""
-    return (settings.poison_queue, BLOB_POISON_QUEUE)
+def poison_queues(settings: Settings) -> tuple[str, str, str]:
+    """Return the names of the poison queues: of this app's messages, of uploads, and of their events."""
+    return (settings.poison_queue, BLOB_POISON_QUEUE, event_poison_queue(settings))
+
+
+def event_poison_queue(settings: Settings) -> str:
+    """Return the name of the poison queue of events. It exists only if such a queue is the source of uploads."""
+    return f"{settings.event_queue}-poison"
 
 
 def read_poisoned(settings: Settings, queue: str, content: object, inserted: datetime | None) -> Poisoned:
@@ -59,6 +65,9 @@ def read_poisoned(settings: Settings, queue: str, content: object, inserted: dat
         if notice is None or (notice.function_id, notice.container_name) != ours or not notice.blob_name:
             return Poisoned(queue, inserted)
         return Poisoned(queue, inserted, is_ours=True, names=(notice.blob_name,))
+    if queue == event_poison_queue(settings):
+        name = name_in_event(str(content or ""), settings.input_container)
+        return Poisoned(queue, inserted, is_ours=bool(name), names=(name,) if name else ())
     try:
         message = decode_message(base64.b64decode(str(content or ""), validate=True), settings.input_container)
     except (ValueError, MessageError):  # of base64, of JSON
@@ -69,6 +78,21 @@ def read_poisoned(settings: Settings, queue: str, content: object, inserted: dat
     else:
         names = (message.file,)
     return Poisoned(queue, inserted, is_ours=True, names=names, message=message)
+
+
+def name_in_event(content: str, container: str) -> str:
+    """Return the file that a message reports, as it is stored in the queue of events; empty if it reports none.
+
+    The host moves a message that is not in base64 to the poison queue at once, as it is.
+    """
+    try:
+        body = base64.b64decode(content, validate=True)
+    except ValueError:
+        body = content.encode(errors="replace")
+    try:
+        return read_upload(body, container)
+    except EventError:
+        return ""
 
 
 def peeked(account: Account, queue: str) -> list[Poisoned]:

@@ -13,7 +13,7 @@ from local.account import Account
 from local.in_flight import InFlight, text_records, waits_for
 from local.last_sweep import counted, sweep_text, sweep_warnings
 from local.listing import File, State
-from local.poison import Poisoned
+from local.poison import Poisoned, poison_queues
 from local.printable import printable
 from local.redrive import Redrive
 from local.reports import Report
@@ -75,7 +75,7 @@ def show_survey(
 
 def poisoned_count(settings: Settings, survey: Survey) -> int:
     """Return about how many messages there are in the poison queues."""
-    counted_there = sum(count or 0 for queue, count in survey.queues.items() if queue != settings.queue)
+    counted_there = sum(survey.queues.get(queue) or 0 for queue in poison_queues(settings))
     return max(counted_there, len(survey.poisoned))
 
 

@@ -19,10 +19,11 @@ from azure.core.exceptions import ResourceExistsError
 from local.account import storage_clients
 from local.app_settings import EMULATOR_KEY, wants_ner_emulator, wants_storage_emulator
 from local.children import Child, ChildError, on_free_port
+from local.event_grid import delivering
 from local.install import ROOT, STATE
 from local.proxies import exempt_loopback
 from local.storage_emulator import BLOB_PORT, PORTS_COUNT, Azurite
-from shared.settings import Settings
+from shared.settings import EVENT_QUEUE, Settings
 
 MODELS: Final = STATE / "models"
 FIRST_TRAINING_SECONDS: Final = 300.0
@@ -82,7 +83,7 @@ def running(
     with ExitStack() as stack:
         children: list[Child] = []
         notes: list[str] = []
-        if wants_storage_emulator(values):
+        if emulates_storage := wants_storage_emulator(values):
             azurite = stack.enter_context(start_azurite(logs / "azurite.log", data))
             children.append(azurite)
             notes += moved("Storage", BLOB_PORT, azurite.ports[0])
@@ -98,6 +99,8 @@ def running(
             notes += moved("The NER emulator", usual, port)
         settings = Settings.from_environ(values)
         create_containers_and_queues(settings)
+        if emulates_storage and settings.blob_trigger_source == EVENT_QUEUE:
+            stack.enter_context(delivering(settings))
         host = stack.enter_context(start_host(values, logs / "host.log"))
         children.append(host)
         address: str | None = None
@@ -141,12 +144,15 @@ def start_host(values: Mapping[str, str], log: Path, options: Sequence[str] = ()
     core_tools = find_core_tools()
     if core_tools is None:
         return start_stand_in(values, log, ROOT, options)
+    return on_free_port(HOST_PORT, lambda port: start_core_tools(core_tools, values, log, port))
+
+
+def start_core_tools(command: str, values: Mapping[str, str], log: Path, port: int) -> Child:
+    """Start Azure Functions Core Tools with the function app of this clone."""
     environ = {**os.environ, **values}
     # Core Tools runs the worker with the first Python on PATH.
     environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", "")])
-    return on_free_port(
-        HOST_PORT, lambda port: start_listening([core_tools, "start", "--port", str(port)], log, environ, 180.0)
-    )
+    return start_listening([command, "start", "--port", str(port)], log, environ, 180.0)
 
 
 def start_stand_in(values: Mapping[str, str], log: Path, root: Path, options: Sequence[str] = ()) -> Child:
@@ -221,10 +227,12 @@ def is_core_tools(command: str) -> bool:
 
 
 def create_containers_and_queues(settings: Settings) -> None:
-    """Create what a deployment would have created: the two containers and the queue."""
+    """Create what a deployment would have created: the two containers and the queues."""
     with storage_clients(settings) as (blobs, queues):
         for container in (settings.input_container, settings.results_container):
             with suppress(ResourceExistsError):
                 blobs.create_container(container)
-        with suppress(ResourceExistsError):
-            queues.create_queue(settings.queue)
+        events = [settings.event_queue] * (settings.blob_trigger_source == EVENT_QUEUE)
+        for queue in (settings.queue, *events):
+            with suppress(ResourceExistsError):
+                queues.create_queue(queue)

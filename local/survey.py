@@ -71,7 +71,6 @@ def survey(account: Account, since: datetime | None, limit: int) -> Survey:
     recent.sort(key=lambda file: file.since, reverse=True)
     failed = [file for file in recent if file.state is State.FAILED][:limit]
     unheard = sorted(not_picked_up(files, now, settings), key=lambda source: source.last_modified, reverse=True)
-    queues = (settings.queue, *poison_queues(settings))
     return Survey(
         states=Counter(file.state for file in files),
         in_flight=read_flights(account, files, limit),
@@ -79,13 +78,25 @@ def survey(account: Account, since: datetime | None, limit: int) -> Survey:
         counts=Counter(OutcomeStatus(file.state.value) for file in recent),
         failed=read_reports(account, failed),
         partial=[file for file in recent if file.state is State.PARTIALLY_SUCCEEDED],
-        queues={queue: account.messages_count(queue) for queue in queues},
+        queues=count_messages(account),
         poisoned=[poisoned for queue in poison_queues(settings) for poisoned in peeked(account, queue)],
         unheard=unheard,
         existing_count=sum(is_existing(source, sweep, settings) for source in unheard),
         sweep=sweep,
         waiting_since=oldest_unfinished(files),
     )
+
+
+def count_messages(account: Account) -> dict[str, int | None]:
+    """Return about how many messages each queue has; most apps have no queues for events, which are then left out."""
+    settings = account.settings
+    queues = (settings.queue, settings.event_queue, *poison_queues(settings))
+    counts = {queue: account.messages_count(queue) for queue in queues}
+    return {
+        queue: count
+        for queue, count in counts.items()
+        if count is not None or not queue.startswith(settings.event_queue)
+    }
 
 
 def oldest_unfinished(files: list[File]) -> datetime | None:

@@ -1,17 +1,18 @@
 """Decodes text in a legacy encoding, such as cp1252. An encoding that is not certain is refused.
 
-A detector compares the bytes with models of languages. Only guesses that give a plausible text count. If two of them
-give different texts, the best one must fit better by a margin.
+The encoding must be more likely than each one that gives another text, by a margin. Its text must have characters
+only in positions where people write them, and must be usual in a language that is known.
 """
 
 import codecs
+import math
 import re
 import unicodedata
-from typing import Final
+from typing import Final, NamedTuple
 
 import regex
 
-from shared.alphabets import strangers
+from shared.likelihood import ENCODINGS, Evidence
 from shared.text_encoding import (
     BEYOND_ASCII,
     BINARY,
@@ -22,18 +23,31 @@ from shared.text_encoding import (
     EncodingError,
     decoded_strictly,
 )
-from shared.western import LETTER, is_western
+from shared.western import is_numeric, is_western
 
 MODEL_LENGTH: Final = 16_384
 """Bytes that the detector compares with its models."""
-MARGIN: Final = 1.15
-"""Factor by which the best guess must fit better than one that gives another text."""
+MARGIN: Final = 6.0
+"""Logarithm of the factor by which an encoding must be more likely than one that gives another text."""
+NEAR: Final = 60.0
+"""Logarithm of the factor by which the text of an encoding may be less likely and still have fewer faults."""
 MAX_FAULTS: Final = 0.02
 """Fraction of the non-ASCII characters that may be in implausible positions."""
-PENALTY: Final = 20
-"""Weight of the faults: if 2 % of the non-ASCII characters are faults, a guess loses 40 % of its fit."""
-PRIOR: Final = 1.2
-"""Factor that favours cp1252, the most common legacy encoding."""
+COST_OF_A_FAULT: Final = 3.0
+"""Logarithm of the factor by which each of them makes a text less likely."""
+PRIOR: Final = 2.0
+"""Logarithm of the factor by which encodings of Windows are more common than others."""
+PRIOR_OF_CP1252: Final = 3.0
+"""The same for cp1252, the most common of them."""
+WESTERN: Final = 8.0
+"""The same for cp1252 if its few characters beyond ASCII are all where people write them."""
+SIGNS: Final = 14.0
+"""The same if they are all signs at numbers, which no language has."""
+MIN_FIT: Final = -5.2
+"""Mean logarithm of the likelihoods of pairs. Text in an unknown language or encoding has less."""
+MAX_NULS: Final = 0.1
+MAX_CONTROLS: Final = 0.01
+"""Fractions of NUL and of other control bytes that a text in a legacy encoding may have."""
 UNKNOWN: Final = "The file's encoding is not certain"
 
 # The more common of two similar encodings; it is used if it gives the same text.
@@ -48,12 +62,9 @@ COMMON: Final = {
     "iso8859-11": "cp874",
     "tis-620": "cp874",
     "euc_kr": "cp949",
-    "shift_jis_2004": "cp932",
 }
-RARE: Final = ("cp1006", "iso8859-16")
-"""Encodings that are hardly ever used, and that the detector confuses with others."""
-UNSURE: Final = ("johab",)
-"""Encodings that are refused because the detector is often wrong about them."""
+ESCAPED: Final = ("iso2022_jp", "iso2022_jp_ext", "iso2022_jp_2004", "iso2022_kr", "iso2022_jp_2")
+"""Encodings that switch between character sets by escape sequences, the most common first."""
 WIDE: Final = ("gb18030", "cp932", "euc_jis_2004", "big5hkscs", "cp949", "johab")
 FAULT = regex.compile(
     r"[\x80-\x9f\ufffd\p{Cn}\p{Co}]"  # controls of ISO 8859, and what is not assigned
@@ -74,30 +85,18 @@ FAULT = regex.compile(
 PAIRS = re.compile(rb"(?:[\x00-\x7f]|\x8f[\xa1-\xfe]{2}|[\x81-\xfe][\x80-\xfe])+")
 RUN = re.compile(rb"[\x80-\xff]+")
 FOUR = re.compile(rb"[\x81-\xfe][0-9][\x81-\xfe][0-9]")
-WIDE_CODECS: Final = frozenset(
-    (
-        *WIDE,
-        "gb2312",
-        "gbk",
-        "hz",
-        "shift_jis",
-        "shift_jis_2004",
-        "euc_jp",
-        "big5",
-        "euc_kr",
-        "iso2022_jp",
-        "iso2022_kr",
-    )
-)
 MIN_RUNS: Final = 6
-MIN_WIDE: Final = 8
+MIN_WIDE: Final = 5
 """Different characters of two bytes that are evidence."""
-MIN_LETTERS: Final = 3
-"""Different letters beyond ASCII that are evidence in other encodings."""
+MIN_LETTERS: Final = 4
+"""Different letters of a script other than the Latin one that are evidence."""
 MIN_FOURS: Final = 3
+OTHER_SCRIPT = regex.compile(r"(?=\p{L})\P{Latin}(?<![ªºµ])")
 LETTERS = regex.compile(r"[\p{L}\p{M}\p{Nd}]")
 SPACE = regex.compile(r"\s")
 UNSPACED = regex.compile(r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}]")
+JAPANESE: Final = ("cp932", "euc_jis_2004")
+KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}]")
 EAST_ASIAN = regex.compile(r"[\p{Han}\p{Hangul}\p{Hiragana}\p{Katakana}\p{Yi}\p{Bopomofo}]")
 UTF_16: Final = ("utf-16-le", "utf-16-be")
 CONTROL_BYTE = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
@@ -105,9 +104,14 @@ PRINTABLE = re.compile(rb"[\t\n\r -~]+")
 NATIONAL: Final = ("gb2312", "cp932", "big5", "euc_kr")
 
 
+def beyond_ascii(text: str) -> int:
+    """Return the number of non-ASCII characters."""
+    return len(text) - len(text.encode("ascii", "ignore"))
+
+
 def faults(text: str) -> float:
     """Return the fraction of the non-ASCII characters that are in implausible positions."""
-    beyond = len(text) - len(text.encode("ascii", "ignore"))
+    beyond = beyond_ascii(text)
     unpaired = abs(text.count("«") - text.count("»"))
     return (len(FAULT.findall(text)) + unpaired) / beyond if beyond else 0.0
 
@@ -206,23 +210,55 @@ def is_paired(sample: bytes) -> bool:
     )
 
 
-def decode_western(data: bytes, sample: bytes) -> Decoded | None:
-    """Decode as cp1252 with few letters beyond ASCII; None if that is not certain."""
-    text = None if sample.isascii() else sampled(sample, "cp1252")
-    whole = decoded_strictly(data, "cp1252") if text is not None and is_western(text) else None
-    return None if whole is None else Decoded(whole, "cp1252")
-
-
 def is_scarce(text: str, encoding: str) -> bool:
-    """Return whether a text has so few different letters beyond ASCII that its language is no evidence.
+    """Return whether a text has too few different letters of its script to be evidence, or is Japanese without kana."""
+    if encoding in WIDE:
+        return len(set(EAST_ASIAN.findall(text))) < MIN_WIDE or (encoding in JAPANESE and not KANA.search(text))
+    others = OTHER_SCRIPT.findall(text)
+    return bool(others) and len(set(others)) < MIN_LETTERS
 
-    Turkish in cp1254 is nearly plausible as cp1252: it then has letters that otherwise only Icelandic and Faroese have,
-    but not the vowels of these.
-    """
-    letters = set(LETTER.findall(text.lower()))
-    if encoding == "cp1252" and letters & set("þðý") and not letters & set("áíóúæ"):
-        return True
-    return len(letters) < (MIN_WIDE if encoding in WIDE_CODECS else MIN_LETTERS)
+
+def decode_escaped(data: bytes) -> Decoded | None:
+    """Decode ASCII that switches between character sets; None if the bytes are not such."""
+    for encoding in ESCAPED if data.isascii() else ():
+        text = decoded_strictly(data, encoding)
+        if text is not None:
+            return Decoded(text, encoding)
+    return None
+
+
+class Guess(NamedTuple):
+    """An encoding that bytes may be in: how likely it is, whether its text is in no known language, and its text."""
+
+    total: float
+    is_odd: bool
+    encoding: str
+    text: str
+
+
+def guesses_of(sample: bytes) -> list[Guess]:
+    """Return the encodings that a sample may be in, the best first."""
+    evidence = Evidence(sample)
+    found: list[Guess] = []
+    for encoding in ENCODINGS:
+        text = sampled(sample, encoding)
+        if text is None:
+            continue
+        common = COMMON.get(encoding, "cp1252")
+        name = common if sampled(sample, common) == text else encoding
+        total, fit, language = evidence.likelihood(encoding)
+        is_certain = name == "cp1252" and is_western(text)
+        if name == "cp1252":
+            total += PRIOR_OF_CP1252 + (SIGNS if is_numeric(text) else WESTERN) * is_certain
+        elif name.startswith("cp125"):
+            total += PRIOR
+        is_odd = not is_certain and (fit < MIN_FIT or evidence.is_one_sided(encoding, language))
+        found.append(Guess(total, is_odd, codecs.lookup(name).name, text))
+    found.sort(reverse=True)
+    # Looking for faults takes longer.
+    near = [guess for guess in found if guess.total >= found[0].total - NEAR]
+    costs = {text: COST_OF_A_FAULT * faults(text) * beyond_ascii(text) for text in {guess.text for guess in near}}
+    return sorted((guess._replace(total=guess.total - costs[guess.text]) for guess in near), reverse=True)
 
 
 def decode_legacy(data: bytes) -> Decoded:
@@ -231,51 +267,24 @@ def decode_legacy(data: bytes) -> Decoded:
     Raises:
         EncodingError: the bytes are binary, or no encoding is certain.
     """
-    from chardet import EncodingEra, detect_all
-
+    escaped = decode_escaped(data)
+    if escaped is not None:
+        return escaped
     sample = sample_of(data)
-    western = decode_western(data, sample)
-    if western is not None:
-        return western
-    # The space keeps words such as BMW from being taken for the first bytes of another format.
-    guesses = detect_all(
-        b" " + sample.replace(b"\0", b" "),
-        prefer_superset=False,
-        compat_names=False,
-        ignore_threshold=True,
-        encoding_era=EncodingEra.ALL & ~EncodingEra.MAINFRAME,
-        exclude_encodings=RARE,
-    )
-    if sample.count(0) > 0.1 * len(sample) or guesses[0]["encoding"] is None:
+    nuls, controls = sample.count(0), len(CONTROL_BYTE.findall(sample))
+    if nuls > MAX_NULS * len(sample) or controls - nuls > MAX_CONTROLS * len(sample):
         raise EncodingError(BINARY, is_binary=True)
-    found: list[tuple[float, str, str]] = []
-    for guess in guesses:
-        name = guess["encoding"] or ""
-        text = sampled(sample, name)
-        if text is None:
-            continue
-        common = COMMON.get(name)
-        if common is not None and sampled(sample, common) == text:
-            name = common
-        part = faults(text)
-        if part <= MAX_FAULTS:
-            fit = guess["confidence"] * (1 - part * PENALTY) * max(1 - 2 * strangers(text), 0.1)
-            found.append((fit * PRIOR if name == "cp1252" else fit, codecs.lookup(name).name, text))
-    found.sort(key=lambda guess: -guess[0])
-    high = len(BEYOND_ASCII.findall(sample))
-    is_mixed = sum(len(part) for part in UTF8_SEQUENCE.findall(sample)) > 0.2 * high
-    if not found:
-        raise EncodingError(MIXED if is_mixed else UNKNOWN, is_binary=False)
-    confidence, encoding, text = found[0]
-    rival = next((other for other, _, different in found if different != text), 0.0)
-    is_doubtful = (
-        encoding in UNSURE
-        or is_scarce(text, encoding)
-        or (encoding not in WIDE and not sample.isascii() and is_paired(sample))
-    )
-    if confidence < MARGIN * rival or is_doubtful:
-        raise EncodingError(UNKNOWN, is_binary=False)
+    is_mixed = sum(len(part) for part in UTF8_SEQUENCE.findall(sample)) > 0.2 * len(BEYOND_ASCII.findall(sample))
+    uncertain = EncodingError(MIXED if is_mixed else UNKNOWN, is_binary=False)
+    guesses = guesses_of(sample)
+    if not guesses:
+        raise uncertain
+    total, is_odd, encoding, text = guesses[0]
+    rival = max((other for other, _, _, different in guesses if different != text), default=-math.inf)
+    is_doubtful = is_scarce(text, encoding) or (encoding not in WIDE and is_paired(sample))
+    if total < rival + MARGIN or is_odd or faults(text) > MAX_FAULTS or is_doubtful:
+        raise uncertain
     whole = decoded_strictly(data, encoding)
     if whole is None:
-        raise EncodingError(MIXED if is_mixed else UNKNOWN, is_binary=False)
+        raise uncertain
     return Decoded(whole, encoding)

@@ -15,10 +15,9 @@ from shared.api_versions import SEED_API_VERSION, VERSIONS, detects_languages, i
 CONNECTION: Final = "NER_STORAGE"
 """Name of the connection that holds the containers and the queue, as the triggers' `connection` wants it."""
 
-BLOB_POISON_QUEUE: Final = "webjobs-blobtrigger-poison"
-"""Where the host puts uploads on which a blob trigger failed; all apps of the account share it."""
-
-BLOB_TRIGGER_SOURCES: Final = ("LogsAndContainerScan", "EventGrid")
+EVENT_QUEUE: Final = "EventGridQueue"
+"""The source of uploads that is no blob trigger: Event Grid delivers its events into a queue."""
+BLOB_TRIGGER_SOURCES: Final = ("LogsAndContainerScan", "EventGrid", EVENT_QUEUE)
 
 PLACEHOLDER: Final = re.compile("<[^<>]*>")
 """What the documentation writes for a value that the user has to fill in."""
@@ -32,10 +31,9 @@ LAST_SHARE: Final = 0.15
 LONGEST_DELAY_SECONDS: Final = 7 * 24 * 3600
 """A queue message cannot stay invisible for longer (Storage REST API, Put Message)."""
 
-CONTAINER_NAME = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
-QUEUE_NAME = CONTAINER_NAME
+STORAGE_NAME = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 NAME_RULE: Final = "3 to 63 lower-case letters, digits or single hyphens"
-QUEUE_NAME_LENGTH: Final = 63 - len("-poison")
+MAX_QUEUE_NAME: Final = 63
 PROJECT_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,256}")
 NCRONTAB = re.compile(r"[\w*/,-]+( [\w*/,-]+){5}")
 LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
@@ -95,6 +93,11 @@ class Settings:
         return f"{self.queue}-poison"
 
     @property
+    def event_queue(self) -> str:
+        """Where Event Grid delivers the events of uploads, if EventGridQueue is their source."""
+        return f"{self.queue}-events"
+
+    @property
     def deadline_seconds(self) -> float:
         """How long one invocation may work: less than a claim is valid, so no late worker submits a file again."""
         return self.submit_timeout_seconds * DEADLINE_SHARE
@@ -119,17 +122,13 @@ class Settings:
         reader = Reader(environ)
         api_version = reader.api_version()
         by_model_id = api_version == SEED_API_VERSION
+        project = "" if by_model_id else None
+        source = reader.one_of("NER_BLOB_TRIGGER_SOURCE", BLOB_TRIGGER_SOURCES)
         names = {
-            "input_container": reader.matching(
-                "NER_INPUT_CONTAINER", CONTAINER_NAME, f"a container name ({NAME_RULE})", "incoming"
-            ),
-            "results_container": reader.matching(
-                "NER_RESULTS_CONTAINER", CONTAINER_NAME, f"a container name ({NAME_RULE})", "results"
-            ),
-            "state_container": reader.matching(
-                "NER_STATE_CONTAINER", CONTAINER_NAME, f"a container name ({NAME_RULE})", "ner-state"
-            ),
-            "queue": reader.queue_name(),
+            "input_container": reader.container_name("NER_INPUT_CONTAINER", "incoming"),
+            "results_container": reader.container_name("NER_RESULTS_CONTAINER", "results"),
+            "state_container": reader.container_name("NER_STATE_CONTAINER", "ner-state"),
+            "queue": reader.queue_name(source),
         }
         if names["input_container"] == names["results_container"]:
             reader.problems.append(
@@ -150,16 +149,12 @@ class Settings:
         settings = cls(
             storage=reader.storage_connection(CONNECTION),
             **names,
-            blob_trigger_source=reader.one_of("NER_BLOB_TRIGGER_SOURCE", BLOB_TRIGGER_SOURCES),
+            blob_trigger_source=source,
             endpoint=reader.endpoint("NER_ENDPOINT"),
             key=reader.key("NER_KEY"),
             api_version=api_version,
-            project_name=reader.matching(
-                "NER_PROJECT_NAME", PROJECT_NAME, "a project name", None if not by_model_id else ""
-            ),
-            deployment_name=reader.matching(
-                "NER_DEPLOYMENT_NAME", PROJECT_NAME, "a deployment name", None if not by_model_id else ""
-            ),
+            project_name=reader.matching("NER_PROJECT_NAME", PROJECT_NAME, "a project name", project),
+            deployment_name=reader.matching("NER_DEPLOYMENT_NAME", PROJECT_NAME, "a deployment name", project),
             model_id=reader.matching("NER_MODEL_ID", PROJECT_NAME, "a model id", None if by_model_id else ""),
             language=reader.language(api_version),
             logging_opt_out=reader.one_of("NER_LOGGING_OPT_OUT", ("false", "true")) == "true",
@@ -205,12 +200,17 @@ class Reader:
             self.problems.append(f"{name} must be {what}, not {value!r}")
         return value
 
-    def queue_name(self) -> str:
-        """Return NER_QUEUE; it must leave room for the host's `-poison`."""
-        value = self.matching("NER_QUEUE", QUEUE_NAME, f"a queue name ({NAME_RULE})", "ner-jobs")
-        if len(value) > QUEUE_NAME_LENGTH or value.endswith("-poison"):
+    def container_name(self, name: str, default: str) -> str:
+        """Return the name of a container."""
+        return self.matching(name, STORAGE_NAME, f"a container name ({NAME_RULE})", default)
+
+    def queue_name(self, source: str) -> str:
+        """Return NER_QUEUE; it must leave room for what is appended to it."""
+        value = self.matching("NER_QUEUE", STORAGE_NAME, f"a queue name ({NAME_RULE})", "ner-jobs")
+        longest = MAX_QUEUE_NAME - len("-events-poison" if source == EVENT_QUEUE else "-poison")
+        if len(value) > longest or value.endswith("-poison"):
             self.problems.append(
-                f"NER_QUEUE must have at most {QUEUE_NAME_LENGTH} characters and must not end in -poison: the host "
+                f"NER_QUEUE must have at most {longest} characters and must not end in -poison: the host "
                 "appends -poison to name the poison queue"
             )
         return value

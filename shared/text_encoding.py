@@ -145,8 +145,8 @@ def decode_wide(data: bytes) -> Decoded | None:
         if len(data) < width or (len(data) % width and (width == 4 or b"\0" not in sample)):
             continue
         text = sample.decode(encoding, "replace")
-        # Without any space or line end, a few bytes of another encoding would do.
-        is_scarce = b"\0" not in sample and len(set(text)) < MIN_WIDE
+        # Without any space or line end, a few bytes of another encoding would do, and so would words.
+        is_scarce = b"\0" not in sample and (len(set(text)) < MIN_WIDE or looks_ascii(sample))
         if not is_scarce and is_wide_text(text):
             return Decoded(decoded_by(data, encoding), encoding)
     return None

@@ -168,8 +168,8 @@ class Host:
         if by_events and self.options.port is None:
             raise HostError(
                 f"function {function.name} needs Event Grid, but the storage emulator sends no events: "
-                "set NER_BLOB_TRIGGER_SOURCE to LogsAndContainerScan, or start this host emulator with --port and "
-                "post the events there"
+                "set NER_BLOB_TRIGGER_SOURCE to LogsAndContainerScan or EventGridQueue, or start this host emulator "
+                "with --port and post the events there"
             )
         container, pattern = blobs.parse_path(function.text("path", self.environ))
         properties = function.binding.get("properties") or {}

@@ -71,6 +71,21 @@ class Pipeline:
                 log.warning("%r: submitting later, because %s", name, reason_of(error))
                 await self.try_to_send(wanted)
 
+    async def submit_event(self, body: bytes) -> None:
+        """Submit the file that an event of Event Grid reports; ignore any other event.
+
+        Args:
+            body: body of a message of the queue of events.
+        """
+        from shared.events import EventError, read_upload  # only this source of uploads needs it
+
+        try:
+            name = read_upload(body, self.services.settings.input_container)
+        except EventError as error:
+            log.error("ignored %s", error)  # noqa: TRY400  # about no file
+            return
+        await self.submit(name)
+
     async def try_to_send(self, wanted: FileMessage) -> None:
         """Try to send a message for a file; the sweep finds the file anyway."""
         try:

@@ -9,7 +9,7 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from azure.storage.queue import TextBase64EncodePolicy
 
 from shared.message import Message, encode_message
-from shared.settings import BLOB_POISON_QUEUE, Settings
+from shared.settings import EVENT_QUEUE, Settings
 from shared.storage.account import Account
 from shared.storage.conditions import creating_if_missing
 from shared.storage.errors import describe, is_missing
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ner")
 
+BLOB_POISON_QUEUE: Final = "webjobs-blobtrigger-poison"
+"""Where the host puts uploads on which a blob trigger failed; all apps of the account share it."""
 NEVER_EXPIRES: Final = -1
 MAX_PEEKED: Final = 32
 """Storage shows no more messages without hiding them."""
@@ -52,6 +54,9 @@ class Queue:
         )
         self.poison: QueueClient = account.queues.get_queue_client(settings.poison_queue)
         self.upload_poison: QueueClient = account.queues.get_queue_client(BLOB_POISON_QUEUE)
+        self.event_poison: QueueClient | None = None
+        if settings.blob_trigger_source == EVENT_QUEUE:
+            self.event_poison = account.queues.get_queue_client(f"{settings.event_queue}-poison")
         self.input_container = settings.input_container
 
     async def send(self, message: Message, delay_seconds: float = 0.0) -> None:
@@ -74,18 +79,15 @@ class Queue:
 
     async def poisoned(self) -> int:
         """Return the approximate number of messages that the host has moved to the poison queue."""
-        try:
-            return (await self.poison.get_queue_properties()).approximate_message_count or 0
-        except HttpResponseError as error:
-            if not is_missing(error):
-                raise
-            return 0
+        return await count_messages(self.poison)
 
     async def poisoned_uploads(self) -> int:
-        """Return how many of the next notices in the poison queue of uploads are about this app's container.
+        """Return how many uploads of this app the host has moved to a poison queue: events, or notices.
 
-        All apps of the account share the queue.
+        All apps of the account share the queue of notices, so only the next ones are counted.
         """
+        if self.event_poison is not None:
+            return await count_messages(self.event_poison)
         try:
             messages = await self.upload_poison.peek_messages(max_messages=MAX_PEEKED)
         except HttpResponseError as error:
@@ -107,3 +109,13 @@ class Queue:
             return base64.b64decode(str(messages[0].content), validate=True) if messages else None
         except ValueError:
             return None
+
+
+async def count_messages(queue: "QueueClient") -> int:
+    """Return the approximate number of messages in a queue; 0 if it does not exist."""
+    try:
+        return (await queue.get_queue_properties()).approximate_message_count or 0
+    except HttpResponseError as error:
+        if not is_missing(error):
+            raise
+        return 0

@@ -68,6 +68,16 @@ def test_run_shows_the_entities_of_a_file(tmp_path: Path, state: Path) -> None:
 
 
 @pytest.mark.usefixtures("state")
+def test_run_with_events_from_a_queue(tmp_path: Path) -> None:
+    """An emulation of Event Grid reports the file; no sweep would find it."""
+    (tmp_path / "reported.txt").write_text("Please book a table for six at eight.")
+    environ = {"NER_BLOB_TRIGGER_SOURCE": "EventGridQueue", "NER_SWEEP_SCHEDULE": "0 0 0 1 1 *"}
+    result = local("run", str(tmp_path / "reported.txt"), environ=environ)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "reported.txt: done: succeeded" in result.stdout
+
+
+@pytest.mark.usefixtures("state")
 def test_run_says_why_a_file_failed(tmp_path: Path) -> None:
     """A bad file makes the exit code 1 and shows the reason, not a traceback."""
     (tmp_path / "scan.pdf").write_bytes(b"%PDF")

@@ -18,6 +18,7 @@ from azure.storage.queue import QueueMessage
 from local.host import trigger_data
 from local.install import ROOT
 from shared.outcome import OutcomeStatus
+from shared.settings import BLOB_TRIGGER_SOURCES, EVENT_QUEUE
 from shared.time_limits import FUNCTION_TIMEOUT_SETTING
 from tests.integration.conftest import Way
 
@@ -68,6 +69,30 @@ def test_time_limits_that_do_not_fit_stop_the_app(name: str, values: dict[str, s
     assert ended.returncode != 0
     assert "SettingsError" in ended.stderr
     assert "must be at most half of functionTimeout in host.json" in ended.stderr
+
+
+LIST_FUNCTIONS = """
+import json, sys, function_app
+functions = function_app.app.get_functions()
+bindings = {found.get_function_name(): found.get_bindings_dict()["bindings"] for found in functions}
+print(json.dumps([bindings, "shared.events" in sys.modules], default=str))
+"""
+
+
+@pytest.mark.parametrize("source", BLOB_TRIGGER_SOURCES)
+def test_one_function_submits_uploads_whatever_their_source(source: str, values: dict[str, str]) -> None:
+    """The blob trigger is the default; with a queue as the source it is not registered, and costs no cold start."""
+    environ = {**os.environ, **values, "NER_BLOB_TRIGGER_SOURCE": source}
+    command = [sys.executable, "-c", LIST_FUNCTIONS]
+    ended = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
+    bindings, has_events = json.loads(ended.stdout)
+    assert list(bindings) == ["submit", "poll", "sweep"]
+    (submit,) = bindings["submit"]
+    if source == EVENT_QUEUE:
+        assert (submit["type"], submit["queueName"]) == ("queueTrigger", f"{values['NER_QUEUE']}-events")
+    else:
+        assert (submit["type"], submit["source"]) == ("blobTrigger", source)
+    assert not has_events, "what reads events is imported when one comes"
 
 
 @pytest.mark.parametrize(("dequeue_count", "comes_again"), [(1, False), (2, True), (5, True)])

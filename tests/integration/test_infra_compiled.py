@@ -55,6 +55,8 @@ CHOICES: dict[str, dict[str, Any]] = {
         "pythonVersion": "3.12",
         "eventTopicName": "made-by-defender",
     },
+    "queue": {"blobTriggerSource": "EventGridQueue", "alwaysReady": True},
+    "queue-topic": {"blobTriggerSource": "EventGridQueue", "eventTopicName": "made-by-defender"},
     "preview": {
         "loggingOptOut": True,
         "apiVersion": "v3.1-preview.ct.1",
@@ -222,7 +224,7 @@ def test_rules_of_alerts_use_the_tested_queries_and_thresholds() -> None:
     assert all(rule["properties"]["skipQueryValidation"] for rule in rules)
 
 
-@pytest.mark.parametrize("name", ["given", "private-new", "preview"])
+@pytest.mark.parametrize("name", ["given", "private-new", "preview", "queue"])
 def test_the_app_takes_its_settings(name: str) -> None:
     """Values that are known only during a deployment are replaced by an example."""
     (settings,) = [each for each in deployed(name) if each["name"].endswith("/appsettings")]
@@ -231,6 +233,7 @@ def test_the_app_takes_its_settings(name: str) -> None:
     }
     read = Settings.from_environ(values)
     assert read.queue == "ner-jobs"
+    assert read.blob_trigger_source == ("EventGridQueue" if name == "queue" else "EventGrid")
     assert read.logging_opt_out is (name == "preview")
     assert read.poll_max_seconds == (30 if name == "preview" else 60)
     assert read.model_id == ("model" if name == "preview" else "")

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -131,6 +132,19 @@ def process_a_file(telemetry: OpenTelemetry) -> None:
         logging.getLogger("ner").error("%r: waiting until the app settings are fixed", "a.txt")
 
 
+def sampler() -> dict[str, str]:
+    """Return the settings of the sampler in the template."""
+    found = dict(re.findall(r"(OTEL_TRACES_SAMPLER\w*): '(.+?)'", (ROOT / "infra" / "app.bicep").read_text()))
+    assert set(found) == {"OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"}
+    return found
+
+
+def test_no_query_reads_spans() -> None:
+    """The sampler of the template keeps only a share of them, and they do not say which."""
+    read = {table for query in (*QUERIES.values(), *PANELS.values()) for table in re.findall(r"\bApp[A-Z]\w+", query)}
+    assert read == {"AppMetrics", "AppTraces"}
+
+
 def test_a_queue_that_sends_no_more_messages_has_no_length(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody asks for it any more, so the last length would be shown for ever."""
     now = 1000.0
@@ -143,10 +157,15 @@ def test_a_queue_that_sends_no_more_messages_has_no_length(monkeypatch: pytest.M
         assert list(telemetry.observe_waiting(options)) == []
 
 
-def test_the_workbook_shows_what_the_exporter_sends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The exporter replaces some attributes, and sends no minimum and maximum of gauges."""
+@pytest.mark.parametrize("share", ["1", "0"], ids=["all spans", "no span"])
+def test_the_workbook_shows_what_the_exporter_sends(share: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exporter replaces some attributes, and sends no minimum and maximum of gauges. Sampling takes only spans."""
+    for name, value in sampler().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", share)
     with exporting(monkeypatch) as (telemetry, taken):
         process_a_file(telemetry)
+    assert ("RequestData" in {envelope["data"]["baseType"] for envelope in taken.sent}) is (share == "1")
     tables = taken.tables()
     shown = dict(zip(PANELS, ask(*((query, tables) for query in PANELS.values())), strict=True))
 

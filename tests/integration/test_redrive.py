@@ -17,6 +17,7 @@ from rich.console import Console
 
 from local.account import Account
 from local.choosing import Choice, Kind
+from local.event_grid import blob_event, encoded
 from local.in_flight import waits_for
 from local.listing import State, list_account, list_outcomes
 from local.redrive import Line, Redrive
@@ -26,9 +27,9 @@ from local.survey import Survey, survey
 from local.watch import read_outcome
 from shared.message import BatchMessage, FileMessage, Message, encode_message
 from shared.outcome import OutcomeStatus
-from shared.settings import BLOB_POISON_QUEUE
 from shared.state.batch import BATCHES
 from shared.state.claim import CLAIMS, Claim, claim_name, new_batch_id
+from shared.storage.queue import BLOB_POISON_QUEUE
 from tests.emulator import documents as paid_documents
 from tests.integration.conftest import TEXT, Way
 
@@ -508,6 +509,28 @@ async def test_poison_queues_are_emptied_and_what_needs_it_is_sent(way: Way, acc
     await way.poll_until_empty()
     assert way.submissions() == 1
     assert way.in_flight() == 0
+
+
+async def test_poison_events_are_shown_and_sent_as_uploads(way: Way, account: Account) -> None:
+    """An operator's settings need not name the source of uploads. Without the queues, nothing is said about them."""
+    assert "-events" not in shown(account, way)
+    way.name = "event.txt"
+    way.upload()
+    blob = way.blobs.get_blob_client(way.settings.input_container, way.name)
+    account.queues.create_queue(way.settings.event_queue).send_message(encoded(blob_event(blob, way.etag)))
+    queue = account.queues.create_queue(f"{way.settings.event_queue}-poison")
+    queue.send_message(encoded(blob_event(blob, way.etag)))
+    queue.send_message("somebody else's")
+    said = shown(account, way)
+    assert "poisoned: 2" in said
+    assert f"{way.settings.event_queue} 1" in said
+    assert [(line.name, bool(line.message)) for line in redrive(account, Kind.POISONED)] == [
+        ("event.txt", True),
+        (queue.queue_name, False),
+    ]
+    assert account.messages_count(queue.queue_name) == 1
+    await way.poll_until_empty()
+    assert way.submissions() == 1
 
 
 @pytest.mark.parametrize(

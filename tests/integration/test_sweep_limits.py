@@ -18,10 +18,10 @@ from azure.storage.queue import QueueServiceClient
 from shared.pipeline.running import Pipeline
 from shared.pipeline.sweep_run import MAX_AT_ONCE, MAX_REFUSALS
 from shared.pipeline.sweeping import VOID_TIMEOUTS
-from shared.settings import BLOB_POISON_QUEUE
 from shared.source import Source
 from shared.state.batch import BATCHES, BatchKind, BatchRecord, Member, SubmittedJob
 from shared.state.claim import CLAIMS, Claim, new_batch_id
+from shared.storage.queue import BLOB_POISON_QUEUE
 from shared.telemetry import Telemetry
 from tests.calls import before_blob_call, refuse
 from tests.emulator import submissions
@@ -303,6 +303,18 @@ async def test_messages_in_poison_queues_are_a_warning(
         uploads.clear_messages()
     assert "2 messages are in the poison queue: the log has the exceptions" in caplog.text
     assert "1 messages are in the poison queue of uploads: the log has the exceptions" in caplog.text
+
+
+async def test_poison_events_are_a_warning(make_way: Callable[..., Way], caplog: pytest.LogCaptureFixture) -> None:
+    """They are this app's alone, whatever they say."""
+    way = make_way(NER_BLOB_TRIGGER_SOURCE="EventGridQueue")
+    await way.pipeline.sweep()
+    assert "poison" not in caplog.text
+    with QueueServiceClient.from_connection_string(str(way.settings.storage.connection_string)) as queues:
+        queues.create_queue(f"{way.settings.event_queue}-poison").send_message("x")
+    await way.pipeline.sweep()
+    assert "1 messages are in the poison queue of uploads: the log has the exceptions" in caplog.text
+    await way.pipeline.aclose()
 
 
 async def test_poison_queues_that_cannot_be_read_stop_no_sweep(

@@ -43,7 +43,7 @@ ODD_TEXTS = [
     Odd("koi8.txt", "Забронируйте столик".encode("koi8-r"), "Забронируйте столик", "koi8-r"),
     Odd("shift-jis.txt", "東京で寿司を食べたい。".encode("cp932"), "東京で寿司を食べたい。", "cp932"),
     Odd("euc-jp.txt", "東京で寿司を食べたい。".encode("euc_jp"), "東京で寿司を食べたい。", "euc_jis_2004"),
-    Odd("iso-2022-jp.txt", "東京で寿司".encode("iso2022_jp"), "東京で寿司", "iso2022_jp_2"),
+    Odd("iso-2022-jp.txt", "東京で寿司".encode("iso2022_jp"), "東京で寿司", "iso2022_jp"),
     Odd("gb18030.txt", "我们想在北京预订桌子".encode("gb18030"), "我们想在北京预订桌子", "gb18030"),
     Odd("korean.txt", "서울에서 저녁 식사를".encode("cp949"), "서울에서 저녁 식사를", "cp949"),
     Odd("nul.txt", b"a stray \x00 in a text", "a stray \0 in a text", "utf-8"),

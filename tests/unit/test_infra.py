@@ -5,6 +5,8 @@ A parser written in Python reads them, because not every machine has a Bicep com
 
 import json
 import re
+import shutil
+import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,11 @@ INFRA = ROOT / "infra"
 TEMPLATES = sorted(INFRA.glob("*.bicep"))
 SCRIPTS = {"subscribe.sh": r"\$", "subscribe.ps1": r"\$env:"}
 """With how they name a variable of the environment."""
+ACTIONS = {
+    *("actions/checkout@v5", "actions/setup-python@v6", "actions/upload-artifact@v7"),
+    *("azure/login@v3", "Azure/setup-azd@v2"),
+}
+"""Versions that run on a Node.js that GitHub still has."""
 
 
 @cache
@@ -96,7 +103,7 @@ def test_the_workflow_passes_every_variable() -> None:
     """A deployment replaces all settings and rules, so one without a variable undoes what the variable had set."""
     workflow = (ROOT / ".github" / "workflows" / "azure-dev.yml").read_text()
     passed = dict(re.findall(r"^      ([A-Z_]+): \$\{\{ (.*?) \}\}", workflow.partition("  deploy:")[2], re.MULTILINE))
-    assert set(passed) == mapped() | {"AZURE_SUBSCRIPTION_ID"}
+    assert set(passed) == mapped() | {"AZURE_SUBSCRIPTION_ID", "NER_CHECK"}
     for name, value in passed.items():
         assert value.partition(" || ")[0] == f"vars.{name}"
     assert passed["NER_APP_SETTINGS"].endswith(" || '{}'"), "an empty string is no JSON"
@@ -135,6 +142,20 @@ def test_the_workflow_gets_a_token_for_the_branch() -> None:
     assert "id-token: write" in workflow
 
 
+def test_the_workflow_deploys_only_what_every_job_has_tested() -> None:
+    """The real host and the compiler of the templates are jobs of their own; actions are pinned by version."""
+    text = (ROOT / ".github" / "workflows" / "azure-dev.yml").read_text()
+    jobs = dict(re.findall(r"^  (\w+):\n((?:(?:    .*)?\n|  #.*\n)+)", text.partition("\njobs:\n")[2], re.MULTILINE))
+    needed = re.search(r"needs: \[(.*)\]", jobs["deploy"])
+    assert needed
+    assert set(needed[1].split(", ")) == jobs.keys() - {"deploy"}
+    assert re.search(r"run: npm install --global azure-functions-core-tools@\d+\.\d+\.\d+\n", jobs["host"])
+    assert "-m pytest tests/e2e/test_core_tools_host.py\n" in jobs["host"]
+    assert 'NER_TESTS_NEED_CORE_TOOLS: "1"' in jobs["host"]
+    assert "run: az bicep install --version v" in jobs["templates"]
+    assert set(re.findall(r"uses: (\S+)", text)) == ACTIONS
+
+
 @pytest.mark.parametrize(("name", "variable"), SCRIPTS.items())
 def test_the_subscription_is_given_what_it_asks_for(name: str, variable: str) -> None:
     """From the outputs of main.bicep, which azd puts into the environment of its hooks."""
@@ -144,6 +165,107 @@ def test_the_subscription_is_given_what_it_asks_for(name: str, variable: str) ->
     outputs = set(parsed(INFRA / "main.bicep")["outputs"]) | {"AZURE_SUBSCRIPTION_ID"}
     assert set(re.findall(rf"{variable}([A-Z][A-Z_]+)", text)) <= outputs
     assert f"run: infra/{name}\n" in (ROOT / "azure.yaml").read_text()
+
+
+def run_script(folder: Path, name: str, **environ: str) -> tuple[int, str, dict[str, str]]:
+    """Run a hook with stand-ins for az and Python; return its exit code, what it said, and the check's environment."""
+    copies = folder / "infra"
+    copies.mkdir()
+    for script in ("subscribe.sh", "check.sh"):
+        shutil.copy(INFRA / script, copies)
+    stand_in(folder / "az", f"touch {folder}/subscribed")
+    stand_in(folder / ".venv" / "bin" / "python", 'echo "$@"; env > environ; exit ${CHECK_ENDS_WITH:-0}')
+    outputs = {name: f"the-{name.lower()}" for name in parsed(INFRA / "main.bicep")["outputs"]}
+    path = f"{folder}:/usr/bin:/bin"
+    given = {**outputs, "AZURE_SUBSCRIPTION_ID": "0", "PATH": path, "NER_KEY": "of another app", **environ}
+    command = ["sh", str(copies / name)]
+    result = subprocess.run(command, cwd="/", env=given, capture_output=True, text=True, check=False)
+    written = folder / "environ"
+    found = dict(line.split("=", 1) for line in written.read_text().splitlines()) if written.is_file() else {}
+    return result.returncode, result.stdout + result.stderr, found
+
+
+def stand_in(path: Path, text: str) -> None:
+    """Write a program."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def test_the_hook_checks_the_deployed_app(tmp_path: Path) -> None:
+    """After the subscription, with the settings of this deployment alone."""
+    code, said, environ = run_script(tmp_path, "subscribe.sh", NER_PROJECT_NAME="concierge")
+    assert (code, said) == (0, "-m local check\n")
+    assert environ["NER_STORAGE__accountName"] == "the-storage_account_name"
+    assert environ["NER_INPUT_CONTAINER"] == "the-input_container"
+    assert environ["NER_RESULTS_CONTAINER"] == "the-results_container"
+    assert environ["NER_ENDPOINT"] == "the-language_endpoint"
+    assert environ["NER_BLOB_TRIGGER_SOURCE"] == "the-blob_trigger_source"
+    assert environ["NER_PROJECT_NAME"] == "concierge"
+    assert (tmp_path / "subscribed").exists()
+    assert "NER_KEY" not in environ
+    assert not (ROOT / environ["NER_LOCAL_SETTINGS"]).exists()
+
+
+def test_the_hook_fails_if_the_check_does(tmp_path: Path) -> None:
+    """So that azd says it; the app stays deployed."""
+    code, said, _ = run_script(tmp_path, "subscribe.sh", CHECK_ENDS_WITH="1")
+    assert code == 1
+    assert "azd hooks run postdeploy" in said
+
+
+@pytest.mark.parametrize(
+    ("environ", "is_checked"),
+    [
+        ({"NER_CHECK": "off"}, False),
+        ({"NER_OPERATOR_ID": "none"}, False),
+        ({"NER_OPERATOR_ID": "none", "NER_CHECK": "on"}, True),
+        ({"NER_PRIVATE_NETWORK": "true"}, False),
+        ({"NER_PRIVATE_NETWORK": "true", "NER_ALLOWED_ADDRESSES": '["203.0.113.7"]'}, True),
+    ],
+)
+def test_the_hook_checks_only_with_access(environ: dict[str, str], is_checked: bool, tmp_path: Path) -> None:
+    """Otherwise it says why not, and the deployment succeeds."""
+    code, said, found = run_script(tmp_path, "check.sh", **environ)
+    assert code == 0
+    assert bool(found) is is_checked
+    assert ("was not checked, because" in said) is not is_checked
+
+
+def test_windows_passes_on_all_that_the_check_reads() -> None:
+    """WSL gets only the variables that are listed."""
+    text = (INFRA / "check.ps1").read_text()
+    passed = set(re.findall(r"'([A-Z_]+)'", text.partition("$found")[0]))
+    read = set(re.findall(r"\$\{?([A-Z][A-Z_]+)", (INFRA / "check.sh").read_text()))
+    own = set(without_condition(modules()["app"])["params"]["nerSettings"])
+    assert passed >= read
+    assert passed - read == own & passed
+    # BLOB_TRIGGER_SOURCE, an output, says which one is deployed.
+    assert {name for name in mapped() if name in own} - {"NER_BLOB_TRIGGER_SOURCE"} <= passed
+    assert "check.ps1" in (INFRA / "subscribe.ps1").read_text()
+
+
+def test_events_in_a_queue_need_no_subscription_by_the_hook(tmp_path: Path) -> None:
+    """The template has made the subscription; one to the webhook would replace it. The app is checked all the same."""
+    code, said, environ = run_script(tmp_path, "subscribe.sh", BLOB_TRIGGER_SOURCE="EventGridQueue")
+    assert (code, said) == (0, "-m local check\n")
+    assert environ["NER_BLOB_TRIGGER_SOURCE"] == "EventGridQueue"
+    assert not (tmp_path / "subscribed").exists()
+    assert "if ($env:BLOB_TRIGGER_SOURCE -eq 'EventGridQueue') {\n    & (Join" in (INFRA / "subscribe.ps1").read_text()
+    (output,) = (INFRA / "main.bicep").read_text().split("output BLOB_TRIGGER_SOURCE string = ")[1:]
+    assert output.startswith("blobTriggerSource\n")
+
+
+def test_the_app_and_the_template_name_the_queue_of_events_alike() -> None:
+    """Event Grid would deliver into a queue that the app does not read."""
+    text = (INFRA / "main.bicep").read_text()
+    queue, suffix = re.findall(r"^var queue = '(.*)'$|\? '\$\{queue\}(.*?)' : ''$", text, re.MULTILINE)
+    assert queue[0] + suffix[1] == settings_of_sample().event_queue
+
+
+def settings_of_sample() -> Settings:
+    """Return the settings of the sample, whose queue has the default name."""
+    return Settings.from_environ(read_values(SAMPLE))
 
 
 def test_the_app_gets_settings_that_it_takes() -> None:
@@ -165,12 +287,12 @@ def test_the_app_gets_settings_that_it_takes() -> None:
         "NER_LANGUAGE": "en",
         "NER_MODEL_ID": "",
         "NER_LOGGING_OPT_OUT": "false",
+        "NER_BLOB_TRIGGER_SOURCE": "EventGrid",
     }
     read = Settings.from_environ({name: str(value) for name, value in values.items()})
     assert read.key is None
     assert read.storage.connection_string is None
     assert read.storage.client_id
-    assert read.blob_trigger_source == "EventGrid"
     known = set(read_values(SAMPLE))
     assert set(own) <= known
     assert not {name for name in own | others if "KEY" in name.upper()}
@@ -214,8 +336,14 @@ def test_the_app_has_the_roles_that_the_docs_name() -> None:
 
 def test_only_uploads_reach_the_app() -> None:
     """An outcome that was taken for an upload would be submitted, and its outcome likewise, without end."""
-    properties = parsed(INFRA / "subscription.bicep")["resources"]["uploads"]["config"]["properties"]
-    assert properties["filter"]["subjectBeginsWith"] == "/blobServices/default/containers/${inputContainer}/blobs/"
+    into_queue, properties = (
+        parsed(INFRA / f"{name}.bicep")["resources"]["uploads"]["config"]["properties"]
+        for name in ("queue-subscription", "subscription")
+    )
+    for each in (into_queue, properties):
+        assert each["filter"]["subjectBeginsWith"] == "/blobServices/default/containers/${inputContainer}/blobs/"
+        assert each["filter"]["includedEventTypes"] == ["Microsoft.Storage.BlobCreated"]
+    assert into_queue["deliveryWithResourceIdentity"]["destination"]["endpointType"] == "StorageQueue"
     assert "functionName=Host.Functions.submit&" in properties["destination"]["properties"]["endpointUrl"]
     assert "deadLetterWithResourceIdentity" in properties
     assert "&code=${uriComponent(listKeys(" in properties["destination"]["properties"]["endpointUrl"]

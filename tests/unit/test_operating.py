@@ -12,7 +12,7 @@ from local.account import chosen_values
 from local.app_settings import SAMPLE, AppSettingsError, read_values
 from local.in_flight import InFlight, is_overdue, text_records, waits_for
 from local.listing import Claimed, Ended, File, State
-from local.poison import read_poisoned
+from local.poison import poison_queues, read_poisoned
 from local.printable import printable
 from local.redrive import line_of_flight, new_submission
 from local.reports import read_source
@@ -23,11 +23,12 @@ from shared.message import BatchMessage, FileMessage, Message, encode_message
 from shared.names import result_name
 from shared.ner.model import Problem
 from shared.outcome import OutcomeStatus
-from shared.settings import BLOB_POISON_QUEUE, Settings
+from shared.settings import Settings
 from shared.source import Position, Source
 from shared.state.batch import BatchKind, BatchRecord, Member, SubmittedJob
 from shared.state.claim import claim_name
 from shared.state.ledger import CollectedEntry, JobEntry, Ledger
+from shared.storage.queue import BLOB_POISON_QUEUE
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SOURCE = Source("incoming", "a.txt", "0x1", NOW, 5, "utf-8")
@@ -182,10 +183,22 @@ def test_a_notice_of_the_host_is_read(settings: Settings) -> None:
         assert not read_poisoned(settings, BLOB_POISON_QUEUE, content, NOW).is_ours
 
 
+@pytest.mark.parametrize("is_base64", [True, False])
+def test_an_event_of_an_upload_is_read(is_base64: bool, settings: Settings) -> None:
+    """The host moves an event that is not in base64 to the poison queue as it is. Those of others are not ours."""
+    queue = f"{settings.event_queue}-poison"
+    for container, names in (("incoming", ("a b.txt",)), ("elsewhere", ())):
+        url = f"https://account.blob.core.windows.net/{container}/a%20b.txt"
+        text = json.dumps({"eventType": "Microsoft.Storage.BlobCreated", "data": {"url": url}})
+        content = base64.b64encode(text.encode()).decode() if is_base64 else text
+        found = read_poisoned(settings, queue, content, NOW)
+        assert (found.queue, found.is_ours, found.names, found.message) == (queue, bool(names), names, None)
+
+
 @pytest.mark.parametrize("content", [None, "", "not base64", "e30=", "/w==", "é", "eyJhIjogIv8ifQ==", "W1td" * 9000])
 def test_what_others_put_into_poison_queues_is_not_ours(content: str | None, settings: Settings) -> None:
     """Whatever it is."""
-    for queue in (settings.poison_queue, BLOB_POISON_QUEUE):
+    for queue in poison_queues(settings):
         found = read_poisoned(settings, queue, content, None)
         assert (found.is_ours, found.said) == (False, "not this app's message")
 

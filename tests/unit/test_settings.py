@@ -93,6 +93,16 @@ def test_a_bad_setting_is_named(name: str, value: str) -> None:
     assert f"- {name}" in problems(**{name: value})
 
 
+def test_a_queue_of_events_needs_room_in_its_name() -> None:
+    """Only if it is the source of uploads: `-events-poison` is appended to NER_QUEUE, else `-poison`."""
+    source = {"NER_BLOB_TRIGGER_SOURCE": "EventGridQueue"}
+    settings = read(NER_QUEUE="q" * 49, **source)
+    assert settings.event_queue == "q" * 49 + "-events"
+    assert len(f"{settings.event_queue}-poison") == 63
+    assert "NER_QUEUE must have at most 49 characters" in problems(NER_QUEUE="q" * 50, **source)
+    assert read(NER_QUEUE="q" * 56).queue == "q" * 56
+
+
 def test_the_sweep_can_be_moved_but_not_switched_off() -> None:
     """What no trigger brought, and what lost its message, would wait without end."""
     assert read(NER_SWEEP_SCHEDULE="30 0 3 * * MON-FRI").sweep_schedule == "30 0 3 * * MON-FRI"

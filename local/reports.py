@@ -42,7 +42,7 @@ class Problems(msgspec.Struct):
 
 def read_report(account: Account, blob: str) -> Report | None:
     """Return what an outcome says; None if it is gone."""
-    client = account.blobs.get_blob_client(account.settings.results_container, blob)
+    client = account.blob(account.settings.results_container, blob)
     try:
         data = client.download_blob(offset=0, length=HEAD_BYTES).readall()
     except ResourceNotFoundError:

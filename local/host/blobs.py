@@ -19,6 +19,7 @@ from local.host.configuration import BlobOptions, HostError
 from local.host.functions import Function, Invoker
 from local.host.queues import QueueListener
 from local.printable import printable
+from shared.names import DOTS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -107,7 +108,7 @@ class BlobListener:
         self.is_lossless = is_lossless
         self.receipts = blobs.get_container_client(HOSTS_CONTAINER)
         self.newest: dict[str, datetime] = {}
-        self.too_long: set[str] = set()
+        self.ignored: set[str] = set()
         self.stopped = asyncio.Event()
         name = f"azure-webjobs-blobtrigger-{host_id}"
         self.internal = queues.get_queue_client(name, message_encode_policy=TextBase64EncodePolicy())
@@ -177,12 +178,14 @@ class BlobListener:
         # The host requests a name that ends in a slash without the slash, and finds nothing.
         if not trigger.pattern.fullmatch(name) or name.endswith("/"):
             return
+        if self.is_odd(name):
+            return
         etag = etag.strip('"')
         path = f'blobreceipts/{self.host_id}/{trigger.function.function_id}/"{etag}"/{trigger.container}/{name}'
         if len(path) > MAX_BLOB_NAME:
-            if name not in self.too_long:
+            if name not in self.ignored:
                 log.error("%r is ignored: its receipt's name would have %d characters", name, len(path))
-            self.too_long.add(name)
+            self.ignored.add(name)
             return
         receipt = self.receipts.get_blob_client(path)
         try:
@@ -194,6 +197,15 @@ class BlobListener:
         await self.enqueue(trigger.function.function_id, trigger.container, name, etag)
         # The receipt is complete once the version is enqueued, whether or not the function succeeds.
         await receipt.set_blob_metadata({})
+
+    def is_odd(self, name: str) -> bool:
+        """Return whether a blob is ignored, because the SDK would call the URL of another one; log it once."""
+        if not DOTS.search(name):
+            return False
+        if name not in self.ignored:
+            log.error("%r is ignored: no URL leads to this blob", name)
+        self.ignored.add(name)
+        return True
 
     async def enqueue(self, function_id: str | None, container: str, name: str, etag: str) -> None:
         """Put a version of a blob into the internal queue."""
@@ -223,7 +235,7 @@ class BlobListener:
         if trigger is None:
             log.warning("Discarded message %s: there is no function %s", message.id, notice.function_id)
             return
-        if notice.blob_name.endswith("/"):
+        if notice.blob_name.endswith("/") or self.is_odd(notice.blob_name):
             return
         blob = self.blobs.get_blob_client(notice.container_name, notice.blob_name)
         reason = f"New blob detected: {notice.container_name}/{printable(notice.blob_name)}"

@@ -9,6 +9,7 @@ import msgspec
 from azure.core.exceptions import ResourceNotFoundError
 
 from local.account import Account
+from local.json_errors import JSON_ERRORS
 from shared.ner.model import Problem, Statistics
 from shared.source import Source
 
@@ -49,7 +50,7 @@ def read_report(account: Account, blob: str) -> Report | None:
     source = read_source(data)
     try:
         said = msgspec.json.decode(data, type=Problems)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except JSON_ERRORS:
         return Report(source, None)
     return Report(source, said.errors, said.statistics.transactions_count)
 

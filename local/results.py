@@ -8,6 +8,7 @@ import msgspec
 from azure.core.exceptions import ResourceNotFoundError
 
 from local.account import Account
+from local.json_errors import JSON_ERRORS
 from shared.content import content
 from shared.documents import DocumentError, read_documents
 from shared.names import check_name, result_name
@@ -74,7 +75,7 @@ def decode_outcome(blob: str, raw: bytes) -> Outcome:
     """Read an outcome. Raises ResultError if it is none of this app's."""
     try:
         return msgspec.json.decode(raw, type=Outcome)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except JSON_ERRORS as error:
         raise ResultError(f"{blob} is not an outcome of this version of the app: {error}") from None
 
 

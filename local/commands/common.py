@@ -22,6 +22,7 @@ from local.children import ChildError, accepts_connections
 from local.choosing import parse_since
 from local.files import FilesError
 from local.install import InstallError
+from local.json_errors import JSON_ERRORS
 from local.ner.labels import LabelsError
 from local.paths import RUNNING
 from local.results import ResultError
@@ -102,7 +103,7 @@ def read_running() -> RunningApp | None:
     """Return the content of RUNNING; None if it is missing, or not as this version writes it."""
     try:
         return msgspec.json.decode(RUNNING.read_bytes(), type=RunningApp)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, *JSON_ERRORS):
         return None
 
 

@@ -16,6 +16,7 @@ from local.host.functions import Function, InvocationError, Invoker
 from local.host.locks import ListenerLock, pause
 from local.host.protocol import TypedData
 from local.host.trigger_data import NEVER
+from local.json_errors import JSON_ERRORS
 from local.schedule import ScheduleError, read_schedule
 
 log = logging.getLogger("host")
@@ -137,7 +138,7 @@ class TimerListener:
             stored: dict[str, Any] = json.loads(await (await self.status_blob.download_blob()).readall())
             last, updated = (datetime.fromisoformat(stored[name]) for name in ("Last", "LastUpdated"))
             status = Status(None if last == AT_NO_TIME else last, datetime.fromisoformat(stored["Next"]), updated)
-        except (AzureError, ValueError, KeyError, TypeError):
+        except (AzureError, *JSON_ERRORS, KeyError, TypeError):
             # What is due until the first run is missed if the host is down then, unless it is remembered.
             self.status = status._replace(updated=now())
             await self.remember()

@@ -20,6 +20,7 @@ from local.host.functions import Function, Invoker
 from local.host.locks import ListenerLock, pause
 from local.host.queues import QueueListener, Wake, send, wake_none
 from local.host.receipts import enqueue_once
+from local.json_errors import JSON_ERRORS
 from local.printable import printable
 from shared.names import DOTS
 
@@ -231,7 +232,7 @@ class BlobListener:
         """
         try:
             notice = msgspec.json.decode(body, type=Notice)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except JSON_ERRORS as error:
             raise HostError(f"Message {message.id} of {self.internal.queue_name}: {error}. Shutting down") from None
         trigger = next((t for t in self.triggers if t.function.function_id == notice.function_id), None)
         if trigger is None:

@@ -24,7 +24,6 @@ BODIES = (DEEP, b'{"x": ' + DEEP, b'{"x": ' + DEEP + b"]" * len(DEEP) + b"}")
 OWN_JSON = {
     "local/stack.py",  # what a process of this program has written
     "local/watch.py",  # the outcome that the app has just written
-    "local/host/blobs.py",  # messages of the host's own queue: an unknown one ends the host
 }
 
 

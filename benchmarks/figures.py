@@ -141,6 +141,8 @@ def operation_of(method: str, place: str, rest: str) -> str | None:
         verb = {"GET": "receive", "DELETE": "delete message", "POST": "put message", "PUT": "update message"}[method]
         return f"host: {verb}" if by_host else verb
     verb = {"PUT": "write", "GET": "read", "HEAD": "head", "DELETE": "delete"}[method]
+    # These cost less than a write.
+    verb = "lease" if "comp=lease" in rest else "set metadata of" if "comp=metadata" in rest else verb
     if place == "incoming":
         # Files are written by those who drop them. The host reads each once, or leaves that to the app.
         return {"PUT": None, "GET": "read incoming"}.get(method, f"{verb} {place}")

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from azure.core.exceptions import ResourceNotFoundError
-from azure.storage.blob import BlobProperties, BlobServiceClient
+from azure.storage.blob import BlobClient, BlobProperties, BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
 from local.app_settings import AppSettingsError, local_values, wants_storage_emulator
 from local.children import accepts_connections
 from local.storage_emulator import BLOB_PORT
+from shared.names import check_name, why_refused
 from shared.settings import CONNECTION, Settings
 from shared.source import Source
 from shared.storage.blobs import source_of
@@ -60,17 +61,23 @@ class Account:
         properties = self.properties(container, name)
         return source_of(container, name, properties) if properties else None
 
+    def blob(self, container: str, name: str) -> BlobClient:
+        """Return the client of a blob. Raises RefusedNameError if its URL might lead to another one."""
+        return self.blobs.get_blob_client(container, check_name(name))
+
     def properties(self, container: str, name: str) -> BlobProperties | None:
         """Return what is known of a blob without reading it; None if it does not exist."""
         try:
-            return self.blobs.get_blob_client(container, name).get_blob_properties()
+            return self.blob(container, name).get_blob_properties()
         except ResourceNotFoundError:
             return None
 
     def listed(self, container: str, **options: Any) -> Iterator[BlobProperties]:
-        """Yield the blobs of a container; none where it does not exist yet."""
+        """Yield the blobs of a container whose names the app accepts; none where it does not exist yet."""
         try:
-            yield from self.blobs.get_container_client(container).list_blobs(**options)
+            for blob in self.blobs.get_container_client(container).list_blobs(**options):
+                if not why_refused(blob.name):
+                    yield blob
         except ResourceNotFoundError:
             return
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from local.install import ROOT
+from local.json_errors import JSON_ERRORS
 from shared.settings import LOOPBACK
 
 SAMPLE: Final = ROOT / "local.settings.sample.json"
@@ -43,7 +44,7 @@ def read_values(path: Path) -> dict[str, str]:
     """
     try:
         settings = msgspec.json.decode(path.read_bytes(), type=SettingsFile)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except JSON_ERRORS as error:
         raise AppSettingsError(
             f"{path} is not a valid settings file: {error}. Compare it with {SAMPLE.name}."
         ) from None

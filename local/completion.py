@@ -6,13 +6,14 @@ import shlex
 from typing import Final
 
 from typer._click.shell_completion import CompletionItem, add_completion_class
-from typer._completion_classes import BashComplete, PowerShellComplete
+from typer._completion_classes import BashComplete, PowerShellComplete, ZshComplete
 
 PLAIN: Final = re.compile(r"[\w%+=:,./@-]+\Z")
 """A word that no shell takes apart."""
 PATTERN: Final = re.compile(r"[*?\[]|[+@!]\(")
 """What bash expands in a list of words, quoted or not, if a file of the current folder matches."""
 NOT_IN_DOUBLE_QUOTES: Final = frozenset('$`"\\!')
+NOT_IN_ZSH: Final = frozenset("\\'\"")
 
 
 def open_quote(words: list[str], number: int) -> str | None:
@@ -49,6 +50,14 @@ class QuotingBash(BashComplete):
         return [CompletionItem(value) for value in found if value is not None]
 
 
+class CarefulZsh(ZshComplete):
+    """Zsh evaluates the list of words. Typer escapes `$` in it, but no backslash before that, and it drops quotes."""
+
+    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem]:
+        """Return the words that reach the shell as they are."""
+        return [item for item in super().get_completions(args, incomplete) if not NOT_IN_ZSH & set(item.value)]
+
+
 class PlainPowerShell(PowerShellComplete):
     """PowerShell inserts each word as it gets it: only plain ones are offered."""
 
@@ -60,5 +69,6 @@ class PlainPowerShell(PowerShellComplete):
 def protect_completion() -> None:
     """Replace Typer's classes; call this after Typer has registered them."""
     add_completion_class(QuotingBash, "bash")
+    add_completion_class(CarefulZsh, "zsh")
     for name in ("powershell", "pwsh"):
         add_completion_class(PlainPowerShell, name)

@@ -22,7 +22,11 @@ COLUMNS: Final = (
 """Of every row, in this order: an entity, where it stands, the version of the file, and the file's text records."""
 SIGNS: Final = "[=+@\uff1d\uff0b\uff0d\uff20-]"
 """The first character of a formula, for some spreadsheets also in its full width (OWASP, CSV Injection)."""
-FORMULA: Final = re.compile(rf"(^ *|[,;:|\"\t\r\n\v\f\x85\u2028\u2029] *| (?={SIGNS}\S))(?={SIGNS})")
+UNSEEN: Final = (
+    r"[\x00-\x08\x0e-\x20\x7f-\x84\x86-\xa0\xad\u1680\u180e\u2000-\u200f\u202a-\u202f\u205f-\u206f\u3000\ufeff]"
+)
+"""Spaces and characters without a width, which a spreadsheet may drop."""
+FORMULA: Final = re.compile(rf"(^{UNSEEN}*|[,;:|\"\t\r\n\v\f\x85\u2028\u2029]{UNSEEN}*| (?={SIGNS}\S))(?={SIGNS})")
 """The place before a formula: the beginning of a cell, wherever a spreadsheet separates cells. Many countries use `;`,
 and an import may separate by tabs, colons, bars or spaces too. A dash between two spaces is none."""
 

@@ -5,7 +5,7 @@ from pathlib import Path, PurePath
 from typing import Final
 
 from local.install import ROOT
-from shared.names import LONGEST_BLOB_NAME, utf16_length
+from shared.names import LONGEST_BLOB_NAME, utf16_length, why_refused
 from shared.storage.listings import is_marker
 
 SAMPLES: Final = ROOT / "local" / "sample" / "documents"
@@ -107,6 +107,8 @@ def why_skipped(name: str, file: Path) -> str:
         return NOT_UTF8
     if length > LONGEST_BLOB_NAME:
         return TOO_LONG
+    if why := why_refused(name):
+        return f"{why}. Rename them"
     try:
         return MARKERS if is_marker(name, file.stat().st_size, {}) else ""
     except OSError as error:

@@ -49,7 +49,7 @@ class InFlight:
 def read_state_blob(account: Account, blob: str) -> tuple[bytes, str] | None:
     """Return the content of a blob of the state container, and its etag; None if it is gone."""
     try:
-        download = account.blobs.get_blob_client(account.settings.state_container, blob).download_blob()
+        download = account.blob(account.settings.state_container, blob).download_blob()
         return download.readall(), download.properties.etag.strip('"')
     except ResourceNotFoundError:
         return None

@@ -228,7 +228,7 @@ def main() -> int:
         install_python_packages(
             environment,
             ["-r", "requirements-dev.txt"],
-            [ROOT / "requirements.txt", ROOT / "requirements-dev.txt"],
+            [ROOT / "requirements.txt", ROOT / "local" / "requirements.txt", ROOT / "requirements-dev.txt"],
         )
         install_launcher(environment)
         own_azurite = bool(os.environ.get(OWN_AZURITE))

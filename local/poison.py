@@ -14,6 +14,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from local.account import Account
 from shared.events import EventError, read_upload
 from shared.message import BatchMessage, Message, MessageError, decode_message
+from shared.names import why_refused
 from shared.settings import Settings
 from shared.storage.queue import BLOB_POISON_QUEUE, MAX_PEEKED, read_notice
 
@@ -62,12 +63,13 @@ def read_poisoned(settings: Settings, queue: str, content: object, inserted: dat
     if queue == BLOB_POISON_QUEUE:
         notice = read_notice(content)
         ours = (FUNCTION_ID, settings.input_container)
-        if notice is None or (notice.function_id, notice.container_name) != ours or not notice.blob_name:
+        if notice is None or (notice.function_id, notice.container_name) != ours or why_refused(notice.blob_name or ""):
             return Poisoned(queue, inserted)
-        return Poisoned(queue, inserted, is_ours=True, names=(notice.blob_name,))
+        return Poisoned(queue, inserted, is_ours=True, names=(str(notice.blob_name),))
     if queue == event_poison_queue(settings):
         name = name_in_event(str(content or ""), settings.input_container)
-        return Poisoned(queue, inserted, is_ours=bool(name), names=(name,) if name else ())
+        is_ours = not why_refused(name)
+        return Poisoned(queue, inserted, is_ours=is_ours, names=(name,) if is_ours else ())
     try:
         message = decode_message(base64.b64decode(str(content or ""), validate=True), settings.input_container)
     except (ValueError, MessageError):  # of base64, of JSON

@@ -9,6 +9,7 @@ import msgspec
 from azure.core.exceptions import ResourceNotFoundError
 
 from local.account import Account
+from local.json_errors import JSON_ERRORS
 from shared.ner.model import Problem, Statistics
 from shared.source import Source
 
@@ -41,7 +42,7 @@ class Problems(msgspec.Struct):
 
 def read_report(account: Account, blob: str) -> Report | None:
     """Return what an outcome says; None if it is gone."""
-    client = account.blobs.get_blob_client(account.settings.results_container, blob)
+    client = account.blob(account.settings.results_container, blob)
     try:
         data = client.download_blob(offset=0, length=HEAD_BYTES).readall()
     except ResourceNotFoundError:
@@ -49,7 +50,7 @@ def read_report(account: Account, blob: str) -> Report | None:
     source = read_source(data)
     try:
         said = msgspec.json.decode(data, type=Problems)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except JSON_ERRORS:
         return Report(source, None)
     return Report(source, said.errors, said.statistics.transactions_count)
 

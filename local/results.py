@@ -8,9 +8,10 @@ import msgspec
 from azure.core.exceptions import ResourceNotFoundError
 
 from local.account import Account
+from local.json_errors import JSON_ERRORS
 from shared.content import content
 from shared.documents import DocumentError, read_documents
-from shared.names import result_name
+from shared.names import check_name, result_name
 from shared.ner.model import Document, Entity, Problem
 from shared.outcome import Outcome
 
@@ -62,7 +63,7 @@ class Result:
 
 def read_raw_outcome(account: Account, blob: str) -> tuple[bytes, str]:
     """Return what a blob of the results container holds, and its etag. Raises ResultError if there is none."""
-    client = account.blobs.get_blob_client(account.settings.results_container, blob)
+    client = account.blob(account.settings.results_container, blob)
     try:
         download = client.download_blob(max_concurrency=CONNECTIONS)
         return download.readall(), download.properties.etag.strip('"')
@@ -74,7 +75,7 @@ def decode_outcome(blob: str, raw: bytes) -> Outcome:
     """Read an outcome. Raises ResultError if it is none of this app's."""
     try:
         return msgspec.json.decode(raw, type=Outcome)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except JSON_ERRORS as error:
         raise ResultError(f"{blob} is not an outcome of this version of the app: {error}") from None
 
 
@@ -87,8 +88,9 @@ def read_result(account: Account, name: str) -> Result:
 
     Raises:
         ResultError: it has no outcome.
+        RefusedNameError: no file of the app has this name.
     """
-    blob = result_name(name)
+    blob = result_name(check_name(name))
     raw, etag = read_raw_outcome(account, blob)
     outcome = decode_outcome(blob, raw)
     texts, missing = read_texts(account, outcome)
@@ -98,8 +100,11 @@ def read_result(account: Account, name: str) -> Result:
 def read_texts(account: Account, outcome: Outcome) -> tuple[list[Document], str]:
     """Return the documents of the version that an outcome is about, or why there are none."""
     source = outcome.source
+    # Whoever writes outcomes must not choose what a reader's own rights open.
+    if source.container != account.settings.input_container:
+        return [], f"The outcome is about a file in container {source.container!r}, which is not NER_INPUT_CONTAINER."
     try:
-        download = account.blobs.get_blob_client(source.container, source.name).download_blob(
+        download = account.blob(source.container, source.name).download_blob(
             max_concurrency=CONNECTIONS, decompress=False
         )
         data = content(download.readall(), download.properties.content_settings.content_encoding)

@@ -143,10 +143,19 @@ class Azurite(Child):
 
 
 def azurite_program() -> Path:
-    """Return the path of Azurite's program: the one that NER_AZURITE names, else the one in .local."""
+    """Return the path of Azurite's program: the one that NER_AZURITE names, else the one in .local.
+
+    Raises:
+        ChildError: there is no such file.
+    """
     own = os.environ.get(OWN_AZURITE)
     if not own:
-        return AZURITE_NODE_MODULES / "azurite" / "dist" / "src" / "azurite.js"
+        program = AZURITE_NODE_MODULES / "azurite" / "dist" / "src" / "azurite.js"
+        if not program.is_file():
+            raise ChildError(
+                f"Azurite is not installed: run 'make setup', or set {OWN_AZURITE} to the path of 'azurite'."
+            )
+        return program
     program = Path(own).expanduser().resolve()
     if not program.is_file():
         raise ChildError(f"{OWN_AZURITE} names {own}, which is not a file: set it to the path of 'azurite'")

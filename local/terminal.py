@@ -1,10 +1,13 @@
 """The only writer to the terminal: no other module prints, so that no command shows what would steer a terminal."""
 
 import json
+import logging
 import os
 import sys
+import traceback
 from collections.abc import Iterable
 from io import TextIOWrapper
+from types import TracebackType
 from typing import Any, Final, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -12,6 +15,7 @@ from rich.markup import escape as escape_markup
 from rich.segment import Segment
 from typer import rich_utils
 
+from local.json_errors import JSON_ERRORS
 from local.printable import harmless, harmless_json, printable
 
 
@@ -22,6 +26,14 @@ class Terminal(Console):
         """Render as usual; only Rich's own control codes and styles reach the terminal."""
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else harmless(text), style, control)
+
+
+class OneLine(logging.Formatter):
+    """Writes what libraries log as a line without anything that would steer a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return printable(super().format(record))
 
 
 class HarmlessOutput(TextIOWrapper):
@@ -49,6 +61,10 @@ def prepare() -> None:
             stream.reconfigure(errors="replace")
     # Typer quotes arguments in its errors, and a pattern of the shell makes arguments of files' names.
     rich_utils.Console = Terminal  # type: ignore[attr-defined]
+    # Errors that no command expects quote names, too.
+    sys.excepthook = complain_of_unexpected
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(OneLine())
 
 
 def say(to: Console, text: str, style: str = "") -> None:
@@ -60,6 +76,11 @@ def complain(message: str) -> None:
     """Print an error; each of its lines may name a file whose name is not UTF-8."""
     for line in message.split("\n"):
         errors.print(f"[red]{escape_markup(printable(line))}[/red]", highlight=False, emoji=False, soft_wrap=True)
+
+
+def complain_of_unexpected(_kind: type[BaseException], error: BaseException, _where: TracebackType | None) -> None:
+    """Print the traceback of an exception that ends this process."""
+    complain("".join(traceback.format_exception(error)).rstrip())
 
 
 def tell(line: str | bytes) -> None:
@@ -81,7 +102,7 @@ def is_json(text: str) -> bool:
     """Return whether a text is a JSON object."""
     try:
         return isinstance(json.loads(text), dict)
-    except ValueError:
+    except JSON_ERRORS:
         return False
 
 

@@ -13,7 +13,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient
 
 from local.files import Skipped, unreadable
-from shared.names import result_name
+from shared.names import check_name, result_name
 from shared.outcome import Outcome
 from shared.settings import Settings
 
@@ -50,7 +50,7 @@ def upload(blobs: BlobServiceClient, settings: Settings, files: dict[str, Path],
             # A stream: a file may be larger than memory.
             with path.open("rb") as file:
                 length = os.fstat(file.fileno()).st_size
-                answer = container.get_blob_client(name).upload_blob(file, overwrite=True)
+                answer = container.get_blob_client(check_name(name)).upload_blob(file, overwrite=True)
         except OSError as error:
             skipped.setdefault(unreadable(error), []).append(path)
             continue
@@ -60,7 +60,7 @@ def upload(blobs: BlobServiceClient, settings: Settings, files: dict[str, Path],
 
 def read_outcome(blobs: BlobServiceClient, settings: Settings, name: str, etag: str) -> Outcome | None:
     """Return the outcome of one version of a file, or None while it has none."""
-    blob = blobs.get_blob_client(settings.results_container, result_name(name))
+    blob = blobs.get_blob_client(settings.results_container, result_name(check_name(name)))
     try:
         download = blob.download_blob()
         if download.properties.metadata.get("source_etag") != etag:

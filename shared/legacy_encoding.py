@@ -98,6 +98,7 @@ UNSPACED = regex.compile(r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}\p{Han
 JAPANESE: Final = ("cp932", "euc_jis_2004")
 KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}]")
 EAST_ASIAN = regex.compile(r"[\p{Han}\p{Hangul}\p{Hiragana}\p{Katakana}\p{Yi}\p{Bopomofo}]")
+WORDS_OF_EAST_ASIA = re.compile(r"[\s\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff01-\uff65]+")
 UTF_16: Final = ("utf-16-le", "utf-16-be")
 CONTROL_BYTE = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 PRINTABLE = re.compile(rb"[\t\n\r -~]+")
@@ -285,6 +286,12 @@ def decode_legacy(data: bytes) -> Decoded:
     if total < rival + MARGIN or is_odd or faults(text) > MAX_FAULTS or is_doubtful:
         raise uncertain
     whole = decoded_strictly(data, encoding)
-    if whole is None:
+    if whole is None or (encoding not in WIDE and is_utf16_of_east_asia(sample)):
         raise uncertain
     return Decoded(whole, encoding)
+
+
+def is_utf16_of_east_asia(sample: bytes) -> bool:
+    """Return whether bytes may be a few words of East Asia in UTF-16, whose bytes can all be letters and signs."""
+    texts = (decoded_strictly(sample, name) for name in UTF_16 if len(sample) % 2 == 0)
+    return any(text is not None and WORDS_OF_EAST_ASIA.fullmatch(text) for text in texts)

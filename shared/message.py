@@ -10,8 +10,9 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from shared.names import check_name
 from shared.settings import LONGEST_DELAY_SECONDS
-from shared.source import Instant, Name, TraceParent
+from shared.source import ETag, Instant, Name, TraceParent
 from shared.state.batch import BatchRecord
 from shared.state.claim import BatchId
 
@@ -40,12 +41,16 @@ class FileMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag
 
     version: Literal[2] = 2
     file: Name
-    replaces: str | None = None
+    replaces: ETag | None = None
     dissolved: BatchId | None = None
     unsure: Annotated[int, msgspec.Meta(ge=0)] = 0
     due: Instant | None = None
-    etag: Annotated[str, msgspec.Meta(max_length=128)] | None = None
+    etag: ETag | None = None
     trace_parent: TraceParent | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a name that may lead to another blob. Raises RefusedNameError."""
+        check_name(self.file)
 
 
 class BatchMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="batch", tag_field="kind"):
@@ -58,7 +63,7 @@ class BatchMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", ta
 
     version: Literal[2] = 2
     batch: BatchId
-    etag: Annotated[str, msgspec.Meta(max_length=128)] | None
+    etag: ETag | None
     record: BatchRecord | None = None
 
 

@@ -1,4 +1,4 @@
-"""Names of the blobs that belong to a file."""
+"""Names of blobs: which ones the app accepts, and those of the blobs that belong to a file."""
 
 import hashlib
 import re
@@ -13,6 +13,33 @@ LONGEST_KEPT: Final = LONGEST_RESULT_NAME - len("~0123456789abcdef.json")
 ALWAYS_KEPT: Final = LONGEST_KEPT - 1
 """Code units of a file's name that its blobs' names keep, however long it is: two may be one character."""
 SHORTENED: Final = re.compile(r"~[0-9a-f]{16}\Z")
+UNFIT: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+"""Control characters, and codes that are no character. Azure takes no such names; the storage emulator takes them, and
+then cannot list the container. U+0080 to U+009F are fit: a file of Windows gets them if a tool misreads its name."""
+SLASH: Final = r"(?:[/\\]|%(?:25)*(?:2[fF]|5[cC]))"
+DOTS: Final = re.compile(rf"(?:\A|{SLASH})(?:\.|%(?:25)*2[eE]){{1,2}}(?:{SLASH}|\Z)")
+"""A segment `.` or `..`, however often it is percent-encoded. HTTP libraries resolve such segments, so that the URL of
+`../payroll/a.txt` is that of a blob in another container. Storage takes a backslash for a slash."""
+
+
+class RefusedNameError(ValueError):
+    """The app does not accept a blob's name; the message says why, without the name."""
+
+
+def check_name(name: str) -> str:
+    """Return a blob's name. Raises RefusedNameError if the app does not accept it."""
+    if why := why_refused(name):
+        raise RefusedNameError(why)
+    return name
+
+
+def why_refused(name: str) -> str:
+    """Return why the app does not accept a blob's name; empty if it does. The length is left to storage."""
+    if not name:
+        return "the name is empty"
+    if UNFIT.search(name):
+        return "the name contains a control character, or a code that is no character"
+    return "the name contains . or .. as a part of its path" if DOTS.search(name) else ""
 
 
 def result_name(name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from shared.merging import MergeState, in_line, results_of, transactions_of
-from shared.ner.errors import NerError, Remedy
+from shared.ner.errors import NerError, Remedy, loggable
 from shared.ner.model import DocumentResult, Job, JobStatus, Problem, Statistics, flat
 from shared.source import Source
 from shared.state.batch import SubmittedJob
@@ -182,5 +182,5 @@ def describe(outcome: Outcome) -> dict[str, Any]:
         "status": outcome.status.value,
         "documents": len(outcome.documents),
         "entities": sum(len(document.entities) for document in outcome.documents),
-        "errors": [problem.code for problem in outcome.errors],
+        "errors": [loggable(problem.code) for problem in outcome.errors],
     }

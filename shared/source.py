@@ -5,7 +5,13 @@ from typing import Annotated
 
 import msgspec
 
+from shared.names import check_name
+
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+ETag = Annotated[str, msgspec.Meta(pattern=r"^[!#-~]{1,128}\Z")]
+"""Without its quotes. It gets into the headers of calls to storage."""
+Digest = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{0,128}\Z")]
+"""It gets into the metadata of an outcome."""
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 JobId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,128}\Z")]
 TraceParent = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")]
@@ -21,10 +27,14 @@ class Source(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
     container: Name
     name: Name
-    etag: Annotated[str, msgspec.Meta(pattern=r'^[^"\s]{1,128}\Z')]
+    etag: ETag
     last_modified: Instant
     length: Annotated[int, msgspec.Meta(ge=0)]
     encoding: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a name that may lead to another blob, wherever it comes from. Raises RefusedNameError."""
+        check_name(self.name)
 
 
 class Position(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -71,7 +71,7 @@ def check_upload(account: Account, seconds: float) -> list[Finding]:
 def uploaded(account: Account, name: str, left: list[Finding]) -> Iterator[str]:
     """Upload the file and yield its version; in the end, delete it and its outcome. `left` gets what that refuses."""
     settings = account.settings
-    answer = account.blobs.get_blob_client(settings.input_container, name).upload_blob(TEXT)
+    answer = account.blob(settings.input_container, name).upload_blob(TEXT)
     try:
         yield str(answer["etag"]).strip('"')
     finally:
@@ -89,7 +89,7 @@ def uploaded(account: Account, name: str, left: list[Finding]) -> Iterator[str]:
 def delete(account: Account, container: str, blob: str) -> None:
     """Delete a blob if it exists."""
     with suppress(ResourceNotFoundError):
-        account.blobs.get_blob_client(container, blob).delete_blob()
+        account.blob(container, blob).delete_blob()
 
 
 def delete_leftovers(account: Account) -> None:

@@ -22,10 +22,12 @@ from local.children import ChildError, accepts_connections
 from local.choosing import parse_since
 from local.files import FilesError
 from local.install import InstallError
+from local.json_errors import JSON_ERRORS
 from local.ner.labels import LabelsError
 from local.paths import RUNNING
 from local.results import ResultError
 from local.terminal import complain, console
+from shared.names import RefusedNameError, why_refused
 from shared.settings import SettingsError
 
 EXPECTED_ERRORS: Final = (
@@ -34,6 +36,7 @@ EXPECTED_ERRORS: Final = (
     FilesError,
     InstallError,
     LabelsError,
+    RefusedNameError,
     ResultError,
     SettingsError,
 )
@@ -59,7 +62,7 @@ def blob_names_only(value: Any) -> Any:
     """Return a name, or names, as they were given.
 
     Raises:
-        typer.BadParameter: one is not UTF-8, so no blob has it.
+        typer.BadParameter: one is not UTF-8, so no blob has it, or the app does not accept it.
     """
     for name in [value] if isinstance(value, str) else value or ():
         try:
@@ -67,6 +70,8 @@ def blob_names_only(value: Any) -> Any:
         except UnicodeEncodeError:
             shown = name.encode("utf-8", "backslashreplace").decode()
             raise typer.BadParameter(f"{shown} is not UTF-8, so no file in storage has this name") from None
+        if why := why_refused(name):
+            raise typer.BadParameter(f"{name!r}: {why}")
     return value
 
 
@@ -98,7 +103,7 @@ def read_running() -> RunningApp | None:
     """Return the content of RUNNING; None if it is missing, or not as this version writes it."""
     try:
         return msgspec.json.decode(RUNNING.read_bytes(), type=RunningApp)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, *JSON_ERRORS):
         return None
 
 

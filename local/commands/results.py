@@ -29,8 +29,9 @@ def complete_name(incomplete: str) -> list[str]:
     try:
         with opened(running_values()) as account:
             blobs = account.listed(account.settings.input_container, name_starts_with=incomplete, results_per_page=50)
-            # A line end would make two words of a name, and the shell lists names as they are.
-            return [blob.name for _, blob in zip(range(50), blobs, strict=False) if blob.name.isprintable()]
+            # A line end would make two words of a name, the shell lists names as they are, and a dash begins an option.
+            names = [blob.name for _, blob in zip(range(50), blobs, strict=False)]
+            return [name for name in names if name.isprintable() and not name.startswith("-")]
     except (AppSettingsError, SettingsError, AzureError, UnicodeEncodeError):
         return []  # a shell that asks while somebody types has no use for an error
 

@@ -1,5 +1,6 @@
 """`run` shows the app once on some files, `start` keeps it up, `drop` uploads to it."""
 
+import errno
 import os
 import time
 from collections.abc import Mapping
@@ -191,6 +192,8 @@ def show_dropped(account: Account, name: str) -> None:
     say(console, f"outcome: {account.settings.results_container}/{result.blob}")
     copy = RESULTS / result.blob
     try:
+        if not copy.resolve().is_relative_to(RESULTS.resolve()):
+            raise PermissionError(errno.EPERM, "it would be outside of that folder")
         copy.parent.mkdir(parents=True, exist_ok=True)
         with open_private(copy) as file:
             file.write(result.raw)

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from local.json_errors import JSON_ERRORS
+
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 """For the host and its worker process, which share a log."""
 MESSAGE_LEASE_SECONDS: Final = 600
@@ -118,7 +120,7 @@ def read_host_json(path: Path, environ: Mapping[str, str] | None = None) -> Host
         raise HostError(
             f"{path} is missing, so this folder is not a function app: choose another one with --root"
         ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except JSON_ERRORS as error:
         raise HostError(f"{path} is invalid: {error}") from None
     queues = configuration.extensions.queues
     for time_span in (queues.max_polling_interval, queues.visibility_timeout):

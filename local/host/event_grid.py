@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from local.host.blobs import BlobListener
+from local.json_errors import JSON_ERRORS
 from local.own_requests import own_requests
 
 log = logging.getLogger("host")
@@ -108,7 +109,7 @@ class Webhook:
                 return JSONResponse({"validationResponse": code})
             if kind == "notification":
                 await self.hand_over(request.query_params.get("functionName"), body)
-        except (ValueError, KeyError, IndexError, TypeError, AzureError) as error:
+        except (*JSON_ERRORS, KeyError, IndexError, TypeError, AzureError) as error:
             log.error("Event Grid's request failed: %s: %s", type(error).__name__, error)  # noqa: TRY400
             return Response(status_code=500)
         return Response(status_code=202 if kind in ("notification", "unsubscribe") else 400)

@@ -114,6 +114,12 @@ class Host:
             listener.stop()
         asyncio.get_running_loop().call_later(self.options.stop_seconds, running.cancel)
 
+    def wake(self, queue: str) -> None:
+        """Let the listener of a queue receive now: this process has just sent it a message."""
+        for listener in self.listeners:
+            if isinstance(listener, queues.QueueListener) and listener.client.queue_name == queue:
+                listener.notify()
+
     async def open(self, functions: list[Function], workers: Invoker, stack: AsyncExitStack) -> None:
         """Add a listener for each queue or timer trigger, and one for all blob triggers of a connection."""
         accounts: dict[str, Account] = {}
@@ -138,6 +144,7 @@ class Host:
                 queue_handler(function, workers),
                 queues.poison_queue_for(queue),
                 lease_seconds=self.options.lease_seconds,
+                wake=self.wake,
             )
             self.listeners.append(queue_listener)
         for name, triggers in blob_triggers.items():
@@ -150,6 +157,7 @@ class Host:
                 host_id=host_id(self.environ, self.options.root),
                 lease_seconds=self.options.lease_seconds,
                 is_lossless=self.options.is_lossless,
+                wake=self.wake,
             )
             self.listeners.append(blob_listener)
             if self.options.port is not None:

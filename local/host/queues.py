@@ -14,18 +14,27 @@ from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from local.host.configuration import MESSAGE_LEASE_SECONDS, HostError, QueueOptions, seconds
 from local.host.functions import InvocationError
+from local.host.locks import pause
 
 log = logging.getLogger("host")
 
 SHORTEST_POLLING_SECONDS: Final = 0.1
 POISON_SUFFIX: Final = "-poison"
 LONGEST_QUEUE_NAME: Final = 63
+RENEWED_AFTER: Final = 0.5
+"""The part of a lease after which it is renewed."""
 
 WHITE_SPACE: Final = str.maketrans("", "", " \t\r\n")
 """What .NET ignores in base64."""
 
+Wake = Callable[[str], None]
+"""Called with the name of a queue to which this process has just sent a message."""
 Handler = Callable[[bytes, QueueMessage], Awaitable[None]]
 """Runs a function for a message. Raises InvocationError if that fails, or HostError to end the host."""
+
+
+def wake_none(_queue: str) -> None:
+    """Wake no listener."""
 
 
 class Backoff:
@@ -58,6 +67,7 @@ class QueueListener:
         *,
         lease_seconds: int = MESSAGE_LEASE_SECONDS,
         is_internal: bool = False,
+        wake: Wake = wake_none,
     ) -> None:
         """Prepare a listener; `run` starts it.
 
@@ -69,6 +79,7 @@ class QueueListener:
             poison: the name of its poison queue; None if it has none.
             lease_seconds: visibility timeout of a received message.
             is_internal: whether the host itself writes the messages, and ends if it cannot decode one.
+            wake: called with the name of the poison queue when a message was moved there.
         """
         self.service = service
         self.client: QueueClient = service.get_queue_client(name)
@@ -77,6 +88,8 @@ class QueueListener:
         self.poison = poison
         self.lease_seconds = lease_seconds
         self.is_internal = is_internal
+        self.wake = wake
+        self.exists = False
         self.running: set[asyncio.Task[None]] = set()
         self.woken = asyncio.Event()
         self.is_stopped = False
@@ -117,12 +130,18 @@ class QueueListener:
 
     async def receive(self) -> list[QueueMessage]:
         """Return the next batch; it is empty if the queue is missing or the account does not respond."""
-        pages = self.client.receive_messages(
-            messages_per_page=self.options.batch_size, visibility_timeout=self.lease_seconds
-        ).by_page()
         try:
+            if not self.exists:
+                await self.client.get_queue_properties()
+                self.exists = True
+            pages = self.client.receive_messages(
+                messages_per_page=self.options.batch_size, visibility_timeout=self.lease_seconds
+            ).by_page()
             return [message async for message in await anext(pages)]
-        except (StopAsyncIteration, ResourceNotFoundError):
+        except StopAsyncIteration:
+            return []
+        except ResourceNotFoundError:
+            self.exists = False
             return []
         except AzureError as error:
             log.warning("Queue %s cannot be read: %s", self.client.queue_name, type(error).__name__)
@@ -148,17 +167,22 @@ class QueueListener:
             log.error("Message %s of %s is not base64: moved to the poison queue", message.id, self.client.queue_name)
             await self.move_to_poison(message)
             return
-        renewal = asyncio.create_task(self.renew(message))
+        ended = asyncio.Event()
+        renewal = asyncio.create_task(self.renew(message, ended))
         try:
             await self.handler(body, message)
         except InvocationError:
-            renewal.cancel()
+            has_failed = True
+        else:
+            has_failed = False
+        finally:
+            ended.set()
+            # A renewal changes the receipt with which the message is deleted.
+            await renewal
+        if has_failed:
             await self.release(message, tries)
         else:
-            renewal.cancel()
             await self.delete(message)
-        finally:
-            renewal.cancel()
 
     async def release(self, message: QueueMessage, tries: int) -> None:
         """Handle a failed try."""
@@ -180,13 +204,8 @@ class QueueListener:
         """Copy the body unchanged to the poison queue, then delete the message."""
         if self.poison is None:
             return
-        poison = self.service.get_queue_client(self.poison)
-        try:
-            await poison.send_message(message.content)
-        except ResourceNotFoundError:
-            with suppress(ResourceExistsError):  # created meanwhile
-                await poison.create_queue()
-            await poison.send_message(message.content)
+        await send(self.service.get_queue_client(self.poison), message.content)
+        self.wake(self.poison)
         await self.delete(message)
 
     async def delete(self, message: QueueMessage) -> None:
@@ -198,13 +217,19 @@ class QueueListener:
                 raise
             log.debug("Message %s was deleted, or received by another host", message.id)
 
-    async def renew(self, message: QueueMessage) -> None:
-        """Renew the lease, each time half of it has passed, while the function runs."""
+    async def renew(self, message: QueueMessage, ended: asyncio.Event) -> None:
+        """Renew the lease, each time half of it has passed, until the function has ended."""
         while True:
-            await asyncio.sleep(self.lease_seconds / 2)
-            renewed = await self.client.update_message(
-                message, visibility_timeout=self.lease_seconds, content=message.content
-            )
+            await pause(self.lease_seconds * RENEWED_AFTER, ended)
+            if ended.is_set():
+                return
+            try:
+                renewed = await self.client.update_message(
+                    message, visibility_timeout=self.lease_seconds, content=message.content
+                )
+            except AzureError as error:
+                log.warning("Message %s of %s: %s", message.id, self.client.queue_name, type(error).__name__)
+                continue
             message.pop_receipt = renewed.pop_receipt
 
     def decode(self, content: str) -> bytes | None:
@@ -215,6 +240,16 @@ class QueueListener:
             return base64.b64decode(content.translate(WHITE_SPACE), validate=True)
         except ValueError:
             return None
+
+
+async def send(queue: QueueClient, content: object) -> None:
+    """Send a message, and create the queue if it does not exist."""
+    try:
+        await queue.send_message(content)
+    except ResourceNotFoundError:
+        with suppress(ResourceExistsError):  # created meanwhile
+            await queue.create_queue()
+        await queue.send_message(content)
 
 
 def poison_queue_for(name: str) -> str | None:

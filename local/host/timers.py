@@ -13,8 +13,10 @@ from azure.storage.blob.aio import BlobServiceClient
 from local.host.blobs import HOSTS_CONTAINER
 from local.host.configuration import HostError
 from local.host.functions import Function, InvocationError, Invoker
+from local.host.locks import ListenerLock, pause
 from local.host.protocol import TypedData
 from local.host.trigger_data import NEVER
+from local.json_errors import JSON_ERRORS
 from local.schedule import ScheduleError, read_schedule
 
 log = logging.getLogger("host")
@@ -72,6 +74,7 @@ class TimerListener:
             f"timers/{host_id}/{function.function_id}/status"
         )
         self.container = blobs.get_container_client(HOSTS_CONTAINER)
+        self.lock = ListenerLock(self.container, f"{host_id}/{function.function_id}.Listener")
         self.stopped = asyncio.Event()
         try:
             self.schedule = read_schedule(schedule)
@@ -94,6 +97,10 @@ class TimerListener:
         self.stopped.set()
 
     async def run(self) -> None:
+        """Run the function, if no other host does."""
+        await self.lock.run_alone(self.listen, self.stopped)
+
+    async def listen(self) -> None:
         """Run the function whenever it is due; a run that becomes due during another one comes right after it."""
         self.status = await self.remembered()
         is_past_due = now() > self.status.next
@@ -106,9 +113,7 @@ class TimerListener:
 
     async def pause(self, seconds: float) -> None:
         """Wait that long, or until the listener is stopped."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(seconds, 0.0)):
-                await self.stopped.wait()
+        await pause(seconds, self.stopped)
 
     async def invoke(self, *, is_past_due: bool, is_planned: bool) -> None:
         """Run the function once. A run that fails is not repeated before the next one is due."""
@@ -133,7 +138,7 @@ class TimerListener:
             stored: dict[str, Any] = json.loads(await (await self.status_blob.download_blob()).readall())
             last, updated = (datetime.fromisoformat(stored[name]) for name in ("Last", "LastUpdated"))
             status = Status(None if last == AT_NO_TIME else last, datetime.fromisoformat(stored["Next"]), updated)
-        except (AzureError, ValueError, KeyError, TypeError):
+        except (AzureError, *JSON_ERRORS, KeyError, TypeError):
             # What is due until the first run is missed if the host is down then, unless it is remembered.
             self.status = status._replace(updated=now())
             await self.remember()

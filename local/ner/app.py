@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from local.json_errors import JSON_ERRORS
 from local.ner.answers import Dialect, Page, View
 from local.ner.errors import ApiError, bad_request
 from local.ner.generally_available import PATH, PREVIEW_VERSIONS, STABLE_VERSIONS, GenerallyAvailable
@@ -213,7 +214,7 @@ class Emulator:
         """`POST /emulator/clock`: move the service's clock forward by `seconds`; recognition in progress ends first."""
         try:
             step = msgspec.json.decode(await read_body(request), type=ClockStep)
-        except msgspec.DecodeError as error:
+        except JSON_ERRORS as error:
             return json_response(bad_request("InvalidRequestBodyFormat", str(error)).body, 400)
         await asyncio.gather(*(job.answers for job in self.jobs.all()), return_exceptions=True)
         self.ahead += timedelta(seconds=step.seconds)
@@ -243,7 +244,7 @@ class Emulator:
         if request.method == "PUT":
             try:
                 self.switches = msgspec.json.decode(await read_body(request), type=Switches)
-            except msgspec.DecodeError as error:
+            except JSON_ERRORS as error:
                 return json_response(bad_request("InvalidRequestBodyFormat", str(error)).body, 400)
         return json_response(self.switches)
 

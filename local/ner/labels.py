@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from local.json_errors import JSON_ERRORS
 from local.ner.string_index import StringIndex, StringIndexError, StringIndexType
 
 PROJECT_KIND: Final = "CustomEntityRecognition"
@@ -150,7 +151,7 @@ def read_labels_file(labels: Path) -> LabelsFile:
         file = msgspec.json.decode(labels.read_bytes().removeprefix(b"\xef\xbb\xbf"), type=LabelsFile)
     except OSError as error:
         raise LabelsError(f"{labels} cannot be read ({error.strerror}). Name an existing labels file.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except JSON_ERRORS as error:
         raise LabelsError(
             f"{labels} is not a labels file in the project import format: {error}. "
             "Export the labels of a custom named entity recognition project from Microsoft Foundry (until March 2027 "

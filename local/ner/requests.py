@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from local.json_errors import JSON_ERRORS
 from local.ner.errors import ApiError, bad_request
 from local.ner.string_index import StringIndexType, count_text_elements
 
@@ -119,7 +120,7 @@ def decode(body: bytes, kind: type[Body]) -> Body:
     """
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except JSON_ERRORS as error:
         raise bad_request("InvalidRequestBodyFormat", f"The body is invalid: {error}.") from None
 
 

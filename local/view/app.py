@@ -31,7 +31,7 @@ from local.view.board import LARGEST_OUTCOME, Board, storage_problem
 from local.view.headers import SafeHeaders
 from local.view.reading import KEPT, MAX_PROBLEMS, Reading, classes, described, short
 from shared.documents import DocumentError, check_length
-from shared.names import result_name
+from shared.names import RefusedNameError, check_name, result_name
 
 FOLDER: Final = Path(__file__).parent
 LIBRARIES: Final = {
@@ -117,7 +117,7 @@ class View:
                 *own_requests(hosts),
                 *([Middleware(TokenGuard, token=token)] if token else []),
             ],
-            exception_handlers={AzureError: storage_error, ResultError: no_result},
+            exception_handlers={AzureError: storage_error, ResultError: no_result, RefusedNameError: refused_name},
         )
         # Around all of it: the response to an unexpected error is made outside of all middleware.
         self.app = SafeHeaders(service)
@@ -194,7 +194,7 @@ class View:
 
     async def outcome(self, request: Request) -> Response:
         """`/file/outcome?name=`: the outcome as it is, to be kept."""
-        name = request.query_params.get("name", "")
+        name = check_name(request.query_params.get("name", ""))
         container = self.account.settings.results_container
         missing = f"There is no outcome of {name!r}."
         return await self.download(container, result_name(name), name, ".json", missing)
@@ -208,9 +208,7 @@ class View:
 
     async def download(self, container: str, blob: str, name: str, ending: str, missing: str) -> Response:
         """Return a blob to be kept, piece by piece; no browser displays it, whatever it contains."""
-        if not name:
-            return PlainTextResponse("The file has no name.", 400)
-        client = self.account.blobs.get_blob_client(container, blob)
+        client = self.account.blob(container, blob)
         try:
             found = await run_in_threadpool(client.download_blob)
         except ResourceNotFoundError:
@@ -222,9 +220,7 @@ class View:
 
     async def drop(self, request: Request) -> Response:
         """`PUT /drop?name=`: take a file. A page elsewhere must ask before it sends this, and nobody answers."""
-        name = request.query_params.get("name", "").lstrip("/")
-        if not name:
-            return PlainTextResponse("The file has no name.", 400)
+        name = check_name(request.query_params.get("name", "").lstrip("/"))
         if self.uploads.locked():
             return PlainTextResponse("Too many files arrive at the same time: try again.", 503, ENDS_CONNECTION)
         async with self.uploads:
@@ -251,7 +247,7 @@ class View:
 
     def upload(self, name: str, data: Any) -> None:
         """Put a file into the input container, in place of an older version."""
-        blob = self.account.blobs.get_blob_client(self.account.settings.input_container, name)
+        blob = self.account.blob(self.account.settings.input_container, name)
         blob.upload_blob(data, overwrite=True)
         self.board.expire()
 
@@ -281,6 +277,11 @@ def address(path: str, **query: Any) -> str:
 async def storage_error(_request: Request, error: Exception) -> Response:
     """Say in a sentence what the account answered."""
     return PlainTextResponse(storage_problem(error) if isinstance(error, AzureError) else str(error), 502)
+
+
+async def refused_name(_request: Request, error: Exception) -> Response:
+    """Say why no file has this name."""
+    return PlainTextResponse(f"No file can have this name: {error}.", 400)
 
 
 async def no_result(_request: Request, error: Exception) -> Response:

@@ -18,8 +18,14 @@ import msgspec
 
 LONGEST_RETRY_AFTER_SECONDS: Final = 3600.0
 LONGEST_MESSAGE: Final = 1000
+MOST_VALUES: Final = 2_000_000
+"""In a response. A request has at most 125,000 characters; an entity of one character has less than 16 values."""
 LONGEST_LOGGED: Final = 300
 CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+LOGGED_CODE = re.compile(
+    r"[A-Z][A-Za-z]*[a-z][A-Z][A-Za-z]*|HTTP[0-9]{3}|[1-5][0-9]{2}|Unauthorized|Forbidden|Timeout|Conflict"
+)
+"""Codes that the log may have: those of several words, as nearly all are, and of one word those that the API has."""
 
 CONFIGURATION_CODES: Final = frozenset(
     {"Unauthorized", "Forbidden", "ProjectNotFound", "ModelVersionIncorrect", "UnsupportedApiVersionValue"}
@@ -106,7 +112,7 @@ class NerError(Exception):
         self.retry_after = retry_after
         self.throttled = throttled
         self.is_unanswered = is_unanswered
-        self.for_log = f"{code}: {printable(message if logged is None else logged)[:LONGEST_LOGGED]}"
+        self.for_log = printable(f"{code}: {message}" if logged is None else logged)[:LONGEST_LOGGED]
         super().__init__(self.for_log)
 
 
@@ -158,7 +164,7 @@ def from_answer(answer: Answer, *, submitting: bool, is_young: bool = False) -> 
         message or own,
         remedy,
         retry_after(answer.headers),
-        logged=own,
+        logged=f"{loggable(code)}: {own}",
         throttled=status == 429,
         is_unanswered=status in GATEWAY_STATUSES,
     )
@@ -228,11 +234,14 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def decode(body: bytes) -> Any:
-    """Return the value of a JSON body, or None if it is not JSON.
+    """Return the value of a JSON body, or None if it is not JSON, or has more values than an honest one.
 
+    Short values take 20 times as much memory as their JSON.
     What is JSON except for its characters or its numbers is read all the same: results that were paid for must not be
     lost with half of an emoji, a byte order mark, a NaN or a number that is too large.
     """
+    if sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        return None
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -267,6 +276,11 @@ def describe(error: Any) -> tuple[str, str] | None:
     if not code and not message:
         return None
     return code if CODE.fullmatch(code) else "UnknownError", message[:LONGEST_MESSAGE] or "The service gave no message."
+
+
+def loggable(code: str) -> str:
+    """Return an error code for the log, where another word or number could be all the text of a document."""
+    return code if LOGGED_CODE.fullmatch(code) else "UnknownError"
 
 
 def words(value: Any) -> str:

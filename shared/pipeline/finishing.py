@@ -182,4 +182,4 @@ async def cancel(services: Services, names: str, job_id: str) -> None:
         if await services.ner.cancel(job_id):
             log.info("%s: asked the service to cancel job %s", names, job_id)
     except NerError as error:
-        log.info("%s: could not cancel a job: %s", names, error.code)
+        log.info("%s: could not cancel a job: %s", names, error.for_log)

@@ -150,7 +150,7 @@ async def entry_of(services: Services, request: Request, record: BatchRecord) ->
             raise
         if can_be_halved(error, request, record):
             raise RefusedForSizeError from None
-        log.warning("%r: the service refused part of the file: %s", record.members[0].source.name, error.code)
+        log.warning("%r: the service refused part of the file: %s", record.members[0].source.name, error.for_log)
         is_too_large = record.is_halved and is_refused_for_size(error)
         problem = Problem(error.code, f"{error.message} {STILL_REFUSED}" if is_too_large else error.message)
         return RefusalEntry(len(request.documents), request.start, request.end, problem, services.now())

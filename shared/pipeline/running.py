@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from azure.core.exceptions import AzureError
 
 from shared.message import BatchMessage, FileMessage, MessageError, decode_message
+from shared.names import why_refused
 from shared.pipeline.calling import after_refused_call
 from shared.pipeline.polling import count_try, find_turn, poll
 from shared.pipeline.rescheduling import Turn, names_of, send
@@ -60,6 +61,9 @@ class Pipeline:
         times within a second and then give up the file.
         """
         services = self.services
+        if why := why_refused(name):
+            services.refuse(name, why, is_new=True)
+            return
         with services.telemetry.begin("submit", name):
             wanted = FileMessage(file=name, trace_parent=services.telemetry.trace_parent)
             try:

@@ -1,6 +1,7 @@
 """What all invocations of a process share: connections, the learned schedule, the clock."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -27,9 +28,13 @@ from shared.telemetry import Telemetry
 if TYPE_CHECKING:
     import httpx
 
+log = logging.getLogger("ner")
+
 MAX_LARGE_FILES: Final = 4
 """How many large files are in memory at the same time, each of up to NER_MAX_BLOB_BYTES."""
 MAX_DUE_SECONDS: Final = 3600
+MAX_ODD_NAMES: Final = 1000
+"""How many refused uploads a sweep names in the log; of more, it logs the number alone."""
 WINDOW_SHARE: Final = 0.25
 """The largest part of the time limit of an invocation for which a batch waits for more files."""
 
@@ -65,6 +70,16 @@ class Services:
     suspects: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a batch is processed that a worker may have died of. That death also stopped the worker's other
     batches, so any of them may be the cause: they are processed one at a time."""
+
+    odd_names: set[str] = field(default_factory=set)
+    """Names of uploads that were refused and logged, so that each sweep does not log them again."""
+
+    def refuse(self, name: str, why: str, *, is_new: bool = False) -> None:
+        """Log that an upload is ignored: once in a process, unless it is new. At most MAX_ODD_NAMES are remembered."""
+        if is_new or (name not in self.odd_names and len(self.odd_names) < MAX_ODD_NAMES):
+            log.warning("ignored the upload %r: %s. Upload it again under another name.", name, why)
+            if len(self.odd_names) < MAX_ODD_NAMES:
+                self.odd_names.add(name)
 
     def in_seconds(self, seconds: float) -> datetime:
         """Return the time in that many seconds, at most an hour: no batch is hidden from the sweep for longer."""

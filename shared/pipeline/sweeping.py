@@ -13,8 +13,9 @@ import msgspec
 from azure.core.exceptions import AzureError
 
 from shared.message import BatchMessage, MessageError, decode_message
+from shared.names import why_refused
 from shared.pipeline.decisions import before_last_try, is_behind
-from shared.pipeline.rescheduling import Turn, reschedule
+from shared.pipeline.rescheduling import Turn, reschedule, void
 from shared.pipeline.services import Services
 from shared.pipeline.sweep_run import Sweep
 from shared.pipeline.walking import walk_files
@@ -24,7 +25,7 @@ from shared.state.sweeping import SweepState, Swept
 from shared.storage.conditions import delete_version
 from shared.storage.errors import describe as describe_error
 from shared.storage.listings import Listing
-from shared.storage.state import StateError
+from shared.storage.state import RefusedBatchError, StateError
 
 log = logging.getLogger("ner")
 
@@ -89,9 +90,10 @@ def describe(swept: Swept) -> str:
         rest = f"; more than {MAX_LIVE_CLAIMS} files are in flight, so files were not checked"
     else:
         rest = "" if swept.is_complete else ", the next sweep continues from here"
+    odd = f"; {swept.odd_names} more have names that the app does not accept" if swept.odd_names else ""
     return (
-        f"{swept.files} files, {swept.missing} of them need a message, {swept.existing} from before this deployment; "
-        f"{swept.revived} batches were overdue{left}{refused}; "
+        f"{swept.files} files, {swept.missing} of them need a message, {swept.existing} from before this deployment"
+        f"{odd}; {swept.revived} batches were overdue{left}{refused}; "
         f"{swept.calls} list calls in {swept.seconds:.1f} s{rest}"
     )
 
@@ -129,6 +131,8 @@ async def revive_batches(run: Sweep) -> None:
     listing, live = Listing(services.state.container, BATCHES), ""
     longest = timedelta(seconds=VOID_TIMEOUTS * settings.submit_timeout_seconds)
     async for blob in listing.blobs():
+        if why_refused(blob.name):
+            continue  # its URL may lead to another blob
         batch, _, ending = blob.name.partition(".")
         if ending != "json":
             # The record, if there is one, comes first.
@@ -157,6 +161,11 @@ async def revive(run: Sweep, batch: str) -> None:
     services = run.services
     try:
         stored = await services.state.read_batch(batch)
+    except RefusedBatchError as error:
+        # No version of the app will accept this name: end the batch, so that its other files continue without it.
+        if await void(services, batch, services.now(), error.etag):
+            log.error("batch %s was ended, because %s", batch, error)  # noqa: TRY400  # the message says it all
+        return
     except StateError as error:
         log.error("no message sent, because %s", error)  # noqa: TRY400  # the message says it all
         return

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from functools import partial
 
-from shared.names import ALWAYS_KEPT, result_name
+from shared.names import ALWAYS_KEPT, result_name, why_refused
 from shared.pipeline.decisions import Finding, ListedClaim, look_at_file
 from shared.pipeline.finishing import WAITS
 from shared.pipeline.sweep_run import Sweep
@@ -68,6 +68,10 @@ async def look_at(run: Sweep, file: Listed, outcome: Listed | None, claim: Liste
         await release_orphans(run, [claim])  # of an older version, which had a text
     if file.is_marker or file.is_archived:
         return
+    if why := why_refused(file.name):
+        run.services.refuse(file.name, why)
+        run.count(odd_names=1)
+        return
     settings = run.services.settings
     known = listed_claim(claim) if claim else None
     finding = look_at_file(
@@ -104,6 +108,8 @@ async def release_orphans(run: Sweep, claims: list[Listed]) -> None:
     """Delete old claims of deleted files if no record names them."""
     settings = run.services.settings
     for claim in claims:
+        if why_refused(claim.name):
+            continue  # its URL may lead to another blob
         known = listed_claim(claim)
         if claim.etag not in run.live and is_old(known.claimed, run.now, settings.submit_timeout_seconds):
             await run.repair(f"claim {claim.name!r}", partial(release_orphan, run, claim), run.end_of_work)

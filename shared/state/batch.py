@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import msgspec
 
 from shared.ner.model import Problem
-from shared.source import Instant, JobId, Position, Source, TraceParent
+from shared.source import Digest, ETag, Instant, JobId, Position, Source, TraceParent
 from shared.state.claim import BatchId
 
 BATCHES: Final = "batches/"
@@ -64,9 +64,9 @@ class Member(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """
 
     source: Source
-    claim_etag: str
-    outcome_etag: str | None = None
-    digest: str = ""
+    claim_etag: ETag
+    outcome_etag: ETag | None = None
+    digest: Digest = ""
     documents_count: Annotated[int, msgspec.Meta(ge=1)] = 1
     transactions_count: Annotated[int, msgspec.Meta(ge=0)] = 0
     first_document: Annotated[int, msgspec.Meta(ge=0)] = 0

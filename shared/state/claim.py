@@ -10,7 +10,7 @@ from uuid import uuid4
 import msgspec
 
 from shared.names import result_name
-from shared.source import Instant, Source
+from shared.source import Digest, ETag, Instant, Source
 
 CLAIMS: Final = "claims/"
 """Prefix of the names of claims in NER_STATE_CONTAINER."""
@@ -34,8 +34,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     tries: Annotated[int, msgspec.Meta(ge=1)] = 1
     claimed_date_time: Instant
     received_date_time: Instant
-    replaces: str | None = None
-    digest: str = ""
+    replaces: ETag | None = None
+    digest: Digest = ""
 
     def metadata(self) -> dict[str, str]:
         """Return the metadata that a listing shows of the claim."""

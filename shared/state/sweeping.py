@@ -26,6 +26,7 @@ class Swept(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
         existing: files from before this deployment, which are only counted.
         revived: batches whose message was lost.
         left: batches and leftovers that the next sweep sees to, since the time for them was up.
+        odd_names: uploads whose names the app does not accept.
         refused: blobs of the state that storage did not let it repair.
         sent: messages.
         calls: of storage that list.
@@ -37,6 +38,7 @@ class Swept(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     files: int = 0
     missing: int = 0
     existing: int = 0
+    odd_names: int = 0
     revived: int = 0
     left: int = 0
     refused: int = 0

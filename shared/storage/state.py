@@ -10,6 +10,7 @@ from azure.storage.blob import ContentSettings
 from azure.storage.blob.aio import BlobClient
 
 from shared.message import why_unreadable
+from shared.names import RefusedNameError
 from shared.settings import Settings
 from shared.state.batch import BatchRecord, batch_name, decode_batch, encode_batch
 from shared.state.claim import CLAIMS, BatchId, Claim, claim_name, decode_claim, encode_claim
@@ -27,6 +28,19 @@ WRITE_MARK: Final = "write"
 
 class StateError(Exception):
     """A blob of NER_STATE_CONTAINER cannot be read: another version of this app has written it."""
+
+
+class RefusedBatchError(StateError):
+    """The record of a batch names a file whose name the app does not accept; an earlier version of it did.
+
+    Attributes:
+        etag: the ETag of the record.
+    """
+
+    def __init__(self, message: str, etag: str) -> None:
+        """Name the record."""
+        super().__init__(message)
+        self.etag = etag
 
 
 class StoredClaim(NamedTuple):
@@ -95,12 +109,15 @@ class State:
         return await self.put(self.batch_blob(batch), encode_batch(record), record.metadata(), known)
 
     async def read_batch(self, batch: BatchId) -> StoredBatch | None:
-        """Return a batch's record; None if it has none. Raises StateError."""
+        """Return a batch's record; None if it has none. Raises StateError, RefusedBatchError."""
         found = await self.read(self.batch_blob(batch))
         try:
             return None if found is None else StoredBatch(decode_batch(found[0]), found[1])
         except UNREADABLE as error:
-            raise StateError(f"the record of batch {batch} cannot be read: {why_unreadable(error)}") from None
+            why = f"the record of batch {batch} cannot be read: {why_unreadable(error)}"
+            if found is not None and isinstance(error.__cause__, RefusedNameError):
+                raise RefusedBatchError(why, found[1]) from None
+            raise StateError(why) from None
 
     async def delete_batch(self, batch: BatchId, etag: str | None) -> bool:
         """Delete a record, or only this version of it if an ETag is given; return whether it did."""

@@ -35,6 +35,7 @@ from tests.chaos.refusing import Refusing
 from tests.chaos.verdict import Account, Books, Uploaded, claimed, wait_for_the_end, without_outcome
 from tests.chaos.workers import Frozen, await_replacement, kill_worker, starts
 from tests.emulator import set_switches, stats
+from tests.locks import break_locks
 from tests.ports import free_port, free_ports
 from tests.proxy import Service, ports_of, proxies_in_thread, through
 
@@ -102,8 +103,10 @@ class Run:
         self.azurite.stop()
 
     def start_host(self) -> Child:
-        """Start an instance of the app."""
+        """Start an instance of the app; one that was killed before leaves its locks."""
         self.started += 1
+        if not self.hosts:
+            break_locks(self.account.blobs, f"chaos-{self.seed}")
         host = stack.start_host(self.values, LOGS / f"host-{self.seed}-{self.started}.log", HOST_OPTIONS)
         self.processes.callback(host.stop)
         self.hosts.append(host)

@@ -13,6 +13,7 @@ from shared.settings import Settings
 from tests.conftest import LOGS, hosted
 from tests.e2e.test_whole_way import drop, outcome_of
 from tests.emulator import end_jobs, looks, submissions
+from tests.locks import break_locks
 from tests.unit.test_documents import ODD_FAILURES, ODD_TEXTS
 from tests.waiting import eventually
 
@@ -175,6 +176,7 @@ def test_a_thousand_documents_survive_throttling_and_a_killed_worker(
         eventually(lambda: submissions(ner_emulator, "killed.jsonl") - before >= 15, "half of the submissions")
         host.process.send_signal(signal.SIGKILL)
         host.process.wait()
+    break_locks(blobs, values["AzureFunctionsWebHost__hostid"])
     with hosted(values, LOGS / "host-killed-2.log", *lease) as host:
         # By the first worker, if that was faster than the look at it.
         said = b"submitted as 50 jobs"
@@ -184,6 +186,7 @@ def test_a_thousand_documents_survive_throttling_and_a_killed_worker(
         eventually(lambda: looks(ner_emulator) - begun >= 10, "some of the results")
         host.process.send_signal(signal.SIGKILL)
         host.process.wait()
+    break_locks(blobs, values["AzureFunctionsWebHost__hostid"])
     with hosted(values, LOGS / "host-killed-3.log", *lease):
         outcome = outcome_of(blobs, settings, "killed.jsonl", etag)
     check_thousand(outcome, documents)

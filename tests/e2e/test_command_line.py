@@ -201,7 +201,7 @@ def test_an_operator_looks_at_any_account(values: dict[str, str], blobs: BlobSer
     settings = Settings.from_environ(values)
     create_containers_and_queues(settings)
     before = datetime.now(UTC) - timedelta(hours=1)
-    source = Source(settings.input_container, "lost\n[red].txt", "0x1", before, 9)
+    source = Source(settings.input_container, "lost\u2028[red].txt", "0x1", before, 9)
     claim = Claim(source=source, batch=new_batch_id(), claimed_date_time=before, received_date_time=before)
     state = blobs.create_container(settings.state_container)
     claimed = state.upload_blob(claim_name(source.name), encode_claim(claim), metadata=claim.metadata())
@@ -210,7 +210,7 @@ def test_an_operator_looks_at_any_account(values: dict[str, str], blobs: BlobSer
     state.upload_blob(batch_name(claim.batch), encode_batch(record), metadata=record.metadata())
     result = local("status", environ=values)
     assert result.returncode == 0, result.stderr
-    assert "lost\\n[red].txt" in result.stdout
+    assert "lost\\u2028[red].txt" in result.stdout
     assert "retrying submission, overdue" in result.stdout
     assert "1 message of files in flight must be lost" in result.stdout
     assert "No sweep has run yet" in result.stdout

@@ -1,12 +1,9 @@
 """What is deployed: the files that azd would pack, alone in an empty folder, with their own requirements alone."""
 
 import os
-import shutil
 import subprocess
 import sys
-import tomllib
 import zipfile
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -64,26 +61,6 @@ def test_files_of_tools_are_neither_deployed_nor_committed(ignoring: str) -> Non
         *("AzuriteConfig", "venv/bin/python", ".venv-3.13/bin/python", "env/bin/python", "local.settings.json"),
     ):
         assert ignored.match_file(name), name
-
-
-def test_azd_can_install_the_folder(tmp_path: Path) -> None:
-    """`azd restore` does, and setuptools refuses several packages at the top that nothing chooses among."""
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    assert settings == {"packages": [], "py-modules": []}
-    if find_spec("setuptools") is None:
-        pytest.skip("no setuptools, which Python has brought along until 3.11")
-    for path in packed_files():
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / path, tmp_path / path)
-    for folder in ("local", "tests", "infra"):
-        (tmp_path / folder).mkdir()
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    command = [
-        sys.executable,
-        "-c",
-        "from setuptools import build_meta; build_meta.build_sdist('.')",
-    ]
-    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
 
 
 @pytest.mark.slow

@@ -108,9 +108,7 @@ async def test_a_message_about_a_batch_that_has_ended_is_dropped(way: Way) -> No
     assert way.submissions() == 1
 
 
-@pytest.mark.parametrize(
-    "name", ["a\nERROR ner forged line.txt", "a\r\x1b[2Jb.txt", "a\u2028b.txt", "..\\..\\a.txt", "<b>.txt"]
-)
+@pytest.mark.parametrize("name", ["a\u2028ERROR ner forged line.txt", "a\u202e[2Jb.txt", "a\\b%2f..c.txt", "<b>.txt"])
 async def test_a_hostile_name_stays_a_name(name: str, way: Way, caplog: pytest.LogCaptureFixture) -> None:
     """In paths, in JSON, and as one line of the log."""
     caplog.set_level(logging.INFO, "ner")

@@ -18,6 +18,7 @@ from local.host.configuration import BlobOptions, HostError
 from local.host.functions import Function, InvocationError
 from local.host.protocol import FunctionDescription, TypedData
 from local.storage_emulator import Azurite
+from tests.hostile import LEADING_OUT, put_unfolded, sas_of
 from tests.unit.test_trigger_data import RECORDED
 from tests.waiting import PATIENCE_SECONDS
 
@@ -114,6 +115,26 @@ async def rig(azurite: Azurite) -> AsyncIterator[Rig]:
 async def scan(listener: BlobListener) -> None:
     """Let a listener list its container once."""
     await listener.scan(listener.triggers[0])
+
+
+async def test_a_name_that_leads_out_holds_up_no_other_blob(
+    rig: Rig, azurite: Azurite, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No receipt can be written for it; one line says so, however many scans there are."""
+    url, sas = rig.container.url, sas_of(azurite.connection_string)
+    stored = [name for name in LEADING_OUT if put_unfolded(url, sas, name, b"text")]
+    assert LEADING_OUT[0] in stored
+    await rig.etag("z.txt")
+    listener = rig.listener()
+    for _ in range(2):
+        await scan(listener)
+    assert await rig.names() == ["z.txt"]
+    listed = [blob.name async for blob in rig.container.list_blobs() if blob.name != "z.txt"]
+    for name in listed:
+        await listener.execute(rig.notice(name, '"0x1"'), QueueMessage())
+    assert not rig.recorder.calls
+    assert not rig.recorder.rejected
+    assert len([record for record in caplog.records if "is ignored" in record.getMessage()]) == len(listed)
 
 
 async def two_in_a_second(rig: Rig, listener: BlobListener) -> str:

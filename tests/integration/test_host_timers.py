@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 from azure.storage.blob.aio import BlobServiceClient
 
-from local.host import timers
+from local.host import locks, timers
 from local.host.blobs import HOSTS_CONTAINER
 from local.host.configuration import HostError
 from local.host.functions import Function, InvocationError
@@ -17,6 +17,7 @@ from local.host.protocol import FunctionDescription, TypedData
 from local.host.timers import TimerListener
 from local.host.trigger_data import NEVER
 from local.storage_emulator import Azurite
+from tests.waiting import PATIENCE_SECONDS
 
 BEGUN: Final = datetime(2026, 11, 25, 8, 2, tzinfo=UTC)
 FIVE_MINUTES: Final = "0 */5 * * * *"
@@ -128,6 +129,25 @@ async def test_it_runs_at_the_times_of_its_schedule(start: Start, runs: Runs) ->
     assert statuses(runs, "Last") == [NEVER, at(5).isoformat(), at(10).isoformat()]
     assert statuses(runs, "Next") == [time.isoformat() for time in runs.times]
     assert [told["IsPastDue"] for told in runs.told] == [False] * 3
+
+
+async def test_it_runs_on_one_host_at_a_time(
+    start: Start, runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The one that holds its lock."""
+    monkeypatch.setattr(locks, "POLL_SECONDS", 0.02)
+    listener = start()
+    # As another host would.
+    assert await listener.lock.acquire()
+    others = listener.lock.lease
+    running = asyncio.create_task(listener.run())
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while "Another host" not in caplog.text:
+            await asyncio.sleep(0.01)
+        assert runs.times == []
+        await others.release()
+        await running
+    assert runs.times == [at(5)]
 
 
 async def test_a_run_that_was_missed_comes_at_the_start(start: Start, runs: Runs, clock: Clock) -> None:

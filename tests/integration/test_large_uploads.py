@@ -189,9 +189,11 @@ async def test_a_long_text_is_read_and_divided_beside_the_event_loop(
     def note(step: str) -> None:
         steps.add((step, threading.get_ident() == loop_thread))
 
+    original = texts.read_text
+
     def read_text(*arguments: Any) -> Any:
         note("read")
-        return texts.read_text(*arguments)
+        return original(*arguments)
 
     def digest_of(*arguments: Any) -> str:
         if arguments[-1] is not None:
@@ -203,8 +205,7 @@ async def test_a_long_text_is_read_and_divided_beside_the_event_loop(
             note("pack")
             yield request
 
-    monkeypatch.setattr("shared.pipeline.submitting.read_text", read_text)
-    monkeypatch.setattr("shared.pipeline.polling.read_text", read_text)
+    monkeypatch.setattr("shared.pipeline.texts.read_text", read_text)
     monkeypatch.setattr("shared.pipeline.submitting.digest_of", digest_of)
     monkeypatch.setattr("shared.pipeline.ledger_posting.pack", pack)
     way.switch(jobSeconds=0, faults=[{"status": 503, "method": "POST", "times": 1}] if has_waited else [])

@@ -326,7 +326,7 @@ async def test_what_does_not_exist_is_said_in_a_sentence(client: httpx.AsyncClie
         answer = await client.get(path)
         assert answer.status_code == 404
         assert "There is no" in answer.text
-    assert (await client.put("/drop", content=b"x")).text == "The file has no name."
+    assert (await client.put("/drop", content=b"x")).text == "No file can have this name: the name is empty."
 
 
 async def test_what_is_too_large_is_refused_while_it_comes(client: httpx.AsyncClient, account: Account) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmarks import __main__, exchange, one_file, report, summary
-from benchmarks.figures import Exchanged, Figures
+from benchmarks import __main__, exchange, one_file, prices, report, summary
+from benchmarks.figures import Exchanged, Figures, operation_of, price_of
 from benchmarks.hostile_files import Beside
 from benchmarks.large_uploads import Grown
 from benchmarks.observing import ENDED_WORDS, submitted_in
@@ -234,3 +234,18 @@ def test_files_of_a_job_are_found_in_the_log() -> None:
         "2026-11-26 03:00:00,200 INFO ner: 'c.txt': wrote the outcome: 1 document\n"
     )
     assert list(submitted_in(log)) == [(["a.txt", "b 2.txt"], "11-aa"), (["c.txt"], "22-bb")]
+
+
+@pytest.mark.parametrize(
+    ("method", "rest", "operation", "price"),
+    [
+        ("PUT", "/blobreceipts/host/a.txt", "host: write azure-webjobs-hosts", prices.BLOB_WRITE),
+        ("PUT", "/blobreceipts/host/a.txt?comp=lease", "host: lease azure-webjobs-hosts", prices.BLOB_OTHER),
+        ("PUT", "/blobreceipts/a?comp=metadata", "host: set metadata of azure-webjobs-hosts", prices.BLOB_OTHER),
+        ("HEAD", "/blobreceipts/host/a.txt", "host: head azure-webjobs-hosts", prices.BLOB_OTHER),
+    ],
+)
+def test_calls_on_a_receipt_have_their_prices(method: str, rest: str, operation: str, price: float) -> None:
+    """Only the first one is a write."""
+    assert operation_of(method, "azure-webjobs-hosts", rest) == operation
+    assert price_of(operation) == price

@@ -6,7 +6,7 @@ from itertools import count
 import httpx
 import pytest
 
-from shared.ner.errors import REFUSALS, NerError
+from shared.ner.errors import REFUSALS, NerError, loggable
 from tests.unit.test_ner_client import DOCUMENTS, ENDPOINT, JOB_ID, accepted, client
 
 HOSTILE = "first\nERROR forged line\x1b[2J \u202e\u2028 end"
@@ -101,6 +101,26 @@ async def test_a_quoted_text_does_not_reach_the_log(status: int) -> None:
     assert ("secret" in caught.value.message) is (status in REFUSALS)
     assert "secret" not in caught.value.for_log
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["Bristol", "secret", "4111111111111111", "07700-900123", "x.y_z"])
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 413, 429, 500, 503])
+async def test_a_text_of_one_word_does_not_reach_the_log_as_a_code(status: int, word: str) -> None:
+    """The outcome has the code as it is; the log has only codes that look like those of the API."""
+    ner = client(lambda _request: httpx.Response(status, json={"error": {"code": word, "message": word}}))
+    with pytest.raises(NerError) as caught:
+        await ner.submit(DOCUMENTS, "a.txt")
+    assert caught.value.code == word
+    assert word not in caught.value.for_log + str(caught.value)
+    assert caught.value.for_log.startswith("UnknownError: ")
+
+
+@pytest.mark.parametrize(
+    "code", ["InvalidDocument", "Forbidden", "404", "HTTP999", "DNSNameWrong", "AuthenticationTypeDisabled"]
+)
+def test_the_log_has_codes_as_the_service_gives_them(code: str) -> None:
+    """An operator searches for them."""
+    assert loggable(code) == code
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

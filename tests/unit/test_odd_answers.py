@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import msgspec
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from shared import outcome as outcomes
 from shared.merging import Merger, MergeState
 from shared.ner import client as client_module
-from shared.ner import receiving
+from shared.ner import errors, receiving
 from shared.ner.client import JOB_ID as ID_SHAPE
 from shared.ner.client import NerClient
 from shared.ner.errors import LONGEST_LOGGED, NerError, Remedy
@@ -232,6 +233,23 @@ async def test_an_answer_without_end_is_read_up_to_a_limit(monkeypatch: pytest.M
             await ner.look("1")
         assert caught.value.remedy is Remedy.WAIT
         await server.closed.wait()
+
+
+@pytest.mark.parametrize("value", ["[]", "{}", '"ab"', "12345"])
+async def test_an_answer_of_more_values_than_any_result_has_is_not_decoded(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In memory, short values take 20 times as much as in JSON."""
+    monkeypatch.setattr(errors, "MOST_VALUES", 1000)
+    for count, is_read in ((400, True), (1001, False)):
+        body = f'{{"jobId": "1", "status": "running", "other": [{",".join([value] * count)}]}}'
+        ner = client(Mock(return_value=httpx.Response(200, text=body)))
+        if is_read:
+            assert (await ner.look("1")).job_id == "1"
+            continue
+        with pytest.raises(NerError, match="not a job") as caught:
+            await ner.look("1")
+        assert caught.value.remedy is Remedy.WAIT
 
 
 async def test_an_answer_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

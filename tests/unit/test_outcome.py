@@ -237,6 +237,7 @@ def test_transactions_are_counted_where_the_service_does_not(statistics: Statist
 
 def test_a_log_line_holds_numbers_and_codes_only() -> None:
     """No text of the document."""
-    outcome = ended(documents=[FOUND], problems=[Problem("Code", "Bristol", "x")])
-    assert "Bristol" not in str(outcomes.describe(outcome))
-    assert "Code" in str(outcomes.describe(outcome))
+    problems = [Problem("InvalidDocument", "Bristol", "x"), Problem("Bristol", "It is all of the text.", "y")]
+    described = str(outcomes.describe(ended(documents=[FOUND], problems=problems)))
+    assert "Bristol" not in described
+    assert "InvalidDocument" in described

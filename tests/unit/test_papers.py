@@ -116,20 +116,65 @@ def test_commands_of_a_page_exist(page: Path) -> None:
             assert options <= options_of(words[0]), line
 
 
-def test_page_on_command_line_describes_every_option() -> None:
-    """Each command has a section, whose list names the options that `ner COMMAND --help` shows."""
+def sections_on_commands() -> dict[str, str]:
+    """Return the part of the page on the command line that is about each command; a part can be about two."""
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    sections = dict(re.findall(r"^## (`.*)\n((?:(?!^## ).*\n)*)", text, re.MULTILINE))
-    described = set()
-    for heading, body in sections.items():
-        names = re.findall(r"`(\w+)`", heading)
-        known = set().union(*(options_of(name) for name in names))
-        text = body + (ROOT / "docs" / "labels.md").read_text(encoding="utf-8") * ("evaluate" in names)
-        assert known - {"--help", "--wait"} <= set(OPTION.findall(text)), names
-        listed = "".join(re.findall(r"^- (`-.*?`)(?:[:( ]|$)", body, re.MULTILINE))
-        assert set(OPTION.findall(listed)) <= known, names
-        described |= set(names)
-    assert described == set(command_line().commands)
+    parts = re.findall(r"^## (`.*)\n((?:(?!^## ).*\n)*)", text, re.MULTILINE)
+    return {name: body for heading, body in parts for name in re.findall(r"`(\w+)`", heading)}
+
+
+def options_in_help(*command: str) -> set[str]:
+    """Return the options in the list that `--help` prints."""
+    said = CliRunner(env={"COLUMNS": "400", "TERMINAL_WIDTH": "400"}).invoke(app, [*command, "--help"]).stdout
+    return set(OPTION.findall("".join(re.findall(r"^\W*?((?:--?[a-z][a-z-]* +)+)", said, re.MULTILINE))))
+
+
+def options_in_list(text: str) -> set[str]:
+    """Return the options that the items of a list begin with."""
+    items = re.findall(r"^- (`-[^`]*`(?:[,;] `-[^`]*`)*)(?: \(.*\))?:", text, re.MULTILINE)
+    return set(OPTION.findall(" ".join(items)))
+
+
+@pytest.mark.parametrize("command", sorted(command_line().commands))
+def test_page_on_command_line_has_the_options_of_help(command: str) -> None:
+    """All of them, except `--help` itself, and no others."""
+    section = sections_on_commands()[command]
+    others = rf"^- .*\(`(?!{command}`)\w+` only\).*$"  # options of the other command of the section
+    section = re.sub(others, "", section, flags=re.MULTILINE)
+    assert options_in_list(section) == options_in_help(command) - {"--help"}
+
+
+@pytest.mark.parametrize("command", sorted(command_line().commands))
+def test_page_on_command_line_has_examples_and_exit_codes(command: str) -> None:
+    """An example, what it prints, and when it fails."""
+    section = sections_on_commands()[command]
+    calls = [words for line in re.findall(r"^.*\bner .*$", section, re.MULTILINE) for words in ner_calls(line)]
+    assert command in [words[0] for words in calls]
+    assert "```text\n" in section
+    assert re.search(r"\bexit code\b", section, re.IGNORECASE)
+
+
+def test_page_on_command_line_has_every_command_and_no_other() -> None:
+    """In its table and in its sections, and the options of `ner` itself."""
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    commands = set(command_line().commands)
+    assert set(sections_on_commands()) == commands
+    assert set(re.findall(r"^\| \[`ner (\w+)`\]", text, re.MULTILINE)) == commands
+    assert options_in_list(text.partition("\n## ")[0]) == options_in_help()
+    assert set(OPTION.findall(" ".join(re.findall(r"`(-[^`]*)`", text)))) - {"-e"} <= set().union(
+        options_in_help(), *(options_of(name) for name in commands)
+    )
+
+
+def test_index_of_decisions_has_every_page() -> None:
+    """And each page has the same sections."""
+    index = ROOT / "docs" / "decisions" / "README.md"
+    pages = set(index.parent.glob("*.md")) - {index}
+    assert {index.parent / link for link in links_of(index) if "/" not in link} == pages
+    for page in pages:
+        headings = re.findall(r"^## (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        wanted = ["Decision", "Why", "What it costs", "Alternatives", "What would change our mind"]
+        assert [heading for heading in headings if heading in wanted] == wanted, page.name
 
 
 def test_readme_leads_to_every_page() -> None:

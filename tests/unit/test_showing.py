@@ -14,7 +14,7 @@ from rich.console import Console
 
 from local.account import Account, price_of
 from local.app_settings import SAMPLE, AppSettingsError, read_values
-from local.export import COLUMNS, Format, rows, writer
+from local.export import COLUMNS, Format, harmless, rows, writer
 from local.in_flight import InFlight
 from local.listing import Claimed, Ended, File, State
 from local.poison import Poisoned
@@ -178,6 +178,15 @@ def test_no_formula_stands_behind_another_separator(separator: str, sign: str) -
     (row,) = csv.DictReader(io.StringIO(exported(Format.CSV, found).removeprefix("\ufeff"), newline=""))
     assert row["text"] == f"x{separator}'{sign}1+1;y"
     assert json.loads(exported(Format.JSONL, found))["text"] == found.text
+
+
+@pytest.mark.parametrize(
+    "unseen", [" ", "\x00", "\x1f", "\xa0", "\xad", "\u200b", "\u202e", "\u2066", "\u3000", "\ufeff", " \xa0"]
+)
+@pytest.mark.parametrize("before", ["", "x;", "x\t", 'x;"'])
+def test_no_formula_stands_behind_what_is_not_seen(before: str, unseen: str) -> None:
+    """A spreadsheet may drop it."""
+    assert harmless(f"{before}{unseen}=1+1") == f"{before}{unseen}'=1+1"
 
 
 @pytest.mark.parametrize("text", ["Bern - Thun", "a=b", "ana@example.com", "e-mail", "2026-11-24T00:00:00+00:00"])

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from local.storage_emulator import KEY_FILE, is_azurite, kept_key
+from local import storage_emulator
+from local.children import ChildError
+from local.install import OWN_AZURITE
+from local.storage_emulator import KEY_FILE, azurite_program, is_azurite, kept_key
 
 HERE = "BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;QueueEndpoint=http://127.0.0.1:10001/devstoreaccount1"
 
@@ -45,3 +48,11 @@ def test_kept_key_is_random_and_its_owners_alone(tmp_path: Path) -> None:
     (one / KEY_FILE).chmod(0o644)
     assert kept_key(one) not in ("no key", key)
     assert (one / KEY_FILE).stat().st_mode & 0o077 == 0
+
+
+def test_azurite_program_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`pip install -e .` gives the command `ner`, but no Azurite."""
+    monkeypatch.delenv(OWN_AZURITE, raising=False)
+    monkeypatch.setattr(storage_emulator, "AZURITE_NODE_MODULES", tmp_path)
+    with pytest.raises(ChildError, match="make setup"):
+        azurite_program()

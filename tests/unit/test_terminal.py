@@ -125,6 +125,21 @@ def test_an_error_forges_no_other_styles(monkeypatch: pytest.MonkeyPatch) -> Non
     assert shown(console) == ("[bold]a\\x1b]0;PWNED\\x07\\x9b31mb\\u202ec\\u2028d\\x08e\nsecond :bomb: \\udcff\n")
 
 
+def test_what_no_command_expects_is_harmless() -> None:
+    """A traceback, and what libraries log, quote names as they are."""
+    code = (
+        "import logging, sys; from local import terminal; terminal.prepare();"
+        "logging.getLogger('library').warning('logged %s', sys.argv[1]); raise ValueError(sys.argv[1])"
+    )
+    command = [sys.executable, "-c", code, HOSTILE]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False)
+    logged, *_, last = result.stderr.decode().splitlines()
+    assert result.returncode == 1
+    assert logged.startswith("logged a\\x1b]0;PWNED")
+    assert last.startswith("ValueError: a\\x1b]0;PWNED")
+    assert not [one for one in STEERING if one in result.stderr.decode()]
+
+
 def test_texts_keep_what_their_languages_need() -> None:
     """Joined letters, spaces that do not break, lines and tabs."""
     text = "👩\u200d🚀 می\u200cخواهم 12\u00a0km\tx\r\ny\n"

@@ -278,9 +278,10 @@ COMMON = (
 
 @pytest.mark.parametrize("times", [1, 50])
 @pytest.mark.parametrize(("text", "encoding"), CLOSE)
-def test_decode_never_guesses_wrong_for_close_encodings(text: str, encoding: str, times: int) -> None:
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_decode_never_guesses_wrong_for_close_encodings(text: str, encoding: str, times: int, end: str) -> None:
     """A refusal is right too, and repeating a text makes it no more certain."""
-    text = (text + "\n") * times
+    text = (text + end) * times
     try:
         found = decode(text.encode(encoding)).text
     except EncodingError:

@@ -68,7 +68,7 @@ def read_documents(name: str, data: bytes, *, language: str, max_bytes: int) -> 
     """
     check_length(len(data), max_bytes)
     if isinstance(data, Content):
-        name, data = name.removesuffix(".gz"), uncompressed(data, max_bytes)
+        name, data = name[:-3] if name.lower().endswith(".gz") else name, uncompressed(data, max_bytes)
     media_type = check_media_type(name)
     check_format(data)
     try:

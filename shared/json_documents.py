@@ -60,7 +60,8 @@ def json_documents(data: bytes, language: str, *, is_lines: bool) -> Entries:
         yield from limited(entries)
     except ScanError as error:
         where = locate(data, error.place)
-        message = f"The file is not valid JSON: {error.reason} {where}. Fix it and upload it again."
+        advice = "Fix it and upload it again. If it is plain text, give it a name that ends in .txt."
+        message = f"The file is not valid JSON: {error.reason} {where}. {advice}"
         raise ShapeError("InvalidJson", message) from None
 
 
@@ -99,6 +100,8 @@ def whole_list(data: bytes, start: int, begin: int) -> Spans:
     end = yield from list_items(data, begin)
     around = data[start:begin] + b"[]" + data[end:]
     check(around, start, begin - start + 2, end - begin - 2)
+    if around.startswith(b"{"):
+        look_at_object(around, 0, is_whole=True)  # there may be another list after this one
     return len(data)
 
 

@@ -19,6 +19,8 @@ LARGEST_FLOAT: Final = 2**53
 """Larger floating point numbers do not distinguish all whole numbers."""
 LONGEST_EXPLAINED: Final = 65_536
 """Bytes of the largest entry that is searched for a text under another name."""
+AUTO: Final = "auto"
+"""The language with which the service detects the language. Case does not matter in language tags."""
 SHAPE: Final = '{"id": "1", "text": "...", "language": "en"}'
 MISSING: Final = "Object missing required field `{}`"
 FIELD_NAME = re.compile(r"[\w.-]{1,64}")
@@ -83,7 +85,8 @@ class Checks:
         if found.language is not None and not LANGUAGE.fullmatch(found.language):
             message = f"{place} has an invalid language. Use a language tag such as en or pt-BR."
             return Problem("InvalidLanguage", message, name)
-        return Document(name, text, found.language or self.language)
+        language = found.language or self.language
+        return Document(name, text, AUTO if language.lower() == AUTO else language)
 
     def take_id(self, value: str | float | msgspec.UnsetType, number: int, place: str) -> str | Problem:
         """Return the id of a document, or its problem. If the first document has none, the number is the default."""

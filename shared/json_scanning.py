@@ -199,6 +199,8 @@ def look_at_object(data: bytes, begin: int, *, is_whole: bool) -> Opening:
         if data[place : place + 1] != b":":
             raise ScanError("expected `:`", place)
         place = skip_blank(data, place + 1)
+        if name == b'"documents"' and name in heads:
+            raise ScanError("the field `documents` occurs twice", place)
         heads[name] = data[place : place + 1]
         if name == b'"documents"' and heads[name] == b"[":
             documents = place

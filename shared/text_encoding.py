@@ -188,6 +188,9 @@ def check_parts(data: bytes, encoding: str) -> None:
         is_mixed = start >= 0 and any(
             WIDE_PART.search(sample) for sample in (data[max(start - 8, 0) : start + SAMPLE_LENGTH], tail)
         )
+        if encoding == "utf-8-sig":
+            # The mark says nothing about lines that another program has appended.
+            is_mixed = is_mixed or (decoded_strictly(data, encoding) is None and decode_damaged(data) is None)
     if is_mixed:
         raise EncodingError(MIXED, is_binary=False)
 

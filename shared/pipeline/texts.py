@@ -15,6 +15,7 @@ from shared.packing import REQUEST_LIMITS, Request, pack
 from shared.settings import Settings
 from shared.source import Position, Source
 from shared.state.batch import Member
+from shared.text_encoding import decode_utf8
 
 T = TypeVar("T")
 
@@ -43,8 +44,10 @@ class TextThread:
 
     async def read(self, settings: Settings, source: Source, data: bytes | None) -> "Text":
         """Return the text of an upload, as `read_text` does."""
-        # A few compressed bytes can become millions.
-        length = settings.max_blob_bytes if isinstance(data, Content) else len(data or b"")
+        length = len(data or b"")
+        # A few compressed bytes can become millions, and to find an older encoding takes long for any text.
+        if isinstance(data, Content) or (data and length <= SHORT and decode_utf8(data) is None):
+            length = SHORT + 1
         return await self.run(length, lambda: read_text(settings, source, data))
 
 

@@ -23,7 +23,7 @@ def read(data: bytes, content_encoding: str | None, name: str = "a.txt", max_byt
 
 
 @pytest.mark.parametrize("content_encoding", ["gzip", "GZIP", " x-gzip "])
-@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a"])
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "A.TXT.GZ", "a"])
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16"])
 def test_a_blob_of_gzip_is_decompressed(name: str, content_encoding: str, encoding: str) -> None:
     """By its property; the name may say it too."""

@@ -276,7 +276,7 @@ def test_a_damaged_file_is_refused_with_the_place(name: str, data: str, words: s
     error = refusal(name, data)
     assert error.code == "InvalidJson"
     assert words in error.message
-    assert error.message.endswith("Fix it and upload it again.")
+    assert "Fix it and upload it again. If it is plain text, give it a name that ends in .txt." in error.message
 
 
 @pytest.mark.parametrize(
@@ -478,3 +478,27 @@ def test_a_file_may_have_as_many_documents_as_the_limit(form: str) -> None:
         found(250_001)
     assert caught.value.code == "TooManyDocuments"
     assert caught.value.message == "The file has more than 250,000 documents. Split it into smaller files."
+
+
+@pytest.mark.parametrize("language", ["auto", "AUTO", "Auto"])
+def test_the_language_auto_is_sent_as_the_service_writes_it(language: str) -> None:
+    """As with NER_LANGUAGE: case does not matter in language tags."""
+    data = json.dumps({"text": "one", "language": language}).encode()
+    documents = read_documents("a.jsonl", data, language="en", max_bytes=1000)
+    assert list(documents.entries()) == [Document("1", "one", "auto")]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+@pytest.mark.parametrize("other", ['"documents"', r'"docu\u006dents"'])
+def test_no_list_of_documents_is_skipped(name: str, other: str) -> None:
+    """Two lists in one object: readers of JSON take one of them and say nothing about the other."""
+    one, two = '[{"id": "1", "text": "one"}]', '[{"id": "2", "text": "two"}]'
+    data = f'{{"documents": {one}, "more": 1, {other}: {two}}}'.encode()
+    documents = read_documents(name, data, language="en", max_bytes=1000)
+    if name == "a.json":
+        with pytest.raises(DocumentError, match="`documents` occurs twice") as caught:
+            survey(documents)
+        assert caught.value.code == "InvalidJson"
+    else:
+        (problem,) = documents.entries()
+        assert isinstance(problem, Problem)

@@ -357,11 +357,19 @@ def test_decode_refuses_lines_of_two_encodings() -> None:
     assert refused((line.encode() + line.encode("cp1252")) * 20) == MIXED
 
 
-def test_decode_reads_utf8_with_a_few_broken_sequences() -> None:
+@pytest.mark.parametrize("begin", ["", "A line in ASCII\n", "Café Lumière\n"])
+def test_decode_refuses_an_older_encoding_after_a_mark_of_utf8(begin: str) -> None:
+    """What Add-Content of Windows PowerShell appends to a file that Out-File made."""
+    data = codecs.BOM_UTF8 + begin.encode() + "Déjà réservé à la crêperie\n".encode("cp1252")
+    assert refused(data) == MIXED
+
+
+@pytest.mark.parametrize(("mark", "encoding"), [(b"", "utf-8"), (codecs.BOM_UTF8, "utf-8-sig")])
+def test_decode_reads_utf8_with_a_few_broken_sequences(mark: bytes, encoding: str) -> None:
     """One cut character does not make a long text useless."""
-    data = ("Café Lumière\n" * 200).encode() + b"caf\xc3\n" + "Crème\n".encode() * 200
+    data = mark + ("Café Lumière\n" * 200).encode() + b"caf\xc3\n" + "Crème\n".encode() * 200
     found = decode(data)
-    assert (found.encoding, found.text.count("\ufffd")) == ("utf-8", 1)
+    assert (found.encoding, found.text.count("\ufffd")) == (encoding, 1)
 
 
 def test_decode_does_not_take_words_for_formats() -> None:

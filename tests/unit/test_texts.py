@@ -138,10 +138,10 @@ async def test_what_work_on_a_text_raises_is_raised() -> None:
         assert await thread.run(length, lambda: 1) == 1
 
 
-async def test_compressed_bytes_are_processed_in_the_thread(
+async def test_short_files_that_take_long_are_processed_in_the_thread(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However few they are: they may become millions."""
+    """Compressed bytes may become millions; the models of encodings take long to load and to compare."""
     seen = []
 
     def note_thread(*given: Any) -> Text:
@@ -151,9 +151,15 @@ async def test_compressed_bytes_are_processed_in_the_thread(
     monkeypatch.setattr(texts, "read_text", note_thread)
     thread, source = TextThread(), Source("incoming", "a.txt", "etag", NOW, 30)
     packed = content(gzip.compress(b"Hello"), "gzip")
-    await thread.read(settings, source, packed)
-    await thread.read(settings, source, b"Hello")
-    assert [ident == threading.get_ident() for ident in seen] == [False, True]
+    for data in (
+        packed,
+        "Café Lumière".encode("cp1252"),
+        "Café Lumière".encode("utf-16-le"),
+        b"Hello",
+        "Café".encode(),
+    ):
+        await thread.read(settings, source, data)
+    assert [ident == threading.get_ident() for ident in seen] == [False, False, False, True, True]
 
 
 @pytest.mark.parametrize("unit", [" \u0301", "🇩", "\u200d", "\u1100", "x", "A. ", "\n\u0301"])

@@ -339,6 +339,7 @@ async def test_a_sweep_calls_no_blob_of_a_hostile_name(
             for hostile in {name, f"{name}/a.json"}:
                 assert put_unfolded(url, query, f"{prefix}{hostile}", b"{}")
     await way.sweep()
+    await way.pipeline.aclose()
     called = {(call.container, call.blob) for call in way.proxies.calls if call.blob}
     assert called <= {(settings.state_container, name) for name in (SWEEP_NAME, LEARNED_NAME)}
 

@@ -239,6 +239,7 @@ BUILDERS: Final = {
     "local/event_grid.py report": "makes a URL for an event, and calls none",
     "local/host/blobs.py execute": "asks the rule for what leads out",
     "local/host/blobs.py notify": "asks the rule for what leads out",
+    "local/host/locks.py __init__": "a name of its own",
     "local/host/timers.py __init__": "a name of its own",
     "shared/pipeline/sweeping.py revive_batches": "asks the rule",
     "shared/storage/blobs.py newest": "the name of a Source or a FileMessage",

@@ -51,9 +51,9 @@ async def open_account(connection: StorageConnection, stack: AsyncExitStack) -> 
     else:
         from azure.identity.aio import DefaultAzureCredential
 
-        credential = await stack.enter_async_context(
-            DefaultAzureCredential(managed_identity_client_id=connection.client_id)
-        )
+        # Without one, AZURE_CLIENT_ID counts, unless the option is given.
+        options = {"managed_identity_client_id": connection.client_id} if connection.client_id else {}
+        credential = await stack.enter_async_context(DefaultAzureCredential(**options))
         blobs = BlobServiceClient(connection.blob_service_uri, credential=credential, **NO_RETRY)
         queues = QueueServiceClient(connection.queue_service_uri, credential=credential, **NO_RETRY)
     return Account(await stack.enter_async_context(blobs), await stack.enter_async_context(queues))

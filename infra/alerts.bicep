@@ -144,7 +144,8 @@ resource deadLetters 'Microsoft.Insights/metricAlerts@2018-03-01' = {
   location: 'global'
   tags: tags
   properties: {
-    description: 'Upload events could not be delivered for a day'
+    // After a day, or immediately if the endpoint responded with 401 or 403: Event Grid does not try again then.
+    description: 'Upload events were given up'
     enabled: true
     autoMitigate: true
     severity: 2

@@ -21,7 +21,8 @@ esac
 [ -x .venv/bin/python ] || skip "'ner' is not set up. Run: make setup && azd hooks run postdeploy"
 
 # Settings of other apps, in the environment or in local.settings.json, must not replace those of this one.
-unset NER_STORAGE NER_KEY
+unset NER_STORAGE NER_STORAGE__blobServiceUri NER_STORAGE__queueServiceUri NER_STORAGE__clientId NER_KEY
+unset NER_QUEUE NER_STATE_CONTAINER
 export NER_LOCAL_SETTINGS=none
 export NER_STORAGE__accountName="$STORAGE_ACCOUNT_NAME" NER_BLOB_TRIGGER_SOURCE="$BLOB_TRIGGER_SOURCE"
 export NER_INPUT_CONTAINER="$INPUT_CONTAINER" NER_RESULTS_CONTAINER="$RESULTS_CONTAINER"

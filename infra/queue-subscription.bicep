@@ -8,6 +8,8 @@ param eventQueue string
 param inputContainer string
 param deadLetterContainer string
 
+var noIdentity = 'The system topic has no system-assigned identity, so it cannot deliver into a queue. Give it one: az eventgrid system-topic update --name ... --resource-group ... --identity systemassigned'
+var principalId = empty(topicPrincipalId) ? fail(noIdentity) : topicPrincipalId
 // Source: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
 var storageQueueDataMessageSender = 'c6a89b2d-59bc-44d0-9896-0f6e12d7b80a'
 
@@ -32,7 +34,7 @@ resource access 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: storage::queueService::queue
   name: guid(storage::queueService::queue.id, topicPrincipalId, storageQueueDataMessageSender)
   properties: {
-    principalId: topicPrincipalId
+    principalId: principalId
     principalType: 'ServicePrincipal'
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', storageQueueDataMessageSender)
   }

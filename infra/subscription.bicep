@@ -50,7 +50,7 @@ resource uploads 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2022-06-15
       maxDeliveryAttempts: 30
       eventTimeToLiveInMinutes: 1440
     }
-    // Keep events that could not be delivered for a day. Only a topic with an identity can write them.
+    // Keep events that Event Grid gives up. Only a topic with an identity can write them.
     deadLetterWithResourceIdentity: empty(topic.?identity.?principalId) ? null : deadLetters
   }
 }

@@ -4,6 +4,7 @@ Event Grid, for example, gets a 202 from the host even if the URL of its subscri
 exist, and the sweep hides that for as long as it runs.
 """
 
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -27,10 +28,12 @@ from shared.state.claim import claim_name
 
 WHAT: Final = "Upload"
 PREFIX: Final = "ner-check-"
+OWN_NAME: Final = re.compile(r"ner-check-[0-9a-f]{16}\.txt")
+"""Names that only checks give. Users may have files whose names begin with PREFIX too."""
 TEXT: Final = b"This file was uploaded by 'ner check', which deletes it."
 PAUSE_SECONDS: Final = 0.5
 LEFT_SECONDS: Final = 3600.0
-"""Age from which a file with PREFIX is what a check that was killed has left."""
+"""Age from which the file of a check is what a check that was killed has left."""
 EVENT_URL: Final = "/runtime/webhooks/blobs?functionName=Host.Functions.submit&code=..."
 
 
@@ -97,12 +100,14 @@ def delete_leftovers(account: Account) -> None:
     settings = account.settings
     kept = set()
     for file in account.listed(settings.input_container, name_starts_with=PREFIX):
+        if not OWN_NAME.fullmatch(file.name):
+            continue
         if time.time() - file.last_modified.timestamp() > LEFT_SECONDS:
             delete(account, settings.input_container, file.name)
         else:
             kept.add(result_name(file.name))  # another check may be running
     for outcome in account.listed(settings.results_container, name_starts_with=PREFIX):
-        if outcome.name not in kept:
+        if outcome.name not in kept and OWN_NAME.fullmatch(outcome.name.removesuffix(".json")):
             delete(account, settings.results_container, outcome.name)
 
 

@@ -323,19 +323,26 @@ def test_only_the_sweep_finds_the_file(values: dict[str, str], blobs: BlobServic
     assert left(values, blobs) == []
 
 
-def test_leftovers_are_deleted(values: dict[str, str], blobs: BlobServiceClient) -> None:
-    """An outcome that came after its check had ended; not that of a check that is running, or of another file."""
+def test_leftovers_are_deleted(
+    values: dict[str, str], blobs: BlobServiceClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What checks that were killed have left; not a check that is running, and not the files of users."""
     incoming, results = (
         blobs.get_container_client(values[name]) for name in ("NER_INPUT_CONTAINER", "NER_RESULTS_CONTAINER")
     )
-    running, gone = f"{PREFIX}running.txt", f"{PREFIX}gone.txt"
-    incoming.upload_blob(running, b"a")
-    for name in (running, gone, "report.txt"):
+    running, gone, own = f"{PREFIX}{'a' * 16}.txt", f"{PREFIX}{'b' * 16}.txt", f"{PREFIX}list.txt"
+    for name in (running, own):
+        incoming.upload_blob(name, b"a")
+    for name in (running, gone, own, f"{PREFIX}old.txt", "report.txt"):
         results.upload_blob(result_name(name), b"{}")
     with open_account(values) as account:
         (found,) = check_upload(account, 0)
+        expected = {running, own, *map(result_name, (running, own, f"{PREFIX}old.txt", "report.txt"))}
+        assert set(left(values, blobs)) == expected
+        monkeypatch.setattr("local.checks.upload.LEFT_SECONDS", -1.0)  # now the running one was killed long ago
+        check_upload(account, 0)
     assert found.verdict is Verdict.WRONG
-    assert sorted(left(values, blobs)) == sorted([running, result_name(running), "report.txt.json"])
+    assert set(left(values, blobs)) == expected - {running, result_name(running)}
 
 
 def test_ctrl_c_leaves_nothing_behind(

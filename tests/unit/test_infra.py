@@ -23,6 +23,11 @@ INFRA = ROOT / "infra"
 TEMPLATES = sorted(INFRA.glob("*.bicep"))
 SCRIPTS = {"subscribe.sh": r"\$", "subscribe.ps1": r"\$env:"}
 """With how they name a variable of the environment."""
+OTHER_CONNECTION = (
+    "NER_STORAGE",
+    *(f"NER_STORAGE__{each}" for each in ("blobServiceUri", "queueServiceUri", "clientId")),
+)
+"""What wins over the name of a storage account, or changes who asks it."""
 ACTIONS = {
     *("actions/checkout@v5", "actions/setup-python@v6", "actions/upload-artifact@v7"),
     *("azure/login@v3", "Azure/setup-azd@v2"),
@@ -84,6 +89,29 @@ def test_azd_gives_what_main_asks_for() -> None:
         if "=" in value and "${AZURE" not in value:
             default = value.removesuffix("}").partition("=")[2]
             assert default == text_of(parameter["default"]), name
+
+
+def test_the_operator_is_by_default_who_runs_azd() -> None:
+    """Also in its type: Azure refuses a role for a service principal that is called a user. Both can be replaced."""
+    given = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
+    assert given["operatorId"]["value"] == "${NER_OPERATOR_ID=${AZURE_PRINCIPAL_ID}}"
+    assert given["operatorType"]["value"] == "${NER_OPERATOR_TYPE=${AZURE_PRINCIPAL_TYPE}}"
+
+
+def test_roles_of_topics_are_named_after_their_principals() -> None:
+    """A topic that is created again has another principal, and Azure refuses to change that of an assignment."""
+    for name in ("event-failures", "queue-subscription"):
+        access = without_condition(parsed(INFRA / f"{name}.bicep")["resources"]["access"])
+        assert "topicPrincipalId" in str(access["name"]), name
+
+
+def test_what_azure_would_refuse_later_is_explained_first() -> None:
+    """A resource without subdomain refuses each token; a topic without identity delivers nothing into a queue."""
+    access = (INFRA / "language-access.bicep").read_text()
+    assert "output endpoint string = hasSubdomain ? account.properties.endpoint : fail(noSubdomain)\n" in access
+    queue = (INFRA / "queue-subscription.bicep").read_text()
+    assert "var principalId = empty(topicPrincipalId) ? fail(noIdentity) : topicPrincipalId\n" in queue
+    assert "    principalId: principalId\n" in queue
 
 
 def text_of(default: Any) -> str:
@@ -194,7 +222,8 @@ def stand_in(path: Path, text: str) -> None:
 
 def test_the_hook_checks_the_deployed_app(tmp_path: Path) -> None:
     """After the subscription, with the settings of this deployment alone."""
-    code, said, environ = run_script(tmp_path, "subscribe.sh", NER_PROJECT_NAME="concierge")
+    others = dict.fromkeys((*OTHER_CONNECTION, "NER_QUEUE", "NER_STATE_CONTAINER"), "of another app")
+    code, said, environ = run_script(tmp_path, "subscribe.sh", NER_PROJECT_NAME="concierge", **others)
     assert (code, said) == (0, "-m local check\n")
     assert environ["NER_STORAGE__accountName"] == "the-storage_account_name"
     assert environ["NER_INPUT_CONTAINER"] == "the-input_container"
@@ -203,7 +232,7 @@ def test_the_hook_checks_the_deployed_app(tmp_path: Path) -> None:
     assert environ["NER_BLOB_TRIGGER_SOURCE"] == "the-blob_trigger_source"
     assert environ["NER_PROJECT_NAME"] == "concierge"
     assert (tmp_path / "subscribed").exists()
-    assert "NER_KEY" not in environ
+    assert not {"NER_KEY", *others} & environ.keys()
     assert not (ROOT / environ["NER_LOCAL_SETTINGS"]).exists()
 
 

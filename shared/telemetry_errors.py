@@ -1,7 +1,10 @@
 """What traces and the log have of exceptions: their types, never their messages, which may quote a text or the key."""
 
 import logging
+import re
 import traceback
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -9,15 +12,18 @@ from typing import Any, Final
 
 from opentelemetry import trace
 
+from shared.source import loggable_job
+
 log = logging.getLogger("ner")
 
 ROOT: Final = f"{Path(__file__).parents[1]}/"
 MAX_FRAMES: Final = 30
 MAX_CAUSES: Final = 5
+JOB_IN_URL: Final = re.compile(r"(?<=/jobs/)[^/:?]+")
 
 
 class QuietTracers(trace.TracerProvider):
-    """Makes tracers whose spans do not have the messages of exceptions: those of HTTP quote what the service sent."""
+    """Makes tracers whose spans quote nothing that the service sent: no messages of exceptions, no unusual job IDs."""
 
     def __init__(self, tracers: trace.TracerProvider) -> None:
         """Make them of others."""
@@ -26,9 +32,18 @@ class QuietTracers(trace.TracerProvider):
     def get_tracer(self, *arguments: Any, **named: Any) -> trace.Tracer:
         """Return a tracer."""
         tracer = self.tracers.get_tracer(*arguments, **named)
-        begin = partial(tracer.start_as_current_span, record_exception=False, set_status_on_exception=False)
+        unchanged = partial(tracer.start_as_current_span, record_exception=False, set_status_on_exception=False)
+
+        def begin(name: str, *, attributes: Mapping[str, Any], **named: Any) -> AbstractContextManager[trace.Span]:
+            return unchanged(name, attributes={key: without_job(value) for key, value in attributes.items()}, **named)
+
         setattr(tracer, "start_as_current_span", begin)  # noqa: B010  # a method
         return tracer
+
+
+def without_job(value: Any) -> Any:
+    """Return an attribute; a URL without its job's ID if that is unusual."""
+    return JOB_IN_URL.sub(lambda found: loggable_job(found[0]), value) if isinstance(value, str) else value
 
 
 def describe_raised(error: BaseException) -> str:

@@ -27,6 +27,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from shared.source import loggable_job
 from shared.telemetry import AZURE_MONITOR, INVOCATION, OTLP, Telemetry
 from shared.telemetry_errors import QuietTracers, log_failure
 
@@ -98,7 +99,7 @@ class OpenTelemetry(Telemetry):
         self, step: str, file: str, trace_parent: str | None, *, batch: str | None = None, job_id: str | None = None
     ) -> AbstractContextManager[None]:
         """See Telemetry."""
-        known = {"ner.file": file, BATCH_ID: batch, JOB_ID: job_id}
+        known = {"ner.file": file, BATCH_ID: batch, JOB_ID: job_id and loggable_job(job_id)}
         return self.span(step, parent_of(trace_parent), {name: value for name, value in known.items() if value})
 
     def batch(self, step: str, batch: str, members: "Sequence[Member]") -> AbstractContextManager[None]:
@@ -171,7 +172,7 @@ class OpenTelemetry(Telemetry):
 
     def job(self, job_id: str) -> None:
         """See Telemetry."""
-        self.tell(JOB_ID, job_id)
+        self.tell(JOB_ID, loggable_job(job_id))
 
     def tell(self, name: str, value: str) -> None:
         """Add what has become known to the span that goes on now, and to the lines of the log from now on."""

@@ -47,6 +47,18 @@ REFUSED: Final = ("", *LEADING_OUT, *CONTROLS, *UNLISTABLE)
 ACCEPTED: Final = (
     *("...", ".a", "a..", "..a/b..", "a/.../b", ".well-known/a.txt", "a/b/", "a//b", "1.2.3", "~", "~a/~b"),
     *("100% #1?.txt", "a%00b", "%", "%2", "a%2fb%2e", "2%2e5", "a&b=c+d;e", "a?comp=list", "a b", " a ", "a:b@c"),
+    *(
+        "/a",
+        "//127.0.0.1/a",
+        "/a\\",
+        " ../a",
+        ".. /a",
+        "\uff0e\uff0e\uff0fa",
+        "\u2025/a",
+        "%c0%ae%c0%ae/a",
+        "%u002e./a",
+    ),
+    *("C:/a", "con", "a.txt.", "e\u0301", "\xe9", "\ufeffa"),
     *("a\\b", "<b>'\".txt", "[red]*.txt", "é🍷", "\u2028", "\u202ea", "\x85\x9b2J", "\ufb01\uffee"),
     *("$(touch x);`y`", "n" * 1000),
 )

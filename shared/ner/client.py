@@ -29,7 +29,7 @@ from shared.ner.model import TIMED_OUT, Document, Job, JobStatus, Page
 from shared.ner.passing_on import log_omissions, with_page
 from shared.ner.rate import CallRate
 from shared.ner.reading import read_job
-from shared.ner.receiving import KEY_HEADER, mask_for, read_body, secret_of
+from shared.ner.receiving import KEY_HEADER, Room, mask_for, read_body, secret_of
 from shared.settings import LOOPBACK, Settings
 
 if TYPE_CHECKING:
@@ -220,12 +220,13 @@ class NerClient:
 
     async def look_at_pages(self, job_id: str, *, is_young: bool) -> Job:
         """Return the job with the results of all pages."""
-        job = await self.look_at_page(job_id, None, is_young=is_young)
+        room = Room()
+        job = await self.look_at_page(job_id, None, room, is_young=is_young)
         documents, problems, page, others = list(job.documents), list(job.problems), job.next_page, job.others
         for _ in range(MOST_PAGES):
             if page is None:
                 break
-            more = await self.look_at_page(job_id, page, is_young=is_young, has_documents=bool(documents))
+            more = await self.look_at_page(job_id, page, room, is_young=is_young, has_documents=bool(documents))
             if not more.status.is_final:
                 raise NerError("InvalidResponse", "the service says of an ended job that it is running", Remedy.WAIT)
             documents += more.documents
@@ -237,7 +238,7 @@ class NerClient:
         return msgspec.structs.replace(job, documents=documents, problems=problems, next_page=None, others=others)
 
     async def look_at_page(
-        self, job_id: str, page: Page | None, *, is_young: bool = False, has_documents: bool = False
+        self, job_id: str, page: Page | None, room: Room, *, is_young: bool = False, has_documents: bool = False
     ) -> Job:
         """Return one page of a job."""
         answer = await self.send("GET", self.dialect.retrieve(job_id, page))
@@ -245,6 +246,7 @@ class NerClient:
             raise from_answer(answer, submitting=False, is_young=is_young)
         if answer.fault is not None:
             raise answer.fault
+        room.take(answer.body)
         return read_job(job_id, answer.body, has_documents=has_documents)
 
     async def send(self, method: str, request: Request, within_seconds: float | None = None) -> Answer:

@@ -240,7 +240,7 @@ def decode(body: bytes) -> Any:
     What is JSON except for its characters or its numbers is read all the same: results that were paid for must not be
     lost with half of an emoji, a byte order mark, a NaN or a number that is too large.
     """
-    if sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
+    if count_values(body) > MOST_VALUES:
         return None
     try:
         return msgspec.json.decode(body)
@@ -255,6 +255,11 @@ def decode(body: bytes) -> Any:
         return msgspec.json.decode(text)
     except (ValueError, RecursionError):
         return None
+
+
+def count_values(body: bytes) -> int:
+    """Return how many values a JSON body may have at most."""
+    return sum(map(body.count, (b",", b"[", b"{")))
 
 
 def finite(number: str) -> float | None:

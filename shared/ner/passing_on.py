@@ -12,6 +12,7 @@ import msgspec
 
 from shared.ner.errors import printable
 from shared.ner.model import DocumentResult, Entity, Job, ServiceDocument, ServiceEntity, Statistics
+from shared.source import loggable_job
 
 log = logging.getLogger("ner")
 
@@ -247,5 +248,5 @@ def log_omissions(job: Job) -> None:
     if count:
         log.warning(
             "job %s: some fields of the response are left out, see warnings %s in the outcome (%d in all)",
-            *(job.job_id, FIELDS_OMITTED, count),
+            *(loggable_job(job.job_id), FIELDS_OMITTED, count),
         )

@@ -7,6 +7,9 @@ from functools import lru_cache
 from typing import Final, cast
 
 import httpx
+import msgspec
+
+from shared.ner.errors import MOST_VALUES, NerError, Remedy, count_values
 
 KEY_HEADER: Final = "Ocp-Apim-Subscription-Key"
 LARGEST_ANSWER: Final = 125_000 * 512
@@ -33,6 +36,20 @@ def mask_for(secret: str) -> Callable[[bytes], bytes]:
         return escaped(secret).sub(MASK, data) if b"\\u00" in data or (has_escaped and b"\\" in data) else data
 
     return mask
+
+
+class Room(msgspec.Struct):
+    """What the pages of a job may have in all: the limits of a single response follow from the job's text, too."""
+
+    size: int = msgspec.field(default_factory=lambda: LARGEST_ANSWER)
+    values: int = msgspec.field(default_factory=lambda: MOST_VALUES)
+
+    def take(self, page: bytes) -> None:
+        """Take the room of a page. Raises NerError if there is not enough left."""
+        self.size -= len(page)
+        self.values -= count_values(page)
+        if self.size < 0 or self.values < 0:
+            raise NerError("InvalidResponse", "the pages of the results are larger than any results are", Remedy.WAIT)
 
 
 @lru_cache(maxsize=4)

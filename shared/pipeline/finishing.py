@@ -12,6 +12,7 @@ from shared.outcome import MergedOutcome, Outcome
 from shared.pipeline.rescheduling import Turn
 from shared.pipeline.services import Services
 from shared.precedence import Verdict, may_write
+from shared.source import loggable_job
 from shared.state.batch import BatchKind, Member, SubmittedJob
 from shared.storage.blobs import Body, OutcomeConflictError
 
@@ -180,6 +181,6 @@ async def cancel(services: Services, names: str, job_id: str) -> None:
     """Try to cancel a job whose results are not needed; nothing depends on whether that succeeds."""
     try:
         if await services.ner.cancel(job_id):
-            log.info("%s: asked the service to cancel job %s", names, job_id)
+            log.info("%s: asked the service to cancel job %s", names, loggable_job(job_id))
     except NerError as error:
         log.info("%s: could not cancel a job: %s", names, error.for_log)

@@ -47,6 +47,7 @@ from shared.pipeline.services import Services
 from shared.pipeline.submitting import BUSY_SECONDS, LARGE_FILE
 from shared.pipeline.texts import File, ready
 from shared.shares import failed_as_a_whole, split
+from shared.source import loggable_job
 from shared.state.batch import BatchKind, BatchRecord, Member, SubmittedJob
 from shared.state.claim import MAX_TRIES
 from shared.storage.blobs import OutcomeConflictError
@@ -141,7 +142,7 @@ async def poll_job(services: Services, turn: Turn, submitted: SubmittedJob) -> N
         await after_job(services, turn, submitted, job)
     elif is_expired(record.since, services.now(), longest_wait(services, record)):
         if record.is_of_several:
-            await dissolve(services, turn, f"their job {submitted.job_id} has not ended in time")
+            await dissolve(services, turn, f"their job {loggable_job(submitted.job_id)} has not ended in time")
         else:
             await fail_batch(services, turn, TIMED_OUT)
         await cancel(services, turn.names, submitted.job_id)
@@ -199,7 +200,7 @@ async def after_failed_job(services: Services, turn: Turn, submitted: SubmittedJ
     await asyncio.gather(*end_all(services, turn, deleted, submitted, job))
     rest = [member for member in members if member not in deleted]
     if rest:
-        await dissolve(services, turn.changed(members=rest), f"their job {job.job_id} failed")
+        await dissolve(services, turn.changed(members=rest), f"their job {loggable_job(job.job_id)} failed")
     else:
         await end_batch(services, turn)
 

@@ -17,6 +17,7 @@ from shared.pipeline.ledger_posting import can_be_halved, post_all, post_halved
 from shared.pipeline.rescheduling import Turn, send, take_baton
 from shared.pipeline.services import Services
 from shared.pipeline.texts import File, joined, placed
+from shared.source import loggable_job
 from shared.state.batch import BatchKind, SubmittedJob
 from shared.state.ledger import Ledger
 from shared.storage.errors import describe
@@ -51,7 +52,7 @@ async def post(services: Services, turn: Turn, files: Sequence[File], request: R
         await after_failed_call(services, turn, error)
         return
     services.telemetry.job(job_id)
-    log.info("%s: submitted as job %s of batch %s", turn.names, job_id, turn.batch)
+    log.info("%s: submitted as job %s of batch %s", turn.names, loggable_job(job_id), turn.batch)
     job = SubmittedJob(job_id, len(request.documents), request.transactions_count)
     submitted = turn.after_progress().changed(
         kind=BatchKind.JOB,
@@ -64,7 +65,7 @@ async def post(services: Services, turn: Turn, files: Sequence[File], request: R
         etag = await services.state.write_batch(*submitted)
     except AzureError as error:
         # The job has been charged, so its message is sent anyway; the worker that receives it writes the record.
-        log.warning("%s: job %s could not be recorded yet: %s", turn.names, job_id, describe(error))
+        log.warning("%s: job %s could not be recorded yet: %s", turn.names, loggable_job(job_id), describe(error))
         services.telemetry.submitted(len(turn.record.members))
         await send(services, submitted)
         return

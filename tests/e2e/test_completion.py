@@ -25,10 +25,13 @@ SHELLS = {
 }
 SETUP = {
     "bash": "set +H; eval \"$(ner --show-completion bash)\"; PS1='<''ready>' PS2='<''more>'\n",
-    "zsh": "autoload -Uz compinit && compinit -u; "
+    "zsh": "bindkey -e; autoload -Uz compinit && compinit -u; "
     "eval \"$(ner --show-completion zsh)\"; PS1='<''ready>' PS2='<''more>'\n",
     "fish": "ner --show-completion fish | source; function fish_prompt; echo '<''ready>'; end\n",
 }
+LEAVE = {"bash": "\x03", "zsh": "\x07", "fish": "\x03"}
+"""The keys that leave a line that goes on. In zsh, Ctrl-C between the prompt and the read may
+give no new prompt."""
 ON_TERMINAL = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
 )
@@ -68,13 +71,14 @@ def account(values: dict[str, str], blobs: BlobServiceClient) -> dict[str, str]:
 class Typing:
     """A shell on a terminal."""
 
-    def __init__(self, terminal: int) -> None:
+    def __init__(self, terminal: int, leave: str) -> None:
         self.terminal = terminal
+        self.leave = leave
         self.shown = ""
 
     def type(self, keys: str) -> None:
         """Type keys, wait for a prompt, and leave a line that goes on."""
-        for typed in (keys, "\x03"):
+        for typed in (keys, self.leave):
             begin = len(self.shown)
             os.write(self.terminal, typed.encode())
             ends = "<ready>", "<more>"
@@ -105,7 +109,7 @@ def opened_shell(shell: str, command: Path, folder: Path, account: dict[str, str
     ) as process:
         os.close(theirs)
         try:
-            typing = Typing(ours)
+            typing = Typing(ours, LEAVE[shell])
             typing.type(SETUP[shell])
             yield typing
         finally:

@@ -39,7 +39,9 @@ from shared.pipeline import services
 from shared.pipeline.sweeping import VOID_TIMEOUTS
 from shared.source import Source
 from shared.state.batch import BATCHES
-from shared.state.claim import claim_name
+from shared.state.claim import CLAIMS, claim_name
+from shared.state.learned import LEARNED_NAME
+from shared.state.sweeping import SWEEP_NAME
 from shared.storage.queue import BLOB_POISON_QUEUE
 from tests.conftest import LOGS
 from tests.e2e.test_identity import STORAGE, make_certificate, token_for
@@ -57,7 +59,7 @@ from tests.hostile import (
     put_unfolded,
     sas_of,
 )
-from tests.integration.conftest import NOTICE, TEXT, Way
+from tests.integration.conftest import NOTICE, TEXT, ProxiedWay, Way
 from tests.ports import free_ports
 from tests.unit.test_messages import BATCH_MESSAGE, FILE_MESSAGE, changed
 
@@ -319,6 +321,27 @@ async def test_what_was_in_flight_before_the_rule_ends_in_the_log(
     assert (await way.sweep()).sent == 0
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == count
     assert way.in_flight() == 0
+
+
+async def test_a_sweep_calls_no_blob_of_a_hostile_name(
+    make_proxied_way: Callable[..., Awaitable[ProxiedWay]], azurite: Azurite, blobs: BlobServiceClient
+) -> None:
+    """In any of its containers, of which others may write one: neither that blob nor the one where its URL leads."""
+    way = await make_proxied_way()
+    settings = way.settings
+    blobs.create_container(settings.state_container)
+    query = sas_of(azurite.connection_string)
+    places = [(settings.input_container, ""), (settings.results_container, "")]
+    places += [(settings.state_container, prefix) for prefix in (CLAIMS, BATCHES)]
+    for container, prefix in places:
+        url = blobs.get_container_client(container).url
+        for name in LEADING_OUT:
+            for hostile in {name, f"{name}/a.json"}:
+                assert put_unfolded(url, query, f"{prefix}{hostile}", b"{}")
+    await way.sweep()
+    await way.pipeline.aclose()
+    called = {(call.container, call.blob) for call in way.proxies.calls if call.blob}
+    assert called <= {(settings.state_container, name) for name in (SWEEP_NAME, LEARNED_NAME)}
 
 
 async def test_an_outcome_about_another_container_opens_nothing(world: World) -> None:

@@ -142,6 +142,38 @@ async def test_a_service_that_quotes_is_not_quoted(
         assert quote.decode() not in caplog.text
 
 
+@pytest.mark.parametrize("is_running", [True, False])
+async def test_a_job_id_that_is_a_word_of_the_text_is_not_logged(
+    make_proxied_way: MakeWay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, is_running: bool
+) -> None:
+    """The app asks for the job all the same, since it was charged; its outcome has the ID."""
+    way = await make_proxied_way()
+    job = {"jobId": "Bristol", "status": "running"}
+    if not is_running:
+        odd = {"id": "1", "entities": [], "warnings": [5]}
+        job |= {"status": "succeeded", "tasks": {"items": [{"results": {"documents": [odd]}}]}}  # type: ignore[dict-item]
+    answers = {
+        "Submit Job": Answer(202, {"operation-location": "/language/analyze-text/jobs/Bristol?api-version=1"}),
+        "Get Job": Answer(200, {}, json.dumps(job).encode()),
+        "Cancel Job": Answer(202),
+    }
+    way.proxies.rule = lambda call: answers.get(call.operation)
+    caplog.set_level(logging.INFO, "ner")
+    async with told(way, monkeypatch) as (pipeline, collector):
+        pipeline.services.gate.window = lambda: 0.0
+        way.pipeline = pipeline
+        await way.submit(b"Bristol")
+        if is_running:
+            way.pass_time(2 * 24 * 3600)
+        outcome = await way.poll_until_there()
+    assert [found.job_id for found in outcome.jobs] == ["Bristol"]
+    assert "submitted as job ***" in caplog.text
+    assert ("cancel job ***" if is_running else "job ***: some fields") in caplog.text
+    assert collector.spans
+    for found in (b"".join(collector.bodies), caplog.text.encode()):
+        assert b"Bristol" not in found
+
+
 def check_outcome(outcome: Outcome) -> None:
     """Assert that an outcome says what the app says, except where it is about the text itself."""
     told_by_app: list[Any] = [outcome.status, outcome.source, outcome.api]

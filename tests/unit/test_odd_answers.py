@@ -252,6 +252,32 @@ async def test_an_answer_of_more_values_than_any_result_has_is_not_decoded(
         assert caught.value.remedy is Remedy.WAIT
 
 
+@pytest.mark.parametrize("limit", ["size", "values"])
+async def test_pages_have_a_limit_in_all(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them may be honest; what a worker keeps of them grows with each."""
+    monkeypatch.setattr(receiving, "LARGEST_ANSWER", 10_000 if limit == "size" else 10**6)
+    monkeypatch.setattr(receiving, "MOST_VALUES", 1000 if limit == "values" else 10**6)
+    filling = {"size": [" " * 1000], "values": [0] * 100}[limit]
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        link = "" if len(asked) == last else f"?skip={len(asked)}"
+        tasks: dict[str, Any] = {"items": [{"results": {"documents": []}}]}
+        return httpx.Response(
+            200, json={"jobId": "1", "status": "succeeded", "tasks": tasks, "other": filling, "nextLink": link}
+        )
+
+    last = 8
+    assert (await client(answer).look("1")).status.is_final
+    asked.clear()
+    last = 0
+    with pytest.raises(NerError, match="pages of the results") as caught:
+        await client(answer).look("1")
+    assert len(asked) < 12
+    assert caught.value.remedy is Remedy.WAIT
+
+
 async def test_an_answer_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte comes in time, and the last one never: the host would restart the worker."""
     monkeypatch.setattr(client_module, "LONGEST_CALL_SECONDS", 0.05)

@@ -25,6 +25,7 @@ from shared.ner.client import NerClient
 from shared.ner.errors import NerError, Remedy
 from shared.ner.receiving import mask_for
 from shared.settings import Settings, SettingsError
+from shared.source import loggable_job
 from tests.unit.test_ner_client import DOCUMENTS, ENDPOINT, JOB_ID, VALUES, client
 from tests.unit.test_odd_answers import request, serving
 
@@ -295,3 +296,20 @@ def test_the_browser_gets_the_token_by_a_file(tmp_path: Path, monkeypatch: pytes
     assert KEY not in url
     assert mode(path) == 0o600
     assert f"url=http://127.0.0.1:10300/?token={KEY}&amp;x=1" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("job_id", "is_logged"),
+    [
+        (JOB_ID, True),
+        (JOB_ID.upper(), True),
+        (f"{JOB_ID}_637448832000000000", True),  # as previews gave them
+        (f"{JOB_ID}_Bristol", False),
+        (f"Bristol-{JOB_ID}", False),
+        ("Bristol", False),
+        ("07700900123", False),
+    ],
+)
+def test_only_the_usual_job_ids_are_logged(job_id: str, *, is_logged: bool) -> None:
+    """Another one may be a word of the text."""
+    assert loggable_job(job_id) == (job_id if is_logged else "***")

@@ -2,7 +2,7 @@
 # make start       starts the whole app with the page, and keeps it running until Ctrl-C
 # make run         starts the app, uploads the sample files (or FILES="a.txt b.txt"), shows their entities, and stops
 # make unit        runs the unit tests (under 40 seconds)
-# make test        runs all tests (under 6 minutes on two processors)
+# make test        runs all tests (about 8 minutes on two processors)
 # make lint        checks formatting, style and types
 # make chaos       runs the app under random faults, ten times (SEEDS=10 FIRST=1), and checks that nothing is lost
 # make bench       measures the app and writes benchmarks/RESULTS.md (under 15 minutes; PARTS=all: about 3 hours more)

@@ -1,8 +1,7 @@
 """One version of an uploaded file: the thing that has exactly one outcome."""
 
-import re
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 
@@ -15,8 +14,6 @@ Digest = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{0,128}\Z")]
 """It gets into the metadata of an outcome."""
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 JobId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,128}\Z")]
-USUAL_JOB_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(_[0-9]{18})?", re.IGNORECASE)
-"""The two forms that the API has used. The app accepts others, because the job has been charged."""
 TraceParent = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")]
 """W3C Trace Context, https://www.w3.org/TR/trace-context/."""
 
@@ -45,11 +42,6 @@ class Position(msgspec.Struct, frozen=True, omit_defaults=True):
 
     document: Annotated[int, msgspec.Meta(ge=0)] = 0
     offset: Annotated[int, msgspec.Meta(ge=0)] = 0
-
-
-def loggable_job(job_id: str) -> str:
-    """Return a job's ID for logs and traces; `***` if its form is unusual, since it may be a word of the text."""
-    return job_id if USUAL_JOB_ID.fullmatch(job_id) else "***"
 
 
 def read_instant(text: str) -> datetime | None:

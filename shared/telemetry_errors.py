@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from opentelemetry import trace
 
-from shared.source import loggable_job
+from shared.ner.model import loggable_job
 
 log = logging.getLogger("ner")
 

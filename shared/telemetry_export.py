@@ -27,7 +27,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from shared.source import loggable_job
+from shared.ner.model import loggable_job
 from shared.telemetry import AZURE_MONITOR, INVOCATION, OTLP, Telemetry
 from shared.telemetry_errors import QuietTracers, log_failure
 

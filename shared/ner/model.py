@@ -6,6 +6,7 @@ known ones. They are classes of their own, so that no field of the service can b
 outcomes ignore what they do not know.
 """
 
+import re
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -14,6 +15,8 @@ import msgspec
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 """A whole number that any JSON reader takes."""
+USUAL_JOB_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(_[0-9]{18})?", re.IGNORECASE)
+"""The two forms that the API has used. The app accepts others, because the job has been charged."""
 
 
 class JobStatus(StrEnum):
@@ -160,3 +163,8 @@ def flat(value: Any) -> Any:
     known = msgspec.to_builtins(value)
     known.pop("others", None)
     return known | value.others
+
+
+def loggable_job(job_id: str) -> str:
+    """Return a job's ID for logs and traces; `***` if its form is unusual, since it may be a word of the text."""
+    return job_id if USUAL_JOB_ID.fullmatch(job_id) else "***"

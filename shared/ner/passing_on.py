@@ -11,8 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from shared.ner.errors import printable
-from shared.ner.model import DocumentResult, Entity, Job, ServiceDocument, ServiceEntity, Statistics
-from shared.source import loggable_job
+from shared.ner.model import DocumentResult, Entity, Job, ServiceDocument, ServiceEntity, Statistics, loggable_job
 
 log = logging.getLogger("ner")
 

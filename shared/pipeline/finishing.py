@@ -7,12 +7,11 @@ from typing import Final, TypeVar
 
 from shared import outcome as outcomes
 from shared.ner.errors import NerError
-from shared.ner.model import Problem
+from shared.ner.model import Problem, loggable_job
 from shared.outcome import MergedOutcome, Outcome
 from shared.pipeline.rescheduling import Turn
 from shared.pipeline.services import Services
 from shared.precedence import Verdict, may_write
-from shared.source import loggable_job
 from shared.state.batch import BatchKind, Member, SubmittedJob
 from shared.storage.blobs import Body, OutcomeConflictError
 

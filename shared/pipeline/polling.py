@@ -12,7 +12,7 @@ from shared import outcome as outcomes
 from shared.documents import DocumentError
 from shared.message import BatchMessage, is_expired
 from shared.ner.errors import NerError
-from shared.ner.model import TIMED_OUT, Job, Problem
+from shared.ner.model import TIMED_OUT, Job, Problem, loggable_job
 from shared.pipeline.calling import (
     after_failed_call,
     after_refused_call,
@@ -47,7 +47,6 @@ from shared.pipeline.services import Services
 from shared.pipeline.submitting import BUSY_SECONDS, LARGE_FILE
 from shared.pipeline.texts import File, ready
 from shared.shares import failed_as_a_whole, split
-from shared.source import loggable_job
 from shared.state.batch import BatchKind, BatchRecord, Member, SubmittedJob
 from shared.state.claim import MAX_TRIES
 from shared.storage.blobs import OutcomeConflictError

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from azure.core.exceptions import AzureError
 
 from shared.ner.errors import NerError
+from shared.ner.model import loggable_job
 from shared.packing import Request
 from shared.pipeline.calling import after_failed_call, host_of, next_poll, submit_request
 from shared.pipeline.dissolving import dissolve
@@ -17,7 +18,6 @@ from shared.pipeline.ledger_posting import can_be_halved, post_all, post_halved
 from shared.pipeline.rescheduling import Turn, send, take_baton
 from shared.pipeline.services import Services
 from shared.pipeline.texts import File, joined, placed
-from shared.source import loggable_job
 from shared.state.batch import BatchKind, SubmittedJob
 from shared.state.ledger import Ledger
 from shared.storage.errors import describe

@@ -23,9 +23,9 @@ from local.view.opening import open_in_browser
 from shared.ner import receiving
 from shared.ner.client import NerClient
 from shared.ner.errors import NerError, Remedy
+from shared.ner.model import loggable_job
 from shared.ner.receiving import mask_for
 from shared.settings import Settings, SettingsError
-from shared.source import loggable_job
 from tests.unit.test_ner_client import DOCUMENTS, ENDPOINT, JOB_ID, VALUES, client
 from tests.unit.test_odd_answers import request, serving
 

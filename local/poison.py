@@ -16,7 +16,7 @@ from shared.events import EventError, read_upload
 from shared.message import BatchMessage, Message, MessageError, decode_message
 from shared.names import why_refused
 from shared.settings import Settings
-from shared.storage.queue import BLOB_POISON_QUEUE, MAX_PEEKED, read_notice
+from shared.storage.queue import BLOB_POISON_QUEUE, MAX_PEEKED, event_poison_queue, read_notice
 
 FUNCTION_ID: Final = "Host.Functions.submit"
 """How the host names the function with the blob trigger."""
@@ -31,7 +31,7 @@ class Poisoned:
         inserted: when it went there.
         is_ours: whether it is one of this app's, or about an upload of this app's container.
         names: of the files that it is about; none if the message does not name them.
-        message: of this app; None if it is an event or the host's notice of an upload, or somebody else's.
+        message: of this app; None if it is an event or the host's notice of an upload, or of another program.
     """
 
     queue: str
@@ -51,11 +51,6 @@ class Poisoned:
 def poison_queues(settings: Settings) -> tuple[str, str, str]:
     """Return the names of the poison queues: of this app's messages, of uploads, and of their events."""
     return (settings.poison_queue, BLOB_POISON_QUEUE, event_poison_queue(settings))
-
-
-def event_poison_queue(settings: Settings) -> str:
-    """Return the name of the poison queue of events. It exists only if such a queue is the source of uploads."""
-    return f"{settings.event_queue}-poison"
 
 
 def read_poisoned(settings: Settings, queue: str, content: object, inserted: datetime | None) -> Poisoned:

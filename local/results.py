@@ -100,7 +100,7 @@ def read_result(account: Account, name: str) -> Result:
 def read_texts(account: Account, outcome: Outcome) -> tuple[list[Document], str]:
     """Return the documents of the version that an outcome is about, or why there are none."""
     source = outcome.source
-    # Whoever writes outcomes must not choose what a reader's own rights open.
+    # A writer of outcomes must not choose what a reader's own rights open.
     if source.container != account.settings.input_container:
         return [], f"The outcome is about a file in container {source.container!r}, which is not NER_INPUT_CONTAINER."
     try:

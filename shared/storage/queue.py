@@ -56,7 +56,7 @@ class Queue:
         self.upload_poison: QueueClient = account.queues.get_queue_client(BLOB_POISON_QUEUE)
         self.event_poison: QueueClient | None = None
         if settings.blob_trigger_source == EVENT_QUEUE:
-            self.event_poison = account.queues.get_queue_client(f"{settings.event_queue}-poison")
+            self.event_poison = account.queues.get_queue_client(event_poison_queue(settings))
         self.input_container = settings.input_container
 
     async def send(self, message: Message, delay_seconds: float = 0.0) -> None:
@@ -119,3 +119,8 @@ async def count_messages(queue: "QueueClient") -> int:
         if not is_missing(error):
             raise
         return 0
+
+
+def event_poison_queue(settings: Settings) -> str:
+    """Return the name of the poison queue of events. It exists only if such a queue is the source of uploads."""
+    return f"{settings.event_queue}-poison"

@@ -1,4 +1,4 @@
-"""The whole way on the real Functions host, that of Azure Functions Core Tools, if they are installed.
+"""From upload to outcome on the real Functions host, that of Azure Functions Core Tools, if they are installed.
 
 NER_TESTS_NEED_CORE_TOOLS makes these tests fail without them; the workflow sets it. All other tests use the emulator
 of the host.

@@ -26,7 +26,7 @@ from local.cli import app
 from local.commands import running
 from local.files import why_skipped
 from local.listing import list_account
-from local.poison import event_poison_queue, read_poisoned
+from local.poison import read_poisoned
 from local.results import read_result
 from local.storage_emulator import Azurite
 from local.view.app import View
@@ -42,7 +42,7 @@ from shared.state.batch import BATCHES
 from shared.state.claim import CLAIMS, claim_name
 from shared.state.learned import LEARNED_NAME
 from shared.state.sweeping import SWEEP_NAME
-from shared.storage.queue import BLOB_POISON_QUEUE
+from shared.storage.queue import BLOB_POISON_QUEUE, event_poison_queue
 from tests.conftest import LOGS
 from tests.e2e.test_identity import STORAGE, make_certificate, token_for
 from tests.emulator import stats
@@ -345,7 +345,7 @@ async def test_a_sweep_calls_no_blob_of_a_hostile_name(
 
 
 async def test_an_outcome_about_another_container_opens_nothing(world: World) -> None:
-    """Whoever writes it must not choose what the rights of its reader open."""
+    """Its writer must not choose what the rights of its reader open."""
     source = Source(PAYROLL, "salaries.txt", "0x1", datetime(2026, 1, 2, tzinfo=UTC), len(SECRET), "utf-8")
     properties = world.blobs.get_blob_client(PAYROLL, "salaries.txt").get_blob_properties()
     version = Source(PAYROLL, source.name, properties.etag.strip('"'), properties.last_modified, len(SECRET), "utf-8")

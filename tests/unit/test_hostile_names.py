@@ -91,7 +91,7 @@ def is_registered(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 
 def test_no_builder_of_a_url_is_missing_from_the_table() -> None:
-    """In the app and in its tools, whoever makes a blob's client has a name that cannot lead elsewhere."""
+    """In the app and in its tools, each maker of a blob's client has a name that cannot lead elsewhere."""
     found = set()
     for path in sorted([ROOT / "function_app.py", *(ROOT / "shared").rglob("*.py"), *(ROOT / "local").rglob("*.py")]):
         found |= {f"{path.relative_to(ROOT).as_posix()} {name}" for name in builders(ast.parse(path.read_text()))}
